@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Host memory for guests: a shared memfd, of small, transparent huge or hugetlb pages.
+
+Shared, so that another process (a vfio-user server) can map the very same pages; a memfd, so
+that there is a file descriptor to hand to it. See memfd_create(2) and
+Documentation/admin-guide/mm/{hugetlbpage,transhuge}.rst.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+from contextlib import suppress
+
+from .errors import OutOfHostMemory
+
+SHARED = "shared"
+THP = "thp"
+HUGETLB_2M = "hugetlb-2M"
+HUGETLB_1G = "hugetlb-1G"
+
+BACKINGS = (SHARED, THP, HUGETLB_2M, HUGETLB_1G)
+
+_MFD_HUGETLB = {
+    HUGETLB_2M: os.MFD_HUGETLB | os.MFD_HUGE_2MB,
+    HUGETLB_1G: os.MFD_HUGETLB | os.MFD_HUGE_1GB,
+}
+_HUGE_SIZE = {HUGETLB_2M: 2 << 20, HUGETLB_1G: 1 << 30}
+
+
+class Backing:
+    """Owns a memfd and its mapping. size is in bytes, rounded up to whole pages of its kind."""
+
+    def __init__(self, name: str, size: int, kind: str = SHARED) -> None:
+        page = _HUGE_SIZE.get(kind, mmap.PAGESIZE)
+        self.size = -(-size // page) * page
+        self.kind = kind
+        _check_fits(self.size, page, kind)
+        flags = os.MFD_CLOEXEC | _MFD_HUGETLB.get(kind, 0)
+        # Huge pages can't be sealed on every kernel, and need it less: nobody but us has the fd.
+        sealable = kind in (SHARED, THP)
+        self.fd = os.memfd_create(name, flags | (os.MFD_ALLOW_SEALING if sealable else 0))
+        try:
+            os.ftruncate(self.fd, self.size)
+            if sealable:
+                _seal_size(self.fd)
+            self._map = mmap.mmap(self.fd, self.size, flags=mmap.MAP_SHARED)
+        except (OSError, ValueError, OverflowError) as error:
+            os.close(self.fd)
+            raise OutOfHostMemory(
+                f"mapping {self.size:#x} bytes of {kind} memory: {error}"
+            ) from None
+        if kind == THP:
+            self._map.madvise(mmap.MADV_HUGEPAGE)
+        # RAM of a guest is not what one looks for in a core dump of the VMM.
+        self._map.madvise(mmap.MADV_DONTDUMP)
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self.buffer = memoryview(self._map)
+
+    def close(self) -> None:
+        """Unmap and close. Views that are still held keep the mapping until they are gone."""
+        if self.fd < 0:
+            return
+        fd, self.fd = self.fd, -1
+        self.buffer.release()
+        # Where somebody still looks at a slice, the mapping goes when that one does.
+        with suppress(BufferError):
+            self._map.close()
+        os.close(fd)
+
+
+def _seal_size(fd: int) -> None:
+    """Nobody, a vfio-user server least of all, may shrink guest RAM and SIGBUS us."""
+    import fcntl
+
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+
+
+def _check_fits(size: int, page: int, kind: str) -> None:
+    if kind in _HUGE_SIZE:
+        free = _free_huge_pages(page)
+        need = size // page
+        if free < need:
+            raise OutOfHostMemory(
+                f"{size >> 20} MiB of hugetlb memory need {need} free pages of {page >> 20} MiB, "
+                f"the host has {free}: echo {need - free} more into "
+                f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB/nr_hugepages"
+            )
+        return
+    total = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
+    if size > total:
+        raise OutOfHostMemory(
+            f"{size >> 20} MiB of guest RAM are more than the host's {total >> 20} MiB: "
+            "give the guest less memory"
+        )
+
+
+def _free_huge_pages(page: int) -> int:
+    try:
+        with open(f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB/free_hugepages") as file:
+            return int(file.read())
+    except OSError:
+        return 0

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""GuestMemory: layout, accessors, observers, and what it leaves behind."""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+
+import pytest
+
+from pyvmm.memory import (
+    DEVICE,
+    RAM,
+    ROM,
+    BadGuestAddress,
+    GuestMemory,
+    GuestMemoryError,
+    MemoryRegion,
+    OutOfHostMemory,
+    Overlap,
+    layout,
+)
+
+MIB = layout.MIB
+GIB = layout.GIB
+
+
+class Recorder:
+    """An observer that keeps what it was told, and can fail on one region."""
+
+    def __init__(self, refuse: str = "") -> None:
+        self.refuse = refuse
+        self.held: list[MemoryRegion] = []
+
+    def region_added(self, region: MemoryRegion) -> None:
+        if region.name == self.refuse:
+            raise RuntimeError(region.name)
+        self.held.append(region)
+
+    def region_removed(self, region: MemoryRegion) -> None:
+        self.held.remove(region)
+
+
+def device_region(gpa: int, size: int = 0x1000, name: str = "bar") -> MemoryRegion:
+    return MemoryRegion(gpa, size, host=0, kind=DEVICE, name=name)
+
+
+def test_ram_is_split_around_the_hole() -> None:
+    with GuestMemory(5 * GIB) as memory:
+        low, high = memory.regions
+        assert (low.gpa, low.size, low.offset) == (0, layout.LOW_RAM_LIMIT, 0)
+        assert (high.gpa, high.size) == (4 * GIB, 2 * GIB)
+        assert high.offset == layout.LOW_RAM_LIMIT
+        assert low.fd == high.fd
+        memory.write(4 * GIB, b"high")
+        assert memory.read(4 * GIB, 4) == b"high"
+        with pytest.raises(BadGuestAddress):
+            memory.read(layout.LOW_RAM_LIMIT, 1)
+
+
+def test_small_ram_is_one_region() -> None:
+    with GuestMemory(MIB) as memory:
+        assert [(region.gpa, region.size) for region in memory.regions] == [(0, MIB)]
+
+
+@pytest.mark.parametrize(
+    ("gpa", "size"), [(-1, 1), (0, -1), (MIB - 1, 2), (MIB, 1), (1 << 64, 8), (0, MIB + 1)]
+)
+def test_accessors_are_bounded(gpa: int, size: int) -> None:
+    with GuestMemory(MIB) as memory:
+        with pytest.raises(BadGuestAddress):
+            memory.read(gpa, size)
+        with pytest.raises(BadGuestAddress):
+            memory.view(gpa, size)
+
+
+def test_a_write_that_does_not_fit_writes_nothing() -> None:
+    with GuestMemory(MIB) as memory:
+        with pytest.raises(BadGuestAddress):
+            memory.write(MIB - 2, b"abcd")
+        assert memory.read(MIB - 2, 2) == b"\0\0"
+
+
+def test_accesses_cross_adjoining_regions_and_nothing_else() -> None:
+    with GuestMemory(MIB) as memory:
+        memory.allocate(MIB, 0x1000, ROM, "rom")
+        memory.write(MIB - 2, b"abcd")
+        assert memory.read(MIB - 2, 4) == b"abcd"
+        with pytest.raises(BadGuestAddress):
+            memory.view(MIB - 2, 4)
+        memory.add_region(device_region(MIB + 0x1000))
+        with pytest.raises(BadGuestAddress):
+            memory.read(MIB + 0xFFF, 2)
+
+
+def test_ram_is_the_memfd_other_processes_get() -> None:
+    with GuestMemory(MIB) as memory:
+        (ram,) = memory.regions
+        memory.view(0x1000, 5)[:] = b"hello"
+        with mmap.mmap(ram.fd, ram.size, offset=ram.offset) as other:
+            assert other[0x1000:0x1005] == b"hello"
+
+
+def test_nobody_can_shrink_guest_ram() -> None:
+    with GuestMemory(MIB) as memory, pytest.raises(PermissionError):
+        os.ftruncate(memory.regions[0].fd, 0)
+
+
+def test_observers_follow_every_change() -> None:
+    with GuestMemory(MIB) as memory:
+        recorder = Recorder()
+        memory.add_observer(recorder)
+        bar = device_region(layout.MMIO32_START)
+        memory.add_region(bar)
+        rom = memory.allocate(layout.FIRMWARE_LIMIT - 0x1000, 0x1000, ROM, "rom")
+        assert [region.kind for region in recorder.held] == [RAM, DEVICE, ROM]
+        memory.remove_region(bar)
+        assert bar not in recorder.held
+        memory.remove_region(rom)
+        assert [region.kind for region in recorder.held] == [RAM]
+        memory.remove_observer(recorder)
+        assert recorder.held == []
+
+
+def test_an_observer_that_refuses_leaves_all_as_it_was() -> None:
+    with GuestMemory(MIB) as memory:
+        willing, refusing = Recorder(), Recorder(refuse="bar")
+        memory.add_observer(willing)
+        memory.add_observer(refusing)
+        with pytest.raises(RuntimeError):
+            memory.add_region(device_region(layout.MMIO32_START))
+        assert len(willing.held) == len(refusing.held) == len(memory.regions) == 1
+        with pytest.raises(RuntimeError):
+            memory.add_observer(Recorder(refuse="low RAM"))
+        memory.remove_observer(willing)
+        memory.remove_observer(refusing)
+
+
+def test_overlaps_are_refused() -> None:
+    with GuestMemory(MIB) as memory:
+        with pytest.raises(Overlap, match="low RAM"):
+            memory.add_region(device_region(MIB - 0x1000))
+        with pytest.raises(Overlap):
+            memory.allocate(0, 0x1000, ROM, "rom")
+
+
+def test_closing_under_an_observer_is_an_error() -> None:
+    memory = GuestMemory(MIB)
+    recorder = Recorder()
+    memory.add_observer(recorder)
+    with pytest.raises(GuestMemoryError):
+        memory.close()
+    memory.remove_observer(recorder)
+    memory.close()
+    memory.close()
+
+
+def test_more_than_the_host_has_is_refused_with_both_sizes() -> None:
+    with pytest.raises(OutOfHostMemory, match="more than the host's"):
+        GuestMemory(1 << 50)
+
+
+def test_missing_huge_pages_are_named_with_the_cure() -> None:
+    with pytest.raises(OutOfHostMemory, match="nr_hugepages"):
+        GuestMemory(1 << 40, "hugetlb-2M")
+
+
+def test_transparent_huge_pages_can_be_asked_for() -> None:
+    with GuestMemory(4 * MIB, "thp") as memory:
+        memory.write(2 * MIB, b"x")
+        assert memory.read(2 * MIB, 1) == b"x"
+
+
+def test_nothing_is_left_behind() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with GuestMemory(MIB) as memory:
+            memory.allocate(16 * MIB, 0x1000, ROM, "rom")
+            view = memory.view(0, 16)
+        del memory
+        view.release()
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+    with open("/proc/self/maps") as maps:
+        assert "guest-ram" not in maps.read()
+
+
+@pytest.mark.parametrize(
+    ("ram", "bits", "start", "end"),
+    [
+        (MIB, 39, 4 * GIB, 512 * GIB),
+        (3 * GIB, 39, 4 * GIB, 512 * GIB),
+        (3 * GIB + 1, 39, 5 * GIB, 512 * GIB),
+        (8 * GIB, 46, 9 * GIB, 9 * GIB + (1 << 40)),
+        (8 * GIB, 32, 9 * GIB, 9 * GIB),
+    ],
+)
+def test_the_window_for_64_bit_bars(ram: int, bits: int, start: int, end: int) -> None:
+    assert layout.mmio64_window(ram, bits) == (start, end)
