@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# make demo: a guest drives a PCI device that lives in another process
+# make test: all tests            make bench: pyvmm beside its peers, as ratios
+# Each does its own set-up: a virtual environment in .venv and the test guests.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEV_STAMP := $(VENV)/.installed-dev
+RUN_STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench guests clean
+
+demo: $(RUN_STAMP) guests
+	$(BIN)/pyvmm run configs/edu.yaml
+
+test: $(DEV_STAMP) guests
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(DEV_STAMP) guests
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+guests:
+	@tools/prerequisites.sh run
+	@$(MAKE) --no-print-directory -s -C guests
+
+$(VENV)/bin/pip:
+	@tools/prerequisites.sh run
+	@echo "making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check --upgrade pip
+
+$(RUN_STAMP): pyproject.toml | $(VENV)/bin/pip
+	@echo "installing pyvmm into $(VENV)"
+	@$(BIN)/pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml | $(VENV)/bin/pip
+	@tools/prerequisites.sh test
+	@echo "installing pyvmm and its test tools into $(VENV)"
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev,uapi]'
+	@touch $@ $(RUN_STAMP)
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	$(MAKE) -C guests clean

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""What all tests share: groups that say what they need, and checks for leaks.
+
+A test that can't run here is skipped with the reason and the cure. In CI (CI=true) a group that
+was skipped as a whole, although this machine has what it needs, fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GUESTS = ROOT / "guests" / "build"
+
+
+def missing_for_kvm() -> str:
+    """Why tests that need KVM can't run here, or ''."""
+    if not os.path.exists("/dev/kvm"):
+        return "no /dev/kvm: load kvm_intel or kvm_amd, or enable nested virtualisation"
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "no permission for /dev/kvm: add yourself to the group kvm"
+    return ""
+
+
+def missing_for_interop() -> str:
+    """Why tests against QEMU can't run here, or ''."""
+    if shutil.which("qemu-system-x86_64") is None:
+        return "no qemu-system-x86_64: apt-get install qemu-system-x86"
+    return ""
+
+
+GROUPS = {"kvm": missing_for_kvm, "interop": missing_for_interop}
+
+_ran: Counter[str] = Counter()
+_wanted: Counter[str] = Counter()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for group, missing in GROUPS.items():
+        reason = missing()
+        for item in items:
+            if item.get_closest_marker(group) is None:
+                continue
+            _wanted[group] += 1
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" and not report.skipped:
+        for group in GROUPS:
+            if group in report.keywords:
+                _ran[group] += 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if os.environ.get("CI") != "true" or session.config.option.collectonly:
+        return
+    for group, missing in GROUPS.items():
+        if _wanted[group] and not _ran[group] and not missing():
+            print(f"\nall tests of the group '{group}' were skipped, although they can run here")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def open_fds() -> dict[str, str]:
+    """Every open file descriptor of this process and what it is."""
+    fds = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            fds[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue  # the one listdir itself used
+    return fds
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fail the test if it leaves a file descriptor, a thread or a child process behind."""
+    import gc
+
+    gc.collect()
+    fds, threads = open_fds(), set(threading.enumerate())
+    yield
+    gc.collect()
+    leaked_threads = set(threading.enumerate()) - threads
+    assert not leaked_threads, f"threads left running: {leaked_threads}"
+    leaked = {fd: what for fd, what in open_fds().items() if fds.get(fd) != what}
+    assert not leaked, f"file descriptors left open: {leaked}"
+    try:
+        pid, _ = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return
+    raise AssertionError(f"a child process was left behind ({pid or 'still running'})")
+
+
+@pytest.fixture(scope="session")
+def guests() -> Path:
+    """The folder of the built test guests."""
+    if not (GUESTS / "hello.elf").exists():
+        pytest.skip("the test guests are not built: make guests")
+    return GUESTS
