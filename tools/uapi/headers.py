@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""What kernel UAPI headers define, read with libclang: constants, structures, unions.
+
+The C compiler's own view is the only source: types, sizes and offsets are asked of
+libclang's AST, and a macro's value is what the compiler computes for it, so that nothing
+here parses C.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clang.cindex import (
+    Cursor,
+    CursorKind,
+    Diagnostic,
+    Index,
+    TranslationUnit,
+    Type,
+    TypeKind,
+)
+
+TARGET = "x86_64-linux-gnu"
+
+RECORDS = (CursorKind.STRUCT_DECL, CursorKind.UNION_DECL)
+
+SCALARS = {
+    TypeKind.BOOL: "u8",
+    TypeKind.CHAR_U: "u8",
+    # In these headers `char` means registers, padding and opaque bytes, never a number.
+    TypeKind.CHAR_S: "u8",
+    TypeKind.UCHAR: "u8",
+    TypeKind.SCHAR: "s8",
+    TypeKind.USHORT: "u16",
+    TypeKind.SHORT: "s16",
+    TypeKind.UINT: "u32",
+    TypeKind.INT: "s32",
+    TypeKind.ULONG: "u64",
+    TypeKind.LONG: "s64",
+    TypeKind.ULONGLONG: "u64",
+    TypeKind.LONGLONG: "s64",
+    TypeKind.POINTER: "ptr",
+}
+
+
+class HeaderError(Exception):
+    """The headers could not be read, or hold something that ctypes cannot express."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A macro with an integer value, or an enumerator."""
+
+    name: str
+    value: int
+    text: str  # as spelled in the header; empty for an enumerator
+    enum: str = ""  # the tag of the enum it belongs to
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a structure or union; offset and width are in bits."""
+
+    name: str
+    type: str
+    offset: int
+    width: int = 0  # of a bit-field, else 0
+    anonymous: bool = False
+
+
+@dataclass(frozen=True)
+class Record:
+    """A structure or union; size and alignment in bytes."""
+
+    name: str
+    kind: str  # "struct" or "union"
+    size: int
+    align: int
+    packed: bool
+    members: tuple[Member, ...]
+
+
+@dataclass
+class Definitions:
+    """Everything that one set of headers defines, in the order of definition."""
+
+    constants: list[Constant] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+
+def include_flags(include: Path) -> list[str]:
+    """Compiler flags for the headers under `include` (a usr/include), and nothing else."""
+    return ["-nostdinc", f"-I{include}", f"-I{include / TARGET}"]
+
+
+def read(include: Path, headers: Sequence[str]) -> Definitions:
+    """What `headers` (as in #include <...>) define, for x86-64.
+
+    Raises HeaderError.
+    """
+    return _Reader(include, headers).read()
+
+
+class _Reader:
+    def __init__(self, include: Path, headers: Sequence[str]) -> None:
+        self._flags = ["-target", TARGET, "-std=gnu11", *include_flags(include)]
+        self._prologue = "".join(f"#include <{header}>\n" for header in headers)
+        roots = (include / TARGET, include)
+        self._files = {
+            str(path): None for header in headers for path in (r / header for r in roots)
+        }
+        self._result = Definitions()
+        self._tags: dict[str, Record] = {}
+
+    def read(self) -> Definitions:
+        unit = self._parse(self._prologue)
+        _raise_errors(unit)
+        macros: dict[str, Cursor] = {}
+        for cursor in unit.cursor.get_children():
+            if not self._ours(cursor):
+                continue
+            if cursor.kind == CursorKind.MACRO_DEFINITION:
+                macros[cursor.spelling] = cursor
+            elif cursor.kind == CursorKind.ENUM_DECL:
+                self._enum(cursor)
+            elif cursor.kind in RECORDS and cursor.is_definition():
+                self._record(cursor, cursor.spelling)
+        self._macros(macros)
+        return self._result
+
+    def _parse(self, text: str) -> TranslationUnit:
+        return Index.create().parse(
+            "uapi.c",
+            args=self._flags,
+            unsaved_files=[("uapi.c", text)],
+            options=TranslationUnit.PARSE_DETAILED_PROCESSING_RECORD,
+        )
+
+    def _ours(self, cursor: Cursor) -> bool:
+        file = cursor.location.file
+        return file is not None and file.name in self._files
+
+    # Constants
+
+    def _enum(self, cursor: Cursor) -> None:
+        tag = "" if cursor.is_anonymous() else cursor.spelling
+        for child in cursor.get_children():
+            self._result.constants.append(Constant(child.spelling, child.enum_value, "", tag))
+
+    def _macros(self, macros: dict[str, Cursor]) -> None:
+        texts = {}
+        for name, cursor in macros.items():
+            body = [token.spelling for token in cursor.get_tokens()][1:]
+            if body and not _function_like(cursor):
+                texts[name] = " ".join(body)
+        values = self._evaluate(list(texts))
+        enumerators = {constant.name for constant in self._result.constants}
+        self._result.constants += [
+            Constant(name, values[name], text)
+            for name, text in texts.items()
+            if name in values and name not in enumerators
+        ]
+
+    def _evaluate(self, names: list[str]) -> dict[str, int]:
+        """The values of those macros that are integer constant expressions."""
+        values, rejected = self._evaluate_together(names)
+        while rejected:
+            # One bad macro can take its neighbours along: each gets a hearing of its own.
+            name = rejected.pop()
+            values |= self._evaluate_together([name])[0]
+        return values
+
+    def _evaluate_together(self, names: list[str]) -> tuple[dict[str, int], list[str]]:
+        first = self._prologue.count("\n") + 1
+        lines = [f"enum {{ value_of_{name} = ({name}) }};\n" for name in names]
+        unit = self._parse(self._prologue + "".join(lines))
+        bad = {
+            diagnostic.location.line - first
+            for diagnostic in unit.diagnostics
+            if diagnostic.severity >= Diagnostic.Error
+        }
+        values = {}
+        for cursor in unit.cursor.get_children():
+            if cursor.kind != CursorKind.ENUM_DECL or cursor.location.file.name != "uapi.c":
+                continue
+            line = cursor.location.line - first
+            if line not in bad:
+                for enumerator in cursor.get_children():
+                    # A struct that a macro's value is the first to name is a child too.
+                    if enumerator.kind == CursorKind.ENUM_CONSTANT_DECL:
+                        value = _unsigned_if_so(cursor, enumerator.enum_value)
+                        values[names[line]] = value
+        return values, [name for name in names if name not in values]
+
+    # Structures and unions
+
+    def _record(self, cursor: Cursor, name: str, scope: str = "") -> Record:
+        """Add a structure or union, those it holds first.
+
+        Members of an anonymous record belong to the record around it in C: `scope` is the
+        innermost record with a name, which names those within.
+        """
+        scope = scope or name
+        if name in self._tags:
+            raise HeaderError(f"two types would be called {name}")
+        members: list[Member] = []
+        for child in cursor.type.get_fields():
+            offset = child.get_field_offsetof()
+            if child.spelling.isidentifier():
+                width = child.get_bitfield_width() if child.is_bitfield() else 0
+                type_ = self._type(child.type, scope, child)
+                members.append(Member(child.spelling, type_, offset, width))
+                continue
+            flexible = _declared_flexible_array(child.type)
+            if flexible is not None:
+                type_ = self._type(flexible.type, scope, flexible)
+                members.append(Member(flexible.spelling, type_, offset))
+                continue
+            number = sum(member.anonymous for member in members) + 1
+            inner = f"{name}_anonymous_{number}"
+            self._record(child.type.get_declaration(), inner, scope)
+            members.append(Member(f"anonymous_{number}", inner, offset, anonymous=True))
+        record = Record(
+            name,
+            "union" if cursor.kind == CursorKind.UNION_DECL else "struct",
+            cursor.type.get_size(),
+            cursor.type.get_align(),
+            any(c.kind == CursorKind.PACKED_ATTR for c in cursor.get_children()),
+            tuple(members),
+        )
+        self._tags[name] = record
+        self._result.records.append(record)
+        return record
+
+    def _type(self, clang_type: Type, owner: str, member: Cursor) -> str:
+        canonical = clang_type.get_canonical()
+        if canonical.kind == TypeKind.CONSTANTARRAY:
+            dimensions = ""
+            while canonical.kind == TypeKind.CONSTANTARRAY:
+                dimensions += f"[{canonical.element_count}]"
+                canonical = canonical.element_type.get_canonical()
+            return self._type(canonical, owner, member) + dimensions
+        if canonical.kind == TypeKind.INCOMPLETEARRAY:
+            return self._type(canonical.element_type, owner, member) + "[0]"
+        if canonical.kind == TypeKind.ENUM:
+            underlying: Type = canonical.get_declaration().enum_type
+            return self._type(underlying, owner, member)
+        if canonical.kind == TypeKind.RECORD:
+            declaration: Cursor = canonical.get_declaration()
+            tag: str = declaration.spelling
+            name = tag if tag.isidentifier() else f"{owner}_{member.spelling}"
+            if name not in self._tags:
+                self._record(declaration, name)
+            return name
+        if canonical.kind in SCALARS:
+            return SCALARS[canonical.kind]
+        raise HeaderError(f"{owner}.{member.spelling}: no ctypes type for {canonical.spelling}")
+
+
+def _declared_flexible_array(type_: Type) -> Cursor | None:
+    """The array in what __DECLARE_FLEX_ARRAY() expands to: an empty structure and the array."""
+    members = list(type_.get_fields())
+    if (
+        len(members) == 2
+        and members[0].type.get_size() == 0
+        and members[1].type.kind == TypeKind.INCOMPLETEARRAY
+    ):
+        return members[1]
+    return None
+
+
+def _function_like(cursor: Cursor) -> bool:
+    """Whether a macro takes arguments: a parenthesis follows its name with no space between."""
+    name, following = itertools.islice(cursor.get_tokens(), 2)
+    adjacent: bool = following.extent.start == name.extent.end
+    return adjacent and following.spelling == "("
+
+
+def _unsigned_if_so(cursor: Cursor, value: int) -> int:
+    unsigned = cursor.enum_type.get_canonical().kind in (
+        TypeKind.UCHAR,
+        TypeKind.USHORT,
+        TypeKind.UINT,
+        TypeKind.ULONG,
+        TypeKind.ULONGLONG,
+    )
+    return value & (1 << 8 * cursor.enum_type.get_size()) - 1 if unsigned else value
+
+
+def _raise_errors(unit: TranslationUnit) -> None:
+    errors = [d.format() for d in unit.diagnostics if d.severity >= Diagnostic.Error]
+    if errors:
+        raise HeaderError("the headers do not compile:\n" + "\n".join(errors))
