@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""DmaSpace: the IOVAs a device's DMA can reach, whatever it is that translates them."""
+
+from __future__ import annotations
+
+import errno
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from .errors import DeviceError
+from .intervals import Interval
+
+
+class RemoteMemory(Protocol):
+    """Memory in another process, reached by messages. Both raise DmaFault or DeviceGone."""
+
+    def read(self, iova: int, size: int) -> bytes: ...
+
+    def write(self, iova: int, data: bytes | memoryview) -> None: ...
+
+
+class DmaSpace(ABC):
+    """An IO address space: type1 container, iommufd IOAS, vfio-user peer or DmaTable.
+
+    Mappings are made and removed whole: unmap() takes exactly what a map() was given.
+    """
+
+    @property
+    @abstractmethod
+    def page_sizes(self) -> int:
+        """Bitmap of the page sizes it maps; the lowest is the granularity of map()."""
+
+    @abstractmethod
+    def iova_ranges(self) -> tuple[Interval, ...]:
+        """The IOVAs that may be mapped at all."""
+
+    @abstractmethod
+    def map(
+        self,
+        iova: int,
+        size: int,
+        *,
+        address: int,
+        fd: int = -1,
+        offset: int = 0,
+        writable: bool = True,
+    ) -> None:
+        """Let the device reach size bytes of this process's memory at IOVA iova.
+
+        The memory is at the host-virtual address, and also, if fd is not -1, at offset in
+        that file, which a device in another process can map for itself. The caller keeps
+        the fd, and keeps the memory until unmap(). Raises DeviceError, with EEXIST if part
+        of the range is mapped already.
+        """
+
+    def map_remote(
+        self, iova: int, size: int, memory: RemoteMemory, *, writable: bool = True
+    ) -> None:
+        """Let the device reach memory of another process, by messages to it.
+
+        Only a device in software can: others raise DeviceError (EOPNOTSUPP).
+        """
+        raise DeviceError.answered(
+            f"mapping IOVA {iova:#x}+{size:#x} without a file",
+            errno.EOPNOTSUPP,
+            "give the guest shared memory (memfd)",
+        )
+
+    @abstractmethod
+    def unmap(self, iova: int, size: int) -> None:
+        """Undo map(); when it returns the device reaches the range no more.
+
+        Raises DeviceError, with ENOENT if this is not exactly one mapping.
+        """

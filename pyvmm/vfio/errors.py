@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""What can go wrong with a VFIO device."""
+
+from __future__ import annotations
+
+import errno as errnos
+import os
+
+
+class VfioError(Exception):
+    """Base of the VFIO layer's errors."""
+
+
+class DeviceError(VfioError):
+    """The device, or what serves it, refused a request. The device is still there."""
+
+    def __init__(self, message: str, errno: int) -> None:
+        """message says what was asked of what; errno is what it was answered with."""
+        super().__init__(message)
+        self.errno = errno
+
+    @classmethod
+    def answered(cls, asked: str, errno: int | None, cure: str = "") -> DeviceError:
+        """The error for a request that was answered with an errno; 0 is "no reason given"."""
+        number = errno or 0
+        name = errnos.errorcode.get(number, f"errno {number}")
+        reason = f"{name} ({os.strerror(number)})" if number else "an error without a reason"
+        return cls(f"{asked}: {reason}" + (f"; {cure}" if cure else ""), number)
+
+
+class DmaFault(DeviceError):
+    """A device's DMA touched IOVAs that are not mapped, or wrote to read-only ones."""
+
+    def __init__(self, iova: int, size: int, why: str = "not mapped") -> None:
+        super().__init__(f"DMA to IOVA {iova:#x}+{size:#x}: {why}", errnos.EFAULT)
+        self.iova = iova
+        self.size = size
+
+
+class DeviceGone(VfioError):
+    """The device is no longer there: its server died, was closed, or no longer answers."""
+
+
+class ProtocolError(VfioError):
+    """What serves the device said something that can't be true. It is not listened to again."""

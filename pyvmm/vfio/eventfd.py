@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""EventFd: an eventfd with an owner; how interrupts and doorbells travel between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+
+from ..uapi.ioctl import failure
+from .errors import DeviceError, VfioError
+
+
+class EventFd:
+    """Owns an eventfd (eventfd(2)); a context manager. Signalling and reading never block."""
+
+    def __init__(self) -> None:
+        """Make a new one, at zero. Raises VfioError if the process is out of descriptors."""
+        try:
+            self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        except OSError as e:
+            cure = "raise the limit of open files (ulimit -n)"
+            raise VfioError(failure("creating an eventfd", "eventfd", e.errno or 0, cure)) from None
+        self._may_block = False
+
+    @classmethod
+    def from_fd(cls, fd: int) -> EventFd:
+        """Another reference to somebody's eventfd, which they may close after this.
+
+        Raises DeviceError (EINVAL) if fd is no eventfd, (EBADF) if it is not open at all.
+        """
+        self = cls.__new__(cls)
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            raise DeviceError.answered(f"using fd {fd} as an eventfd", errno.EBADF) from None
+        if target != "anon_inode:[eventfd]":
+            raise DeviceError.answered(f"using fd {fd} ({target}) as an eventfd", errno.EINVAL)
+        try:
+            self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+        except OSError as e:
+            raise DeviceError.answered(f"duplicating eventfd {fd}: fcntl", e.errno) from None
+        # O_NONBLOCK belongs to the open file, which its maker shares and may want blocking:
+        # so it is looked at, not set, and calls that could block ask poll(2) first.
+        self._may_block = not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK
+        return self
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def signal(self, n: int = 1) -> None:
+        """Add n to the counter. If it is full, whoever reads it has enough to wake up for."""
+        if self._may_block and not self._ready(select.POLLOUT):
+            return
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(self._fd, n)
+
+    def read(self) -> int:
+        """The counter, which goes to 0; 0 if nothing was pending."""
+        if self._may_block and not self._ready(select.POLLIN):
+            return 0
+        try:
+            return os.eventfd_read(self._fd)
+        except BlockingIOError:
+            return 0
+
+    def pending(self) -> bool:
+        """Whether it has been signalled since the last read(); changes nothing."""
+        return self._ready(select.POLLIN)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is signalled; False if that takes longer than timeout seconds."""
+        return self._ready(select.POLLIN, timeout)
+
+    def _ready(self, events: int, timeout: float | None = 0) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, events)
+        return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def __enter__(self) -> EventFd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"EventFd({self._fd})"

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Mapping: part of a file mapped into this process, whose pages outlive no use of them."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import stat
+import threading
+import weakref
+
+from .errors import DeviceError
+
+PAGE_SIZE = mmap.PAGESIZE
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mmap = _libc.mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int64,
+]
+_munmap = _libc.munmap
+_munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_FAILED = ctypes.c_void_p(-1).value
+
+
+def check_size(fd: int, end: int, what: str) -> None:
+    """Make sure that a regular file holds `end` bytes, so that touching them can't be SIGBUS.
+
+    Other files (a VFIO device, a dma-buf) have no size to compare: there the kernel bounds
+    the mmap itself. Raises DeviceError (EINVAL, EBADF).
+    """
+    try:
+        status = os.fstat(fd)
+    except OSError as e:
+        raise DeviceError.answered(f"{what}: fstat", e.errno) from None
+    if stat.S_ISREG(status.st_mode) and end > status.st_size:
+        raise DeviceError.answered(
+            f"{what}: needs {end:#x} bytes of a file that has {status.st_size:#x}", errno.EINVAL
+        )
+
+
+def _release(address: int, size: int, unmapped: threading.Event) -> None:
+    _munmap(address, size)
+    unmapped.set()
+
+
+class Mapping:
+    """Bytes of a shared file, mapped (mmap(2)); a context manager.
+
+    The pages stay mapped while a view of them is in use, also after close(): a view can be
+    too late, never dangling. What no mapping can prevent: the file's owner truncating it
+    under us. Then a KVM guest's access ends KVM_RUN with EFAULT, but this process dies of
+    SIGBUS if it touches the view itself. Only a file sealed with F_SEAL_SHRINK is safe.
+    """
+
+    def __init__(
+        self, fd: int, offset: int, size: int, *, writable: bool = True, what: str = "mapping"
+    ) -> None:
+        """Map size bytes from offset, a multiple of the page size; `what` is for errors.
+
+        Raises DeviceError.
+        """
+        if size <= 0 or offset < 0 or offset % PAGE_SIZE or offset + size > 1 << 63:
+            raise DeviceError.answered(
+                f"{what}: offset {offset:#x} and size {size:#x} are not whole pages of a file",
+                errno.EINVAL,
+            )
+        check_size(fd, offset + size, what)
+        prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        address = _mmap(None, size, prot, mmap.MAP_SHARED, fd, offset)
+        if address == _FAILED:
+            raise DeviceError.answered(f"{what}: mmap", ctypes.get_errno())
+        self.address: int = address
+        self.size = size
+        self.writable = writable
+        # Every view, and every slice of one, holds a reference to this array; so the array's
+        # end is the end of all use, and the moment to unmap.
+        pages = (ctypes.c_ubyte * size).from_address(address)
+        self._pages: ctypes.Array[ctypes.c_ubyte] | None = pages
+        self._unmapped = threading.Event()
+        unmap = weakref.finalize(pages, _release, address, size, self._unmapped)
+        unmap.atexit = False
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes, read-only if they were mapped so. Raises ValueError once closed."""
+        if self._pages is None:
+            raise ValueError("view of a closed mapping")
+        view = memoryview(self._pages).cast("B")
+        return view if self.writable else view.toreadonly()
+
+    def wait_unmapped(self, timeout: float) -> bool:
+        """After close(): wait for the last view's end, at most timeout seconds."""
+        return self._unmapped.wait(timeout)
+
+    def close(self) -> None:
+        """Let go. The pages are unmapped now, or with the last view that is in use."""
+        self._pages = None
+
+    def __enter__(self) -> Mapping:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
