@@ -78,3 +78,26 @@ def mmio64_window(ram_size: int, address_bits: int) -> tuple[int, int]:
     top = max(HIGH_RAM_BASE, HIGH_RAM_BASE + ram_size - LOW_RAM_LIMIT)
     start = -(-top // GIB) * GIB
     return start, max(start, min(1 << address_bits, start + MMIO64_SIZE_MAX))
+
+
+# -- the platform's own ports and interrupts: the devices answer there, ACPI tells the guest --
+
+RTC_PORT = 0x70
+"""CMOS index; data is the next one."""
+
+DEBUG_EXIT_PORT = 0xF4
+
+COM1_PORT = 0x3F8
+COM1_GSI = 4
+
+PM1A_EVENT_PORT = 0x600
+"""ACPI PM1a status and enable, two bytes each."""
+
+PM1A_CONTROL_PORT = 0x604
+
+RESET_PORT = 0xCF9
+
+SLP_TYP_S5 = 5
+"""The sleep type that, written to PM1a control with SLP_EN, means power-off."""
+
+SCI_GSI = 9
