@@ -48,9 +48,7 @@ def build(name: str, namespace: dict[str, Any]) -> Any:
         body["_anonymous_"] = anonymous
     if kind == "packed":
         body["_pack_"] = 1
-    body["_fields_"] = [
-        (member[0], _type(member[1], namespace), *member[2:]) for member in members
-    ]
+    body["_fields_"] = [(member[0], _type(member[1], namespace), *member[2:]) for member in members]
     base: Any = ctypes.Union if kind == "union" else ctypes.Structure
     # Two threads may get here at once; both must come away with the same type.
     return namespace.setdefault(name, type(base)(name, (base,), body))

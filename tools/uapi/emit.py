@@ -7,6 +7,7 @@ data. The stub is what type checkers and editors read: real classes with typed m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from tools.uapi.headers import Constant, Definitions, Record
@@ -15,7 +16,7 @@ _HEADER = '''\
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """The kernel's ABI: {includes}.
 
-Generated from Debian's {package} {version} by `python -m tools.uapi`; do not edit.
+Generated from Debian's {package} by `python -m tools.uapi`; do not edit.
 Those headers are under GPL-2.0 WITH Linux-syscall-note; what is here are the facts of the
 interface: its names, numbers and layouts. No text of the headers is copied.
 """
@@ -28,9 +29,9 @@ _CTYPES = {
 }
 
 
-def module(definitions: Definitions, headers: Sequence[str], package: str, version: str) -> str:
+def module(definitions: Definitions, headers: Sequence[str], package: str) -> str:
     """The text of the module."""
-    lines = [_header(headers, package, version)]
+    lines = [_header(headers, package)]
     if definitions.records:
         lines += ["from pyvmm.uapi.layout import build as _build", ""]
     lines += _constants(definitions.constants, "{name} = {value}")
@@ -52,9 +53,9 @@ def module(definitions: Definitions, headers: Sequence[str], package: str, versi
     return "\n".join(lines) + "\n"
 
 
-def stub(definitions: Definitions, headers: Sequence[str], package: str, version: str) -> str:
+def stub(definitions: Definitions, headers: Sequence[str], package: str) -> str:
     """The text of the stub."""
-    lines = ["# ruff: noqa", "# fmt: off", _header(headers, package, version)]
+    lines = ["# ruff: noqa", "# fmt: off", _header(headers, package)]
     if definitions.records:
         lines += ["import ctypes", "from ctypes import Array, Structure, Union"]
     lines += ["from typing import Final", ""]
@@ -67,9 +68,9 @@ def stub(definitions: Definitions, headers: Sequence[str], package: str, version
     return "\n".join(lines) + "\n"
 
 
-def _header(headers: Sequence[str], package: str, version: str) -> str:
+def _header(headers: Sequence[str], package: str) -> str:
     includes = ", ".join(f"<{header}>" for header in headers)
-    return _HEADER.format(includes=includes, package=package, version=version)
+    return _HEADER.format(includes=includes, package=package)
 
 
 def _constants(constants: Sequence[Constant], form: str) -> Iterator[str]:
@@ -78,14 +79,15 @@ def _constants(constants: Sequence[Constant], form: str) -> Iterator[str]:
         if constant.enum != enum:
             enum = constant.enum
             yield f"# enum {enum}" if enum else ""
-        yield form.format(name=constant.name, value=_number(constant))
+        yield form.format(name=constant.name, value=_literal(constant))
 
 
-def _number(constant: Constant) -> str:
-    """Decimal where the header has a plain decimal number, else hexadecimal."""
-    if constant.value < 0 or constant.value < 10 or constant.text.strip("()UuLl ").isdecimal():
-        return str(constant.value)
-    return str(constant.value) if not constant.text else hex(constant.value)
+def _literal(constant: Constant) -> str:
+    """As the header has it: a string, a decimal number, or else hexadecimal."""
+    value, text = constant.value, constant.text.strip("()UuLl ")
+    if isinstance(value, str):
+        return json.dumps(value)
+    return str(value) if value < 10 or not text or text.isdecimal() else hex(value)
 
 
 def _layout(record: Record) -> Iterator[str]:

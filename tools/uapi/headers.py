@@ -8,6 +8,7 @@ here parses C.
 
 from __future__ import annotations
 
+import ast
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -46,16 +47,20 @@ SCALARS = {
 }
 
 
+# What headers of the kernel use without including it.
+_PRELUDE = ("asm/bitsperlong.h", "linux/const.h", "linux/bits.h", "linux/errno.h")
+
+
 class HeaderError(Exception):
     """The headers could not be read, or hold something that ctypes cannot express."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A macro with an integer value, or an enumerator."""
+    """A macro that is an integer or a string, or an enumerator."""
 
     name: str
-    value: int
+    value: int | str
     text: str  # as spelled in the header; empty for an enumerator
     enum: str = ""  # the tag of the enum it belongs to
 
@@ -106,8 +111,10 @@ def read(include: Path, headers: Sequence[str]) -> Definitions:
 
 class _Reader:
     def __init__(self, include: Path, headers: Sequence[str]) -> None:
-        self._flags = ["-target", TARGET, "-std=gnu11", *include_flags(include)]
-        self._prologue = "".join(f"#include <{header}>\n" for header in headers)
+        # Rejected macros are known by their errors: the compiler must not stop after twenty.
+        language = ["-target", TARGET, "-std=gnu11", "-ferror-limit=0"]
+        self._flags = [*language, *include_flags(include)]
+        self._prologue = "".join(f"#include <{header}>\n" for header in (*_PRELUDE, *headers))
         roots = (include / TARGET, include)
         self._files = {
             str(path): None for header in headers for path in (r / header for r in roots)
@@ -156,7 +163,11 @@ class _Reader:
             body = [token.spelling for token in cursor.get_tokens()][1:]
             if body and not _function_like(cursor):
                 texts[name] = " ".join(body)
-        values = self._evaluate(list(texts))
+        values: dict[str, int | str] = {
+            name: ast.literal_eval(text) for name, text in texts.items() if text.startswith('"')
+        }
+        values |= self._evaluate([name for name in texts if name not in values])
+        # `#define NAME NAME` only announces an enumerator.
         enumerators = {constant.name for constant in self._result.constants}
         self._result.constants += [
             Constant(name, values[name], text)
