@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""KVM: System, Vm, Vcpu, memslots, GSI routes, irqfds, ioeventfds, and the run loop."""
+
+from __future__ import annotations
+
+from .cpuid import guest_cpuid
+from .errors import (
+    KvmCallFailed,
+    KvmCapabilityMissing,
+    KvmError,
+    KvmLimitReached,
+    KvmUnavailable,
+)
+from .exits import (
+    KICKED,
+    EntryFailed,
+    Exit,
+    Halted,
+    HandlerFailed,
+    InternalError,
+    Kicked,
+    RunFailed,
+    Shutdown,
+    SystemEvent,
+    UnexpectedExit,
+)
+from .kick import KICK_SIGNAL
+from .memslots import Memslots
+from .msrs import BOOT_MSRS
+from .routing import GsiRouting
+from .run_loop import run
+from .system import System
+from .vcpu import Vcpu
+from .vm import Vm
+
+__all__ = [
+    "BOOT_MSRS",
+    "KICKED",
+    "KICK_SIGNAL",
+    "EntryFailed",
+    "Exit",
+    "GsiRouting",
+    "Halted",
+    "HandlerFailed",
+    "InternalError",
+    "Kicked",
+    "KvmCallFailed",
+    "KvmCapabilityMissing",
+    "KvmError",
+    "KvmLimitReached",
+    "KvmUnavailable",
+    "Memslots",
+    "RunFailed",
+    "Shutdown",
+    "System",
+    "SystemEvent",
+    "UnexpectedExit",
+    "Vcpu",
+    "Vm",
+    "guest_cpuid",
+    "run",
+]

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""GsiRouting: which interrupt each GSI raises, changed in batches.
+
+The kernel takes the whole table at once and makes all vCPUs notice, so that a change costs the
+same for one route as for a thousand: callers say what they want, then commit() once.
+
+GSIs 0 to 23 keep the routes that KVM gives an in-kernel irqchip: GSI n is pin n of the IOAPIC
+and, below 16, line n of the PIC pair. So ISA interrupt 0 is at IOAPIC pin 0, without override.
+
+Source: the kernel's Documentation/virt/kvm/api.rst, KVM_SET_GSI_ROUTING.
+"""
+
+from __future__ import annotations
+
+import threading
+from struct import Struct
+
+from ..uapi import kvm as uapi
+from .errors import KvmLimitReached, call
+
+IRQCHIP_GSIS = uapi.KVM_IOAPIC_NUM_PINS
+_PIC_LINES = 8
+
+_HEADER = Struct("=II")  # kvm_irq_routing: nr, flags
+_IRQCHIP = Struct("=IIII II 24x")  # kvm_irq_routing_entry with u.irqchip
+_MSI = Struct("=IIII IIII 16x")  # kvm_irq_routing_entry with u.msi
+
+
+def _irqchip_routes() -> list[bytes]:
+    routes = []
+    for gsi in range(IRQCHIP_GSIS):
+        pins = [(uapi.KVM_IRQCHIP_IOAPIC, gsi)]
+        if gsi < _PIC_LINES:
+            pins.append((uapi.KVM_IRQCHIP_PIC_MASTER, gsi))
+        elif gsi < 2 * _PIC_LINES:
+            pins.append((uapi.KVM_IRQCHIP_PIC_SLAVE, gsi - _PIC_LINES))
+        routes += [
+            _IRQCHIP.pack(gsi, uapi.KVM_IRQ_ROUTING_IRQCHIP, 0, 0, chip, pin) for chip, pin in pins
+        ]
+    return routes
+
+
+class GsiRouting:
+    """The GSI routing table of a VM with an in-kernel irqchip. Safe to call from any thread."""
+
+    def __init__(self, vm_fd: int, limit: int) -> None:
+        """limit is how many routes KVM takes, KVM_CAP_IRQ_ROUTING."""
+        self._fd = vm_fd
+        self._lock = threading.Lock()
+        self._irqchip = _irqchip_routes()
+        self.capacity = limit - len(self._irqchip)
+        self._free: list[int] = []
+        self._next = IRQCHIP_GSIS
+        self._msi: dict[int, bytes] = {}
+        self._committed: dict[int, bytes] = {}
+
+    def allocate(self) -> int:
+        """A GSI (24 or more) with no route. Raises KvmLimitReached."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            if self._next - IRQCHIP_GSIS >= self.capacity:
+                raise KvmLimitReached(
+                    f"all {self.capacity} message-signalled interrupt routes of this KVM are in "
+                    "use; give the guest's devices fewer vectors"
+                )
+            self._next += 1
+            return self._next - 1
+
+    def free(self, gsi: int) -> None:
+        """Give a GSI back; with the next commit it raises nothing."""
+        with self._lock:
+            if not IRQCHIP_GSIS <= gsi < self._next or gsi in self._free:
+                raise ValueError(f"GSI {gsi} is not allocated")
+            self._msi.pop(gsi, None)
+            self._free.append(gsi)
+
+    def set_msi(self, gsi: int, address: int, data: int) -> None:
+        """Have gsi send the message data (32 bits) to address (64 bits), once committed."""
+        entry = _MSI.pack(
+            gsi, uapi.KVM_IRQ_ROUTING_MSI, 0, 0, address & 0xFFFFFFFF, address >> 32, data, 0
+        )
+        with self._lock:
+            self._msi[gsi] = entry
+
+    def clear(self, gsi: int) -> None:
+        """Have gsi raise nothing, once committed."""
+        with self._lock:
+            self._msi.pop(gsi, None)
+
+    def commit(self) -> None:
+        """Tell the kernel what has changed; no system call if nothing has. Raises KvmCallFailed."""
+        with self._lock:
+            if self._msi == self._committed:
+                return
+            wanted = self._msi.copy()
+            routes = [*self._irqchip, *wanted.values()]
+            table = bytearray(b"".join((_HEADER.pack(len(routes), 0), *routes)))
+            call(
+                self._fd,
+                uapi.KVM_SET_GSI_ROUTING,
+                uapi.kvm_irq_routing.from_buffer(table),
+                doing=f"routing {len(wanted)} message-signalled interrupts",
+            )
+            self._committed = wanted

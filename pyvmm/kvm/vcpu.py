@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Vcpu: one virtual processor, its registers and its shared kvm_run page.
+
+Source: the kernel's Documentation/virt/kvm/api.rst, "vcpu ioctls". KVM wants them called by the
+thread that runs the vCPU; from another they wait until the vCPU is out of KVM_RUN.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EINVAL
+from mmap import mmap
+
+from ..uapi import kvm as uapi
+from . import msrs
+from .cpuid import MAX_CPUID_ENTRIES
+from .errors import call
+from .flexible import flexible
+from .kick import Kick
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ..uapi.kvm import kvm_cpuid_entry2, kvm_regs, kvm_sregs
+    from .stats import Stats, Value
+
+
+class Vcpu:
+    """One virtual processor; index is its APIC id. A context manager that its Vm owns.
+
+    After reset vCPU 0 is in real mode at the reset vector; the others wait for INIT and SIPI.
+    run() in run_loop.py runs it.
+    """
+
+    def __init__(self, fd: int, index: int, run_size: int) -> None:
+        """Take over fd. run_size is what KVM_GET_VCPU_MMAP_SIZE says, in bytes."""
+        self.fd = fd
+        self.index = index
+        self.refused_msrs: tuple[int, ...] = ()
+        self._stats: Stats | None = None
+        try:
+            self._map = mmap(fd, run_size)
+        except BaseException:
+            os.close(fd)
+            raise
+        # kvm_run as 1-, 2-, 4- and 8-byte numbers: made once, for the run loop.
+        u8 = memoryview(self._map)
+        self.kvm_run = (u8, u8.cast("H"), u8.cast("I"), u8.cast("Q"))
+        self._kick = Kick(u8)
+        self.kick = self._kick.kick
+        self.enter = self._kick.enter
+        self.leave = self._kick.leave
+
+    def __enter__(self) -> Vcpu:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Idempotent. Raises RuntimeError while a thread runs the vCPU."""
+        self._kick.close()
+        for view in self.kvm_run:
+            view.release()
+        self._map.close()
+        if self._stats:
+            self._stats.close()
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    # -- registers ----------------------------------------------------------------------------
+
+    def get_regs(self) -> kvm_regs:
+        """The general registers, RIP and RFLAGS."""
+        regs = uapi.kvm_regs()
+        call(self.fd, uapi.KVM_GET_REGS, regs, doing=f"reading the registers of {self}")
+        return regs
+
+    def set_regs(self, regs: kvm_regs) -> None:
+        call(self.fd, uapi.KVM_SET_REGS, regs, doing=f"setting the registers of {self}")
+
+    def get_sregs(self) -> kvm_sregs:
+        """Segments, descriptor tables, control registers, EFER and the APIC base."""
+        sregs = uapi.kvm_sregs()
+        call(self.fd, uapi.KVM_GET_SREGS, sregs, doing=f"reading the system registers of {self}")
+        return sregs
+
+    def set_sregs(self, sregs: kvm_sregs) -> None:
+        """Raises KvmCallFailed, with EINVAL for a state that KVM doesn't take."""
+        call(
+            self.fd,
+            uapi.KVM_SET_SREGS,
+            sregs,
+            doing=f"setting the system registers of {self}",
+            cures={
+                EINVAL: "this KVM takes no such combination of CR0, CR4 and EFER, or a bit of "
+                "them that the vCPU's CPUID doesn't have"
+            },
+        )
+
+    def set_cpuid(self, leaves: Sequence[kvm_cpuid_entry2]) -> None:
+        """Set what CPUID answers; before the first run."""
+        header, entries = flexible(uapi.kvm_cpuid2, uapi.kvm_cpuid_entry2, len(leaves))
+        header.nent = len(leaves)
+        entries[:] = list(leaves)
+        call(self.fd, uapi.KVM_SET_CPUID2, header, doing=f"setting the CPUID leaves of {self}")
+
+    def get_cpuid(self) -> list[kvm_cpuid_entry2]:
+        """What CPUID answers, in KVM's own order."""
+        header, entries = flexible(uapi.kvm_cpuid2, uapi.kvm_cpuid_entry2, MAX_CPUID_ENTRIES)
+        header.nent = MAX_CPUID_ENTRIES
+        call(self.fd, uapi.KVM_GET_CPUID2, header, doing=f"reading the CPUID leaves of {self}")
+        return entries[: header.nent]
+
+    def set_msrs(self, values: Mapping[int, int]) -> tuple[int, ...]:
+        """Set registers by index. What KVM refuses is returned, and kept in refused_msrs."""
+        refused = msrs.set_msrs(self.fd, values)
+        self.refused_msrs += refused
+        return refused
+
+    def get_msrs(self, indices: Iterable[int]) -> dict[int, int]:
+        """Values by index, without the registers that KVM refuses."""
+        return msrs.get_msrs(self.fd, indices)
+
+    def get_mp_state(self) -> int:
+        """KVM_MP_STATE_*: runnable, halted, waiting for INIT or SIPI."""
+        state = uapi.kvm_mp_state()
+        call(self.fd, uapi.KVM_GET_MP_STATE, state, doing=f"reading the MP state of {self}")
+        return state.mp_state
+
+    def set_mp_state(self, mp_state: int) -> None:
+        state = uapi.kvm_mp_state(mp_state=mp_state)
+        call(self.fd, uapi.KVM_SET_MP_STATE, state, doing=f"setting the MP state of {self}")
+
+    def translate(self, linear: int) -> int | None:
+        """The guest-physical address behind a linear one; None if no page is there."""
+        translation = uapi.kvm_translation(linear_address=linear)
+        call(self.fd, uapi.KVM_TRANSLATE, translation, doing=f"translating {linear:#x} on {self}")
+        return translation.physical_address if translation.valid else None
+
+    # -- counters -----------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Value]:
+        """KVM's own counters of this vCPU: exits, io_exits, mmio_exits, halt_exits, ..."""
+        from .stats import Stats
+
+        if self._stats is None:
+            self._stats = Stats(self.fd, str(self))
+        return self._stats.read()
+
+    def __str__(self) -> str:
+        return f"vCPU {self.index}"
