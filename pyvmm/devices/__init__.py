@@ -6,7 +6,7 @@ from __future__ import annotations
 from .byte_registers import ByteRegisters
 from .debug import DEBUG_EXIT_PORTS, POST_CODE_PORT, DebugExit, PostCode
 from .i8042 import I8042, I8042_COMMAND_PORT, I8042_DATA_PORT
-from .power import PM1A_PORTS, PowerManagement, ResetControl
+from .power import PM1A_PORTS, PowerManagement
 from .rtc import RTC_PORTS, Rtc
 from .serial import SERIAL_PORTS, Serial
 
@@ -23,7 +23,6 @@ __all__ = [
     "DebugExit",
     "PostCode",
     "PowerManagement",
-    "ResetControl",
     "Rtc",
     "Serial",
 ]

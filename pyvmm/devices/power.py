@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""How a guest turns the machine off or resets it: ACPI's PM1a registers and the reset register.
+"""PowerManagement: ACPI's PM1a registers, by which a guest turns the machine off.
 
-Sources: ACPI 6.5, section 4.8.3 (fixed hardware); for port 0xcf9 the data sheet of Intel's ICH9,
-section 13.7.5 (RST_CNT).
+Source: ACPI 6.5, section 4.8.3. (The reset register is one of the host bridge's ports.)
 """
 
 from __future__ import annotations
@@ -53,24 +52,3 @@ class PowerManagement(ByteRegisters):
                 self._power_off()
             value &= ~_SLEEP_ENABLE  # write-only
         self._registers[offset] = value
-
-
-_RESET_CPU = 0x04
-
-
-class ResetControl(ByteRegisters):
-    """The reset control register, one byte: reset is called when RST_CPU goes from 0 to 1."""
-
-    __slots__ = ("_reset", "_value")
-
-    def __init__(self, reset: Callable[[], None]) -> None:
-        self._reset = reset
-        self._value = 0
-
-    def read_byte(self, offset: int) -> int:
-        return self._value
-
-    def write_byte(self, offset: int, value: int) -> None:
-        before, self._value = self._value, value
-        if value & ~before & _RESET_CPU:
-            self._reset()
