@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Member = tuple[str, str] | tuple[str, str, int]
     Layouts = dict[str, tuple[str, tuple[Member, ...]]]
 
-_SCALARS: dict[str, type[ctypes._SimpleCData[Any]]] = {
+_SCALARS: dict[str, Any] = {
     "u8": ctypes.c_uint8,
     "u16": ctypes.c_uint16,
     "u32": ctypes.c_uint32,
@@ -42,6 +42,7 @@ def build(name: str, namespace: dict[str, Any]) -> Any:
     if name not in layouts:
         raise AttributeError(f"module {namespace['__name__']!r} has no attribute {name!r}")
     kind, members = layouts[name]
+    # Without __slots__ a misspelt member would be set, and never reach the kernel.
     body: dict[str, Any] = {"__module__": namespace["__name__"], "__slots__": ()}
     anonymous = [member[0] for member in members if member[0].startswith("anonymous_")]
     if anonymous:
@@ -55,8 +56,13 @@ def build(name: str, namespace: dict[str, Any]) -> Any:
 
 
 def _type(text: str, namespace: dict[str, Any]) -> Any:
+    known = _SCALARS.get(text) or namespace.get(text)
+    if known:
+        return known
+    if not text.endswith("]"):
+        return build(text, namespace)
     element, *dimensions = text.split("[")
-    result = _SCALARS.get(element) or namespace.get(element) or build(element, namespace)
+    array = _type(element, namespace)
     for dimension in reversed(dimensions):
-        result *= int(dimension[:-1])
-    return result
+        array *= int(dimension[:-1])
+    return array

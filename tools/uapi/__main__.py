@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.uapi.headers import HeaderError
-from tools.uapi.modules import generate
+from tools.uapi.modules import FOLDER, generate
 from tools.uapi.package import PackageError, Pin, include_folder, newest
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 the committed files differ (--check), 2 could not do it."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.uapi",
@@ -28,7 +29,7 @@ def main() -> int:
     parser.add_argument(
         "--deb", type=Path, metavar="FILE", help="the pinned package's file, if apt can't fetch it"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     try:
         pin = Pin.load()
         if arguments.repin:
@@ -37,11 +38,11 @@ def main() -> int:
     except (PackageError, HeaderError) as error:
         print(f"tools.uapi: {error}", file=sys.stderr)
         return 2
-    changed = [path for path, text in files.items() if _current(path) != text]
-    for path in changed:
-        print(f"{path}: {'is not what the headers say' if arguments.check else 'written'}")
+    changed = [name for name, text in files.items() if _current(FOLDER / name) != text]
+    for name in changed:
+        print(f"{FOLDER / name}: {'not what the headers say' if arguments.check else 'written'}")
         if not arguments.check:
-            path.write_text(files[path])
+            (FOLDER / name).write_text(files[name])
     if arguments.repin:
         pin.store()
     return 1 if arguments.check and changed else 0

@@ -96,13 +96,8 @@ class Definitions:
     records: list[Record] = field(default_factory=list)
 
 
-def include_flags(include: Path) -> list[str]:
-    """Compiler flags for the headers under `include` (a usr/include), and nothing else."""
-    return ["-nostdinc", f"-I{include}", f"-I{include / TARGET}"]
-
-
 def read(include: Path, headers: Sequence[str]) -> Definitions:
-    """What `headers` (as in #include <...>) define, for x86-64.
+    """What `headers` (as in #include <...>) under `include` (a usr/include) define, for x86-64.
 
     Raises HeaderError.
     """
@@ -111,14 +106,12 @@ def read(include: Path, headers: Sequence[str]) -> Definitions:
 
 class _Reader:
     def __init__(self, include: Path, headers: Sequence[str]) -> None:
-        # Rejected macros are known by their errors: the compiler must not stop after twenty.
-        language = ["-target", TARGET, "-std=gnu11", "-ferror-limit=0"]
-        self._flags = [*language, *include_flags(include)]
+        roots = (include, include / TARGET)
+        self._files = {str(root / header) for root in roots for header in headers}
         self._prologue = "".join(f"#include <{header}>\n" for header in (*_PRELUDE, *headers))
-        roots = (include / TARGET, include)
-        self._files = {
-            str(path): None for header in headers for path in (r / header for r in roots)
-        }
+        # Rejected macros are known by their errors: the compiler must not stop after twenty.
+        language = ("-target", TARGET, "-std=gnu11", "-ferror-limit=0", "-nostdinc")
+        self._flags = [*language, *(f"-I{root}" for root in roots)]
         self._result = Definitions()
         self._tags: dict[str, Record] = {}
 
@@ -153,9 +146,11 @@ class _Reader:
     # Constants
 
     def _enum(self, cursor: Cursor) -> None:
-        tag = "" if cursor.is_anonymous() else cursor.spelling
-        for child in cursor.get_children():
-            self._result.constants.append(Constant(child.spelling, child.enum_value, "", tag))
+        tag = cursor.spelling if cursor.spelling.isidentifier() else ""
+        self._result.constants += [
+            Constant(child.spelling, _enumerator_value(cursor, child), "", tag)
+            for child in cursor.get_children()
+        ]
 
     def _macros(self, macros: dict[str, Cursor]) -> None:
         texts = {}
@@ -177,34 +172,24 @@ class _Reader:
 
     def _evaluate(self, names: list[str]) -> dict[str, int]:
         """The values of those macros that are integer constant expressions."""
-        values, rejected = self._evaluate_together(names)
-        while rejected:
-            # One bad macro can take its neighbours along: each gets a hearing of its own.
-            name = rejected.pop()
-            values |= self._evaluate_together([name])[0]
+        values = self._evaluate_together(names)
+        for name in names:
+            if name not in values:
+                # A macro that is none can take its neighbours along: hear each one alone.
+                values |= self._evaluate_together([name])
         return values
 
-    def _evaluate_together(self, names: list[str]) -> tuple[dict[str, int], list[str]]:
-        first = self._prologue.count("\n") + 1
-        lines = [f"enum {{ value_of_{name} = ({name}) }};\n" for name in names]
-        unit = self._parse(self._prologue + "".join(lines))
-        bad = {
-            diagnostic.location.line - first
-            for diagnostic in unit.diagnostics
-            if diagnostic.severity >= Diagnostic.Error
+    def _evaluate_together(self, names: list[str]) -> dict[str, int]:
+        enums = "".join(f"enum {{ value_of_{name} = ({name}) }};\n" for name in names)
+        unit = self._parse(self._prologue + enums)
+        bad = {d.location.line for d in unit.diagnostics if d.severity >= Diagnostic.Error}
+        return {
+            child.spelling.removeprefix("value_of_"): _enumerator_value(enum, child)
+            for enum in unit.cursor.get_children()
+            if enum.kind == CursorKind.ENUM_DECL and enum.location.line not in bad
+            for child in enum.get_children()
+            if child.spelling.startswith("value_of_")
         }
-        values = {}
-        for cursor in unit.cursor.get_children():
-            if cursor.kind != CursorKind.ENUM_DECL or cursor.location.file.name != "uapi.c":
-                continue
-            line = cursor.location.line - first
-            if line not in bad:
-                for enumerator in cursor.get_children():
-                    # A struct that a macro's value is the first to name is a child too.
-                    if enumerator.kind == CursorKind.ENUM_CONSTANT_DECL:
-                        value = _unsigned_if_so(cursor, enumerator.enum_value)
-                        values[names[line]] = value
-        return values, [name for name in names if name not in values]
 
     # Structures and unions
 
@@ -262,10 +247,11 @@ class _Reader:
         if canonical.kind == TypeKind.RECORD:
             declaration: Cursor = canonical.get_declaration()
             tag: str = declaration.spelling
-            name = tag if tag.isidentifier() else f"{owner}_{member.spelling}"
-            if name not in self._tags:
-                self._record(declaration, name)
-            return name
+            if not tag.isidentifier():  # empty, or "(unnamed at ...)"
+                return self._record(declaration, f"{owner}_{member.spelling}").name
+            if tag not in self._tags:
+                self._record(declaration, tag)
+            return tag
         if canonical.kind in SCALARS:
             return SCALARS[canonical.kind]
         raise HeaderError(f"{owner}.{member.spelling}: no ctypes type for {canonical.spelling}")
@@ -290,15 +276,11 @@ def _function_like(cursor: Cursor) -> bool:
     return adjacent and following.spelling == "("
 
 
-def _unsigned_if_so(cursor: Cursor, value: int) -> int:
-    unsigned = cursor.enum_type.get_canonical().kind in (
-        TypeKind.UCHAR,
-        TypeKind.USHORT,
-        TypeKind.UINT,
-        TypeKind.ULONG,
-        TypeKind.ULONGLONG,
-    )
-    return value & (1 << 8 * cursor.enum_type.get_size()) - 1 if unsigned else value
+def _enumerator_value(enum: Cursor, enumerator: Cursor) -> int:
+    """libclang gives every value as a signed 64-bit number; the enum's type tells its sign."""
+    unsigned = SCALARS[enum.enum_type.get_canonical().kind].startswith("u")
+    value: int = enumerator.enum_value
+    return value % (1 << 64) if unsigned else value
 
 
 def _raise_errors(unit: TranslationUnit) -> None:

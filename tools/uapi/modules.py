@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools.uapi import emit, headers
+from tools.uapi.verify import verify
 
 FOLDER = Path(__file__).resolve().parents[2] / "pyvmm" / "uapi"
 
@@ -18,14 +19,17 @@ MODULES = {
 }
 
 
-def generate(include: Path, package: str) -> dict[Path, str]:
-    """The files to write and their text, from the headers under `include` (a usr/include).
+def generate(include: Path, package: str) -> dict[str, str]:
+    """The text of each generated file, by its name in FOLDER.
 
-    `package` says which headers they are. Raises headers.HeaderError.
+    `include` is a usr/include with the headers, `package` says where they are from. Raises
+    headers.HeaderError.
     """
     files = {}
     for module, names in MODULES.items():
         definitions = headers.read(include, names)
-        files[FOLDER / f"{module}.py"] = emit.module(definitions, names, package)
-        files[FOLDER / f"{module}.pyi"] = emit.stub(definitions, names, package)
+        text = emit.module(definitions, names, package)
+        verify(text, definitions)
+        files[f"{module}.py"] = text
+        files[f"{module}.pyi"] = emit.stub(definitions, names, package)
     return files
