@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The JSON Schema of VM configs: for editors, which check and complete by it, and validators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .notation import SIZE_JSON, SLOT_JSON
+from .schema import VmConfig
+
+
+def json_schema() -> dict[str, Any]:
+    """What ``pyvmm schema`` prints, as JSON Schema draft 2020-12."""
+    made = msgspec.json.schema(VmConfig)
+    kinds = made["$defs"]
+    config, device, memory = (kinds[name] for name in ("VmConfig", "Device", "Memory"))
+    # The structs hold what is meant; a config holds it as people write it.
+    _written(memory, "size", SIZE_JSON)
+    _written(device, "slot", SLOT_JSON)
+    _written(config, "memory", {"anyOf": [*SIZE_JSON["anyOf"], {"$ref": "#/$defs/Memory"}]})
+    # What the structs check when they are made.
+    config["oneOf"] = [{"required": ["kernel"]}, {"required": ["firmware"]}]
+    device["oneOf"] = [{"required": ["model"]}, {"required": ["socket"]}]
+    del config["properties"]["name"]["default"]  # it is the file's name
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pyvmm VM config",
+        **made,
+    }
+
+
+def _written(kind: dict[str, Any], key: str, notation: dict[str, Any]) -> None:
+    properties = kind["properties"]
+    kept = {name: properties[key][name] for name in ("description", "default")}
+    properties[key] = {**kept, **notation}

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The short notations people write values in: 64M, 03.0, a path beside the config.
+
+Each function takes what YAML gave and the folder that relative paths start from, and returns the
+value meant. What it has no notation for it returns as it is: the schema's types judge it. Text
+that is meant as the notation but is wrong raises ValueError. The ..._JSON constants say the same
+to JSON Schema.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = r"^([0-9]{1,18}) ?(?:([KMGTkmgt])(?:iB)?)?$"
+# Device 00 is the host bridge's; ".0" to ".7" is the function.
+_SLOT = r"^([01]?[0-9A-Fa-f])\.([0-7])$"
+
+SIZE_JSON: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": _SIZE}, {"type": "integer", "minimum": 1 << 20}]
+}
+SLOT_JSON: dict[str, Any] = {
+    "anyOf": [
+        {"type": "string", "pattern": _SLOT},
+        {"type": "integer", "minimum": 1, "maximum": 31},
+        # YAML takes 03.0 without quotes for a number.
+        {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 20},
+        {"type": "null"},
+    ]
+}
+
+
+def size(value: object, base: str) -> object:
+    """Bytes: 64M and 64MiB are 64 << 20. Units are powers of 1024."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(_SIZE, value)
+    if match is None:
+        raise ValueError("no size")
+    return int(match[1]) * _UNITS[(match[2] or "").upper()]
+
+
+def slot(value: object, base: str) -> object:
+    """PCI_DEVFN: "03.1", as lspci writes it (hexadecimal), or a whole number, the device's."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value << 3
+    if isinstance(value, float):
+        # 03.0 without quotes. The decimal digits of such a number are the text's own.
+        value = repr(value)
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(_SLOT, value)
+    if match is None:
+        raise ValueError("no slot")
+    return int(match[1], 16) << 3 | int(match[2])
+
+
+def slot_text(devfn: int) -> str:
+    """The notation of a slot: 25 is 03.1."""
+    return f"{devfn >> 3:02x}.{devfn & 7}"
+
+
+def path(value: object, base: str) -> object:
+    """An absolute path: ~ is expanded, relative ones start at base."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or not value:
+        return value
+    return os.path.normpath(os.path.join(base, os.path.expanduser(value)))
+
+
+def serial(value: object, base: str) -> object:
+    """One of the words stdio and none, or a path."""
+    return value if value in ("stdio", "none") else path(value, base)
+
+
+def written_out(data: dict[str, object]) -> dict[str, object]:
+    """A whole config, with ``memory: 64M`` as the ``memory: {size: 64M}`` that it stands for."""
+    memory = data.get("memory")
+    if isinstance(memory, str | int | float):
+        return {**data, "memory": {"size": memory}}
+    return data

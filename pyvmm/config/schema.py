@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The schema of VM configs, as typed structs: one VmConfig is one VM.
+
+The descriptions are the user's reference: ``pyvmm schema`` and editors show them. In a field's
+extra, ``expected`` says in an error what the value should have been, and ``notation`` turns what
+people write into what the field holds (see notation.py).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from . import notation
+from .errors import ConfigInvalid
+
+_Text = Annotated[str, Meta(min_length=1)]
+_Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+
+
+class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The guest's RAM. A plain size stands for a mapping with the key size alone."""
+
+    size: Annotated[
+        int,
+        Meta(
+            ge=1 << 20,
+            le=1 << 46,
+            multiple_of=4096,
+            description="How much RAM, in bytes or with a unit: 64M, 2G, 512MiB. "
+            "At least 1M, a multiple of 4K.",
+            extra={
+                "expected": "a size such as 64M (at least 1M, a multiple of 4K)",
+                "notation": notation.size,
+            },
+        ),
+    ] = 64 << 20
+    backing: Annotated[
+        Literal["shared", "thp", "hugetlb-2M", "hugetlb-1G"],
+        Meta(
+            description="The host pages it is made of: shared: small ones; thp: transparent huge "
+            "ones, where the host has them to spare; hugetlb-2M, hugetlb-1G: huge ones that the "
+            "host's administrator has reserved.",
+            extra={"expected": "one of shared, thp, hugetlb-2M and hugetlb-1G"},
+        ),
+    ] = "shared"
+
+
+class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One PCI device: a model that pyvmm brings, or a vfio-user server that runs already."""
+
+    model: Annotated[
+        _Text | None,
+        Meta(
+            description="The name of a device model; `pyvmm models` lists them.",
+            extra={"expected": "the name of a device model"},
+        ),
+    ] = None
+    process: Annotated[
+        bool,
+        Meta(
+            description="true: run the model in a process of its own, behind vfio-user. "
+            "false: run it inside the VMM.",
+            extra={"expected": "true or false"},
+        ),
+    ] = False
+    options: Annotated[
+        dict[str, Any],
+        Meta(
+            description="The model's own options, by name.",
+            extra={"expected": "a mapping of the model's options"},
+        ),
+    ] = field(default_factory=dict)
+    socket: Annotated[
+        _Text | None,
+        Meta(
+            description="The UNIX socket of a running vfio-user server (`pyvmm serve`, SPDK, "
+            "libvfio-user, ...) whose device this is.",
+            extra={"expected": "the path of a UNIX socket", "notation": notation.path},
+        ),
+    ] = None
+    timeout: Annotated[
+        _Seconds,
+        Meta(
+            description="How many seconds a device in another process has to answer a request.",
+            extra={"expected": "a number of seconds above 0"},
+        ),
+    ] = 5.0
+    slot: Annotated[
+        Annotated[int, Meta(ge=1 << 3, lt=32 << 3)] | None,
+        Meta(
+            description="Where the guest finds the device on bus 0: device and function as lspci "
+            'writes them, in hexadecimal ("03.0"), or the device number alone (3). '
+            "Without it, the first free device number.",
+            extra={
+                "expected": 'a slot from "01.0" to "1f.7", or a device number from 1 to 31',
+                "notation": notation.slot,
+            },
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if (self.model is None) == (self.socket is None):
+            raise _not_one_of("model", "socket", both=self.model is not None)
+        if self.model is None and self.process:
+            raise ConfigInvalid(
+                "process is for a model; the device of a socket has its own already",
+                key=("process",),
+            )
+        if self.model is None and self.options:
+            raise ConfigInvalid(
+                "options are for a model; give a socket's server its own", key=("options",)
+            )
+
+
+class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A VM for `pyvmm run`. Relative paths start at the config's own folder."""
+
+    name: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="What messages call the VM. Without it, the file's name.",
+            extra={"expected": "a name of 1 to 64 characters"},
+        ),
+    ] = "vm"
+    kernel: Annotated[
+        _Text | None,
+        Meta(
+            description="The guest's image: a PVH ELF file (a test guest, a vmlinux), a bzImage, "
+            "or a flat binary. Exactly one of kernel and firmware is needed.",
+            extra={"expected": "the path of a guest image", "notation": notation.path},
+        ),
+    ] = None
+    firmware: Annotated[
+        _Text | None,
+        Meta(
+            description="A firmware image, mapped to end at 4 GiB and started at the reset vector.",
+            extra={"expected": "the path of a firmware image", "notation": notation.path},
+        ),
+    ] = None
+    initrd: Annotated[
+        _Text | None,
+        Meta(
+            description="An initial RAM disk for the kernel.",
+            extra={"expected": "the path of an initial RAM disk", "notation": notation.path},
+        ),
+    ] = None
+    cmdline: Annotated[
+        str,
+        Meta(description="The kernel's command line.", extra={"expected": "text"}),
+    ] = ""
+    cpus: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=255,
+            description="How many vCPUs, 1 to 255.",
+            extra={"expected": "a whole number from 1 to 255"},
+        ),
+    ] = 1
+    memory: Annotated[
+        Memory,
+        Meta(
+            description="The guest's RAM: a size, or a mapping with size and backing.",
+            extra={"expected": "a size such as 64M, or a mapping with size and backing"},
+        ),
+    ] = Memory()
+    devices: Annotated[
+        tuple[Device, ...],
+        Meta(
+            description="The guest's PCI devices. Those without a slot take free ones, in order.",
+            extra={
+                "expected": "a list of devices",
+                "each": "a device, a mapping with model or socket",
+            },
+        ),
+    ] = ()
+    serial: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The host's end of the serial line. stdio: the terminal, or whatever stdin "
+            "and stdout are; none: nothing; else the path of a file that takes the output.",
+            extra={"expected": "stdio, none or the path of a file", "notation": notation.serial},
+        ),
+    ] = "stdio"
+    timeout: Annotated[
+        _Seconds | None,
+        Meta(
+            description="End the VM after so many seconds. Without it, it runs until it ends.",
+            extra={"expected": "a number of seconds above 0"},
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if (self.kernel is None) == (self.firmware is None):
+            raise _not_one_of("kernel", "firmware", both=self.kernel is not None)
+        if self.kernel is None:
+            for key in ("initrd", "cmdline"):
+                if getattr(self, key):
+                    raise ConfigInvalid(
+                        f"{key} goes with a kernel; this VM boots firmware", key=(key,)
+                    )
+        _check_slots(self.devices)
+
+
+def _not_one_of(one: str, other: str, *, both: bool) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"expected exactly one of {one} and {other}, got {'both' if both else 'neither'}",
+        key=(other,) if both else (),
+    )
+
+
+def _check_slots(devices: tuple[Device, ...]) -> None:
+    """Raises ConfigInvalid for two devices in one slot, and for functions no guest would find."""
+    taken: dict[int, int] = {}
+    for index, device in enumerate(devices):
+        if device.slot is None:
+            continue
+        other = taken.setdefault(device.slot, index)
+        if other != index:
+            raise ConfigInvalid(
+                f"expected a slot of its own, got {notation.slot_text(device.slot)}, "
+                f"where devices[{other}] is",
+                key=("devices", index, "slot"),
+            )
+    for slot, index in taken.items():
+        first = slot & ~7
+        if first not in taken:
+            raise ConfigInvalid(
+                f"expected a device at {notation.slot_text(first)} too: without function 0, "
+                f"no guest looks for {notation.slot_text(slot)}",
+                key=("devices", index, "slot"),
+            )

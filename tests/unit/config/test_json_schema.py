@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The JSON Schema: complete, current, and of one mind with the loader."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from pyvmm.config import ConfigError, json_schema, parse
+from pyvmm.config import document as yaml_document
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+FILES = sorted(CONFIGS.glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    return jsonschema.Draft202012Validator(json_schema())
+
+
+def plain(text: str) -> Any:
+    return yaml_document.parse(text, "vm.yaml", "/").data
+
+
+def test_every_key_says_what_it_is_for() -> None:
+    kinds = json_schema()["$defs"]
+    assert set(kinds) == {"VmConfig", "Device", "Memory"}
+    for kind in kinds.values():
+        assert kind["description"]
+        for key, shape in kind["properties"].items():
+            assert len(shape["description"]) > 15, key
+
+
+def test_the_file_beside_the_configs_is_current() -> None:
+    written = json.loads((CONFIGS / "vm.schema.json").read_text())
+    assert written == json_schema(), "run: pyvmm schema > configs/vm.schema.json"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_config_follows_the_schema(path: Path, validator: Any) -> None:
+    validator.validate(plain(path.read_text()))
+    assert "# yaml-language-server: $schema=vm.schema.json\n" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kernel: a",
+        "firmware: a",
+        "{kernel: a, memory: 64M}",
+        "{kernel: a, memory: 64 MiB}",
+        "{kernel: a, memory: 67108864}",
+        "{kernel: a, memory: {size: 1G, backing: thp}}",
+        "{kernel: a, cpus: 255, timeout: 0.5, serial: none}",
+        "{kernel: a, devices: [{model: a, slot: 3}, {socket: b, slot: 04.0, timeout: 1}]}",
+        "{kernel: a, devices: [{model: a, slot: '1f.0'}, {model: a, process: true}]}",
+        "{kernel: a, devices: [{model: a, options: {x: [1, {y: z}]}, slot: null}]}",
+    ],
+)
+def test_good_for_the_loader_and_good_for_the_schema(text: str, validator: Any) -> None:
+    parse(plain(text))
+    validator.validate(plain(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "{kernel: a, firmware: b}",
+        "{kernel: ''}",
+        "{kernel: 3}",
+        "{kernel: a, memroy: 1G}",
+        "{kernel: a, memory: 64MB}",
+        "{kernel: a, memory: 12}",
+        "{kernel: a, memory: {backing: x}}",
+        "{kernel: a, memory: []}",
+        "{kernel: a, cpus: 0}",
+        "{kernel: a, cpus: '2'}",
+        "{kernel: a, timeout: 0}",
+        "{kernel: a, serial: null}",
+        "{kernel: a, devices: {}}",
+        "{kernel: a, devices: [edu]}",
+        "{kernel: a, devices: [{}]}",
+        "{kernel: a, devices: [{model: a, socket: b}]}",
+        "{kernel: a, devices: [{model: a, slot: 32}]}",
+        "{kernel: a, devices: [{model: a, slot: '03'}]}",
+        "{kernel: a, devices: [{model: a, process: yes}]}",
+        "{kernel: a, devices: [{model: a, options: []}]}",
+    ],
+)
+def test_bad_for_the_loader_and_bad_for_the_schema(text: str, validator: Any) -> None:
+    with pytest.raises(ConfigError):
+        parse(plain(text))
+    assert not validator.is_valid(plain(text))

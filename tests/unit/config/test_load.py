@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""load() and parse(): what a good config means, and the one line a bad one gets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyvmm.config import (
+    ConfigError,
+    ConfigInvalid,
+    ConfigSyntaxError,
+    ConfigUnreadable,
+    Device,
+    Memory,
+    VmConfig,
+    load,
+    parse,
+)
+from pyvmm.config.loader import MAX_SIZE
+from pyvmm.memory import BACKINGS
+
+WriteConfig = Callable[[str], Path]
+
+
+def test_the_least_config(write_config: WriteConfig) -> None:
+    path = write_config("kernel: guests/hello.elf\n")
+    config = load(path)
+    assert config.name == "vm"
+    assert config.kernel == str(path.parent / "guests/hello.elf")
+    assert (config.firmware, config.initrd, config.cmdline) == (None, None, "")
+    assert (config.cpus, config.devices) == (1, ())
+    assert (config.serial, config.timeout) == ("stdio", None)
+    assert (config.memory.size, config.memory.backing) == (64 << 20, "shared")
+
+
+def test_a_config_with_everything(
+    write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    path = write_config(
+        """
+        name: all of it
+        kernel: ~/vmlinux
+        initrd: ../initrd.img
+        cmdline: console=ttyS0 quiet
+        cpus: 4
+        memory: {size: 2G, backing: hugetlb-2M}
+        serial: log.txt
+        timeout: 1.5
+        devices:
+          - model: edu
+            process: true
+            options: {dma_mask: 0xffffffff}
+            slot: "04.0"
+            timeout: 2
+          - socket: /run/nvme.sock
+            slot: 5
+        """
+    )
+    config = load(path)
+    assert config.name == "all of it"
+    assert config.kernel == "/home/me/vmlinux"
+    assert config.initrd == str(path.parent.parent / "initrd.img")
+    assert config.cmdline == "console=ttyS0 quiet"
+    assert config.cpus == 4
+    assert (config.memory.size, config.memory.backing) == (2 << 30, "hugetlb-2M")
+    assert config.serial == str(path.parent / "log.txt")
+    assert config.timeout == 1.5
+    edu, nvme = config.devices
+    assert (edu.model, edu.process, edu.options) == ("edu", True, {"dma_mask": 0xFFFFFFFF})
+    assert (edu.slot, edu.timeout, edu.socket) == (0x20, 2.0, None)
+    assert (nvme.model, nvme.process, nvme.options) == (None, False, {})
+    assert (nvme.slot, nvme.socket) == (0x28, "/run/nvme.sock")
+
+
+def test_firmware_instead_of_a_kernel(write_config: WriteConfig) -> None:
+    config = load(write_config("firmware: /usr/share/bios.bin\n"))
+    assert (config.kernel, config.firmware) == (None, "/usr/share/bios.bin")
+
+
+def test_relative_paths_start_at_the_file_wherever_one_stands(
+    write_config: WriteConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = write_config("kernel: a.elf\n")
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    assert load(os.path.join("..", path.name)).kernel == str(tmp_path / "a.elf")
+
+
+def test_every_kind_of_memory_can_be_asked_for() -> None:
+    for backing in BACKINGS:
+        assert parse({"kernel": "a", "memory": {"backing": backing}}).memory.backing == backing
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("3", "1: expected a mapping of keys to values, got 3"),
+        ("- kernel: a", "1: expected a mapping of keys to values, got a list"),
+        ("name: a", "1: expected exactly one of kernel and firmware, got neither"),
+        ("kernel: a\nfirmware: b", "2: firmware: expected exactly one of kernel and firmware, "),
+        ("firmware: a\n\ninitrd: b", "3: initrd: initrd goes with a kernel; this VM boots firmw"),
+        ("kernel: a\nmemroy: 1", "2: memroy: no such key; did you mean memory?"),
+        ("kernel: a\nCPUS: 1", "2: CPUS: no such key; did you mean cpus?"),
+        ("kernel: a\nqqq: 1", "2: qqq: no such key; expected one of name, kernel, firmware, init"),
+        ("kernel: 12", "1: kernel: expected the path of a guest image, got 12"),
+        ("kernel: ''", "1: kernel: expected the path of a guest image, got ''"),
+        ("kernel: a\ncpus: 0", "2: cpus: expected a whole number from 1 to 255, got 0"),
+        ("kernel: a\ncpus: '1'", "2: cpus: expected a whole number from 1 to 255, got '1'"),
+        ("kernel: a\ncpus: [1]", "2: cpus: expected a whole number from 1 to 255, got a list"),
+        ("kernel: a\nmemory: 64MB", "2: memory.size: expected a size such as 64M (at least 1M, a "
+         "multiple of 4K), got '64MB'"),
+        ("kernel: a\nmemory: 64", "2: memory.size: expected a size such as 64M (at least 1M"),
+        ("kernel: a\nmemory: 1025K", "2: memory.size: expected a size such as 64M (at least 1M"),
+        ("kernel: a\nmemory: []", "2: memory: expected a size such as 64M, or a mapping with siz"),
+        ("kernel: a\nmemory:\n  backing: x", "3: memory.backing: expected one of shared, thp, hu"),
+        ("kernel: a\nmemory:\n  sise: x", "3: memory.sise: no such key; did you mean size?"),
+        ("kernel: a\ntimeout: -1", "2: timeout: expected a number of seconds above 0, got -1"),
+        ("kernel: a\nserial:", "2: serial: expected stdio, none or the path of a file, got nothi"),
+        ("kernel: a\ndevices: edu", "2: devices: expected a list of devices, got 'edu'"),
+        ("kernel: a\ndevices:\n- edu", "3: devices[0]: expected a device, a mapping with model o"),
+        ("kernel: a\ndevices:\n- {}", "3: devices[0]: expected exactly one of model and socket, "),
+        ("kernel: a\ndevices:\n- model: edu\n  socket: s", "4: devices[0].socket: expected exactl"),
+        ("kernel: a\ndevices:\n- socket: s\n  process: true", "4: devices[0].process: process is "),
+        ("kernel: a\ndevices:\n- socket: s\n  options: {a: 1}", "4: devices[0].options: options a"),
+        ("kernel: a\ndevices:\n- model: edu\n  process: yes", "4: devices[0].process: expected t"),
+        ("kernel: a\ndevices:\n- model: edu\n- model: edu\n  slot: 0", "5: devices[1].slot: expec"
+         'ted a slot from "01.0" to "1f.7", or a device number from 1 to 31, got 0'),
+        ("kernel: a\ndevices:\n- model: edu\n  slot: 3\n- model: edu\n  slot: '03.0'", "6: device"
+         "s[1].slot: expected a slot of its own, got 03.0, where devices[0] is"),
+        ("kernel: a\ndevices:\n- model: edu\n  slot: 03.1", "4: devices[0].slot: expected a devic"
+         "e at 03.0 too: without function 0, no guest looks for 03.1"),
+        ("kernel: a\nname: " + "x" * 99, "2: name: expected a name of 1 to 64 characters, got 'x"),
+    ],
+)  # fmt: skip
+def test_a_bad_config_gets_one_line_with_file_line_and_key(
+    write_config: WriteConfig, text: str, message: str
+) -> None:
+    path = write_config(text)
+    with pytest.raises(ConfigInvalid) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}:{message}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_syntax_error_names_line_and_column(write_config: WriteConfig) -> None:
+    path = write_config("kernel: a\ncpus: [1,\n")
+    with pytest.raises(ConfigSyntaxError) as caught:
+        load(path)
+    assert (caught.value.file, caught.value.line, caught.value.column) == (str(path), 3, 1)
+
+
+def test_functions_of_one_device_go_together(write_config: WriteConfig) -> None:
+    config = load(write_config("kernel: a\ndevices: [{model: a, slot: 03.1}, {model: a, slot: 3}]"))
+    assert [device.slot for device in config.devices] == [0x19, 0x18]
+
+
+class TestUnreadable:
+    def message(self, path: str | Path) -> str:
+        with pytest.raises(ConfigUnreadable) as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_missing(self, tmp_path: Path) -> None:
+        path = tmp_path / "no.yaml"
+        assert self.message(path).startswith(f"{path}: no such file: open: ENOENT (")
+
+    def test_not_to_be_opened(self, tmp_path: Path) -> None:
+        path = tmp_path / "loop.yaml"
+        path.symlink_to(path)
+        assert self.message(path).startswith(f"{path}: opening the config: open: ELOOP (")
+
+    def test_a_name_no_file_can_have(self) -> None:
+        assert self.message("a\0b") == "'a\\x00b': no file can have this name"
+
+    def test_a_directory(self, tmp_path: Path) -> None:
+        assert self.message(tmp_path) == f"{tmp_path}: expected a YAML file, got a directory"
+
+    def test_a_fifo_is_not_waited_for(self, tmp_path: Path) -> None:
+        path = tmp_path / "fifo.yaml"
+        os.mkfifo(path)
+        assert self.message(path) == f"{path}: expected a YAML file, got no regular file"
+
+    @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n"])
+    def test_empty(self, write_config: WriteConfig, text: str) -> None:
+        assert ": the file is empty: expected a config, such as `kernel: " in self.message(
+            write_config(text)
+        )
+
+    def test_too_large(self, write_config: WriteConfig) -> None:
+        path = write_config("kernel: a #" + "x" * MAX_SIZE)
+        assert f"bytes are too many for a config: at most {MAX_SIZE}" in self.message(path)
+
+    def test_not_utf8(self, tmp_path: Path) -> None:
+        path = tmp_path / "latin.yaml"
+        path.write_bytes(b"kernel: a\nname: caf\xe9\n")
+        assert self.message(path) == f"{path}:2: not UTF-8: the byte 0xe9 at offset 19"
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "bom.yaml"
+    path.write_bytes(b"\xef\xbb\xbfkernel: /a\n")
+    assert load(path).kernel == "/a"
+
+
+class TestParse:
+    def test_a_dict_is_as_good_as_a_file(self) -> None:
+        config = parse(
+            {
+                "kernel": Path("a.elf"),
+                "memory": "1M",
+                "devices": [{"model": "edu", "slot": "03.0"}],
+            },
+            base="/vms",
+        )
+        assert isinstance(config, VmConfig)
+        assert config == VmConfig(
+            kernel="/vms/a.elf",
+            memory=Memory(size=1 << 20),
+            devices=(Device(model="edu", slot=0x18),),
+        )
+
+    def test_the_dict_is_left_alone(self) -> None:
+        data = {"kernel": "a", "memory": "64M"}
+        parse(data)
+        assert data == {"kernel": "a", "memory": "64M"}
+
+    def test_errors_have_a_key_and_no_file(self) -> None:
+        with pytest.raises(ConfigInvalid, match=r"^devices\[0\]\.slot: expected a slot from"):
+            parse({"kernel": "a", "devices": ({"model": "edu", "slot": 99},)})
+        with pytest.raises(ConfigInvalid, match=r"^kernel: the character U\+0000 is not allowed"):
+            parse({"kernel": "a\0b"})
+        with pytest.raises(ConfigInvalid, match=r"^3: no such key"):
+            parse({3: "a"})  # type: ignore[dict-item]
+
+
+def test_structs_made_in_python_are_checked_too() -> None:
+    with pytest.raises(ConfigError, match="exactly one of kernel and firmware, got neither"):
+        VmConfig()
+    with pytest.raises(ValueError, match="exactly one of model and socket, got both"):
+        Device(model="edu", socket="/s")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Sizes, slots and paths as people write them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyvmm.config import notation
+from pyvmm.config.document import plain_scalar
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [
+        ("4096", 4096),
+        ("64K", 64 << 10),
+        ("64M", 64 << 20),
+        ("64m", 64 << 20),
+        ("64MiB", 64 << 20),
+        ("64 MiB", 64 << 20),
+        ("2G", 2 << 30),
+        ("1T", 1 << 40),
+    ],
+)
+def test_sizes(text: str, bytes_: int) -> None:
+    assert notation.size(text, "/") == bytes_
+
+
+@pytest.mark.parametrize(
+    "text", ["", "M", "64MB", "64X", "-1M", "1.5G", "64M ", "0x10", "1M\n", "\uff16M", "9" * 19]
+)
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(ValueError, match="no size"):
+        notation.size(text, "/")
+
+
+@given(st.integers(1, 31), st.integers(0, 7))
+def test_a_slot_reads_as_it_is_written(device: int, function: int) -> None:
+    devfn = device << 3 | function
+    text = notation.slot_text(devfn)
+    assert notation.slot(text, "/") == devfn
+    assert notation.slot(text.upper().lstrip("0"), "/") == devfn
+    # Without quotes too, although YAML sees a number in some of them.
+    assert notation.slot(plain_scalar(text), "/") == devfn
+
+
+def test_a_whole_number_is_the_devices() -> None:
+    assert notation.slot(10, "/") == notation.slot("0a.0", "/") == 0x50
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3", "03", "20.0", "03.8", "03:0", "3.", "003.0", "-3.0", "3.0\n"]
+)
+def test_no_slots(text: str) -> None:
+    with pytest.raises(ValueError, match="no slot"):
+        notation.slot(text, "/")
+
+
+def test_paths_start_at_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert notation.path("../a/b.elf", "/etc/vms") == "/etc/a/b.elf"
+    assert notation.path("/a", "/etc") == "/a"
+    assert notation.path("~/a", "/etc") == "/home/me/a"
+    assert notation.path(Path("a"), "/etc") == "/etc/a"
+
+
+def test_serial_is_a_word_or_a_path() -> None:
+    assert notation.serial("stdio", "/base") == "stdio"
+    assert notation.serial("none", "/base") == "none"
+    assert notation.serial("./none", "/base") == "/base/none"
+
+
+@pytest.mark.parametrize("value", [None, True, 3, [], {}])
+def test_what_has_no_notation_is_left_to_the_schema(value: object) -> None:
+    assert notation.size(value, "/") is value
+    assert notation.path(value, os.sep) is value
