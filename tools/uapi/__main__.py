@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--deb", type=Path, metavar="FILE", help="the pinned package's file, if apt can't fetch it"
     )
     arguments = parser.parse_args(argv)
+    if arguments.deb and not arguments.deb.is_file():
+        parser.error(f"{arguments.deb} is no file")
     try:
         pin = Pin.load()
         if arguments.repin:
