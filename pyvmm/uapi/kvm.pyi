@@ -1,6 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # ruff: noqa
 # fmt: off
-# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """The kernel's ABI: <linux/kvm.h>, <asm/kvm.h>, <linux/kvm_para.h>, <asm/kvm_para.h>.
 
 Generated from Debian's linux-libc-dev 7.3.4-1~bpo13+1 by `python -m tools.uapi`; do not edit.

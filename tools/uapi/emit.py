@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tools.uapi.headers import Constant, Definitions, Record
 
 _HEADER = '''\
-# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause{directives}
 """The kernel's ABI: {includes}.
 
 Generated from Debian's {package} by `python -m tools.uapi`; do not edit.
@@ -55,7 +55,7 @@ def module(definitions: Definitions, headers: Sequence[str], package: str) -> st
 
 def stub(definitions: Definitions, headers: Sequence[str], package: str) -> str:
     """The text of the stub."""
-    lines = ["# ruff: noqa", "# fmt: off", _header(headers, package)]
+    lines = [_header(headers, package, "\n# ruff: noqa\n# fmt: off")]
     if definitions.records:
         lines += ["import ctypes", "from ctypes import Array, Structure, Union"]
     lines += ["from typing import Final", ""]
@@ -68,9 +68,9 @@ def stub(definitions: Definitions, headers: Sequence[str], package: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _header(headers: Sequence[str], package: str) -> str:
+def _header(headers: Sequence[str], package: str, directives: str = "") -> str:
     includes = ", ".join(f"<{header}>" for header in headers)
-    return _HEADER.format(includes=includes, package=package)
+    return _HEADER.format(includes=includes, package=package, directives=directives)
 
 
 def _constants(constants: Sequence[Constant], form: str) -> Iterator[str]:

@@ -27,11 +27,14 @@ def verify(text: str, definitions: Definitions) -> None:
                 f"the compiler {(record.size, record.align)}"
             )
         for member in record.members:
-            if _bits(getattr(type_, member.name), member) != member.offset:
+            if _bits(type_, member) != member.offset:
                 raise HeaderError(f"{record.name}.{member.name}: ctypes puts it elsewhere")
 
 
-def _bits(field: Any, member: Member) -> int:
-    """The offset in bits of a ctypes field, whose size tells a bit-field's place in its unit."""
-    place = field.size & 0xFFFF if member.width else 0
-    return int(8 * field.offset + place)
+def _bits(type_: Any, member: Member) -> int:
+    """The offset in bits of a member, for a bit-field by where its lowest bit ends up."""
+    if not member.width:
+        return 8 * int(getattr(type_, member.name).offset)
+    value = type_()
+    setattr(value, member.name, 1)
+    return int.from_bytes(bytes(value), "little").bit_length() - 1
