@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""PCI devices written in Python, and what to write more of them with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import ModelError
+from .registry import MODELS, check, create
+
+if TYPE_CHECKING:
+    from .capabilities import (
+        Express,
+        Msi,
+        MsiX,
+        PowerManagement,
+        SerialNumber,
+        Vendor,
+        VendorExtended,
+    )
+    from .model import Identity, Model
+    from .regions import Bar, Rom
+
+__all__ = [
+    "MODELS",
+    "Bar",
+    "Express",
+    "Identity",
+    "Model",
+    "ModelError",
+    "Msi",
+    "MsiX",
+    "PowerManagement",
+    "Rom",
+    "SerialNumber",
+    "Vendor",
+    "VendorExtended",
+    "check",
+    "create",
+]
+
+# What only a model in this process needs is imported when it is first asked for: a machine
+# whose models run in processes of their own starts sooner without it.
+_HOMES = {
+    **dict.fromkeys(("Bar", "Rom"), "regions"),
+    **dict.fromkeys(("Identity", "Model"), "model"),
+    **dict.fromkeys(
+        (
+            "Express",
+            "Msi",
+            "MsiX",
+            "PowerManagement",
+            "SerialNumber",
+            "Vendor",
+            "VendorExtended",
+        ),
+        "capabilities",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f".{home}", __name__), name)

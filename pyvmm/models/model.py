@@ -1,0 +1,500 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Model: the class that a PCI device written in Python derives from.
+
+A model says what it is by declaration (identity, capabilities, BARs with their registers) and
+what it does by methods; `models/edu.py` is the example to read. To those who use the device it
+is a `vfio.Device` like any other, with the manners of the kernel's vfio-pci.
+
+Two rules keep a model simple:
+
+* Its methods for registers, timers and resets run one at a time, with `lock` held, and are
+  short: a vCPU may be waiting.
+* What takes long (computing, DMA, files) is work for `start`, and runs without the lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pyvmm.pci.config_space import ConfigSpace
+from pyvmm.uapi.pci_regs import (
+    PCI_CFG_SPACE_EXP_SIZE,
+    PCI_CFG_SPACE_SIZE,
+    PCI_COMMAND,
+    PCI_COMMAND_INTX_DISABLE,
+    PCI_COMMAND_MASTER,
+    PCI_EXP_DEVCTL,
+    PCI_EXP_DEVCTL_BCR_FLR,
+    PCI_MSIX_ENTRY_CTRL_MASKBIT,
+    PCI_MSIX_ENTRY_SIZE,
+    PCI_MSIX_ENTRY_VECTOR_CTRL,
+    PCI_STATUS,
+    PCI_STATUS_INTERRUPT,
+)
+from pyvmm.uapi.vfio import (
+    VFIO_DEVICE_FLAGS_PCI,
+    VFIO_DEVICE_FLAGS_RESET,
+    VFIO_PCI_CONFIG_REGION_INDEX,
+    VFIO_PCI_INTX_IRQ_INDEX,
+    VFIO_PCI_MSIX_IRQ_INDEX,
+    VFIO_PCI_NUM_IRQS,
+    VFIO_PCI_NUM_REGIONS,
+    VFIO_PCI_ROM_REGION_INDEX,
+    VFIO_REGION_INFO_FLAG_READ,
+    VFIO_REGION_INFO_FLAG_WRITE,
+)
+from pyvmm.vfio import (
+    Device,
+    DeviceError,
+    DeviceGone,
+    DeviceInfo,
+    DmaFault,
+    EventFd,
+    Interval,
+    IoEventFd,
+    IrqData,
+    IrqInfo,
+    RegionInfo,
+)
+from pyvmm.vfio.user.dma_table import DmaTable
+
+from .capabilities import Capability, Express, Msi, MsiX
+from .interrupts import Interrupts
+from .regions import Area, Bar, BarRegion, Ram, Rom, Trapped
+from .registers import Doorbell, Register
+from .worker import EventLoop, Worker
+
+if TYPE_CHECKING:
+    import logging
+
+T = TypeVar("T")
+
+# A reset waits so long (seconds) for work that is under way. Work that still waits then has
+# its DMA refused from there on, and its result dropped.
+_DRAIN_LIMIT = 1.0
+
+
+class Identity(NamedTuple):
+    """Who a device is; `class_code` is base class, sub-class and interface, 24 bits."""
+
+    vendor: int
+    device: int
+    class_code: int
+    revision: int = 0
+    subsystem_vendor: int = 0
+    subsystem: int = 0
+
+
+class Model(Device):
+    """Base of PCI devices written in Python; a context manager, as every Device."""
+
+    # What a model declares, on its class, or in its __init__ before the base's.
+    identity: Identity
+    capabilities: Sequence[Capability] = ()
+    interrupt_pin: int = 0
+    """1 to 4 for INTA to INTD; 0 for a device without INTx"""
+
+    def __init__(self, name: str = "") -> None:
+        """`name` is what messages call it. Raises ModelError, or ValueError for declarations
+        that contradict each other.
+        """
+        self.name = name or type(self).__name__.lower()
+        self.lock = threading.RLock()
+        self.counters: Counter[str] = Counter()
+        """what happened that shouldn't: reads of nothing, refused DMA and so on"""
+        self.values: dict[Register, int] = {}
+        self.ram: dict[Ram, memoryview] = {}
+        self._closed = False
+        # Each reset begins a new epoch; timers and work that belong to an old one are dropped.
+        self._epoch = 0
+        self._work_epoch = 0
+        self._dma = DmaTable()
+        self._events = EventLoop(f"{self.name} events")
+        self._worker = Worker(f"{self.name} worker")
+        self._bars: dict[int, BarRegion] = {}
+        self._doorbells: dict[int, list[IoEventFd]] = {}
+        self._doorbell_fds: list[EventFd] = []
+
+        self._declared_bars = {bar.index: bar for bar in _declared(type(self), Bar)}
+        roms = _declared(type(self), Rom)
+        self._rom = roms[-1].content if roms else b""
+        extended = any(isinstance(capability, Express) for capability in self.capabilities)
+        self.config = ConfigSpace(PCI_CFG_SPACE_EXP_SIZE if extended else PCI_CFG_SPACE_SIZE)
+        msi, msix, self._express = self._declare_config()
+        self._interrupts = Interrupts(
+            self.name,
+            self.lock,
+            self._events,
+            intx=bool(self.interrupt_pin),
+            msi=msi.vectors if msi else 0,
+            msix=msix.vectors if msix else 0,
+        )
+        self.info = DeviceInfo(
+            VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET,
+            VFIO_PCI_NUM_REGIONS,
+            VFIO_PCI_NUM_IRQS,
+        )
+        try:
+            self._region_infos = self._make_regions(msix)
+        except BaseException:
+            self.close()
+            raise
+        self._reset_registers()
+
+    def _declare_config(self) -> tuple[Msi | None, MsiX | None, int]:
+        """Fill the configuration space; MSI, MSI-X and the offset of PCI Express, if any."""
+        identity = self.identity
+        self.config.set_ids(
+            identity.vendor,
+            identity.device,
+            class_code=identity.class_code,
+            revision=identity.revision,
+            subsystem_vendor=identity.subsystem_vendor,
+            subsystem=identity.subsystem,
+        )
+        self.config.set_interrupt_pin(self.interrupt_pin)
+        for bar in self._declared_bars.values():
+            self.config.set_bar(
+                bar.index, bar.size, io=bar.io, wide=bar.wide, prefetchable=bar.prefetchable
+            )
+        if self._rom:
+            self.config.set_rom(len(self._rom))
+        msi, msix, express = None, None, 0
+        for capability in self.capabilities:
+            offset = capability.add(self.config)
+            if isinstance(capability, Msi):
+                msi = capability
+            elif isinstance(capability, MsiX):
+                msix = capability
+            elif isinstance(capability, Express):
+                express = offset
+        return msi, msix, express
+
+    def _make_regions(self, msix: MsiX | None) -> list[RegionInfo]:
+        areas: dict[int, list[Area]] = {
+            index: list(bar.areas) for index, bar in self._declared_bars.items()
+        }
+        if msix:
+            table = Ram(Interval.sized(msix.table[1], msix.vectors * PCI_MSIX_ENTRY_SIZE), False)
+            pending = Trapped(Interval.sized(msix.pba[1], (msix.vectors + 63) // 64 * 8))
+            pending.on_read(Model._read_pending)
+            areas[msix.table[0]].insert(0, table)
+            areas[msix.pba[0]].insert(0, pending)
+        readable = VFIO_REGION_INFO_FLAG_READ
+        infos = [RegionInfo(index, 0, 0) for index in range(VFIO_PCI_NUM_REGIONS)]
+        for index, bar in self._declared_bars.items():
+            region = BarRegion(bar, areas[index], self.name)
+            self._bars[index] = region
+            self.ram.update(region.ram)
+            infos[index] = region.info
+        if self._rom:
+            index = VFIO_PCI_ROM_REGION_INDEX
+            infos[index] = RegionInfo(index, readable, len(self._rom))
+        index = VFIO_PCI_CONFIG_REGION_INDEX
+        flags = readable | VFIO_REGION_INFO_FLAG_WRITE
+        infos[index] = RegionInfo(index, flags, self.config.size)
+        if msix:
+            # Vectors come out of reset masked.
+            for at in range(PCI_MSIX_ENTRY_VECTOR_CTRL, len(self.ram[table]), PCI_MSIX_ENTRY_SIZE):
+                self.ram[table][at] = PCI_MSIX_ENTRY_CTRL_MASKBIT
+        return infos
+
+    # What a model does with itself.
+
+    def signal(self, vector: int) -> None:
+        """Send a vector of MSI-X or MSI, whichever the device's user has turned on.
+
+        Nothing is sent while neither is, or while bus mastering is off: a message is a write.
+        """
+        with self.lock:
+            if not (self.bus_master and self._interrupts.signal(vector)):
+                self.counters["messages not sent"] += 1
+
+    def set_intx(self, level: bool) -> None:
+        """Raise or lower the INTx line. The status register shows it, on or not."""
+        with self.lock:
+            status = self.config.u16(PCI_STATUS) & ~PCI_STATUS_INTERRUPT
+            self.config.set_u16(PCI_STATUS, status | (PCI_STATUS_INTERRUPT if level else 0))
+            self._interrupts.intx.set_level(level)
+
+    @property
+    def irq_mode(self) -> int:
+        """VFIO_PCI_{MSIX,MSI,INTX}_IRQ_INDEX: what is turned on; INTX also if nothing is."""
+        mode = self._interrupts.mode
+        return VFIO_PCI_INTX_IRQ_INDEX if mode is None else mode
+
+    @property
+    def bus_master(self) -> bool:
+        """Whether the device may send memory requests: DMA and messages."""
+        return bool(self.config.u16(PCI_COMMAND) & PCI_COMMAND_MASTER)
+
+    def call_later(self, seconds: float, method: Callable[[], None]) -> None:
+        """Call a short `method` after so many seconds, unless the device is reset before."""
+        epoch = self._epoch
+
+        def due() -> None:
+            with self.lock:
+                if epoch == self._epoch:
+                    self._guarded(method)
+
+        self._events.call_later(seconds, due)
+
+    def start(self, work: Callable[[], T], done: Callable[[T], None] | None = None) -> None:
+        """Have `work` done by the model's worker, without the lock, then call `done` with what
+        it returned, with the lock. A reset in between drops what is left of it.
+        """
+        epoch = self._epoch
+
+        def finish() -> None:
+            result = work()
+            with self.lock:
+                if done and epoch == self._epoch:
+                    done(result)
+
+        def job() -> None:
+            if epoch == self._epoch:
+                self._work_epoch = epoch
+                self._guarded(finish)
+
+        self._worker.submit(job)
+
+    def dma_read(self, iova: int, size: int) -> bytes:
+        """Read memory, in work given to `start`. Raises DmaFault, DeviceGone."""
+        self._check_dma(iova, size)
+        return self._dma.read(iova, size)
+
+    def dma_write(self, iova: int, data: bytes | memoryview) -> None:
+        """Write memory, in work given to `start`. Raises DmaFault, DeviceGone."""
+        self._check_dma(iova, len(data))
+        self._dma.write(iova, data)
+
+    def dma_view(self, iova: int, size: int, *, write: bool = False) -> memoryview | None:
+        """The memory itself, in work given to `start`, for data that would be copied once more
+        otherwise; None where only `dma_read` and `dma_write` reach. Raises DmaFault.
+        """
+        self._check_dma(iova, size)
+        return self._dma.view(iova, size, write=write)
+
+    def _check_dma(self, iova: int, size: int) -> None:
+        if not self._worker.current:
+            # It may have to wait for the very access that would be waiting for it.
+            raise RuntimeError("DMA is work: give it to start()")
+        if self._work_epoch != self._epoch:
+            raise DmaFault(iova, size, "the device was reset")
+        if not self.bus_master:
+            raise DmaFault(iova, size, "bus mastering is off")
+
+    def on_reset(self) -> None:
+        """For models to override: put back what is not in registers, which already are."""
+
+    def guest_error(self, what: str) -> None:
+        """Count what a driver did wrong, and log it when it is the first of its kind."""
+        with self.lock:
+            self.counters[what] += 1
+            first = self.counters[what] == 1
+        if first:
+            _log().warning("%s: %s", self.name, what)
+
+    # What users of the device do with it.
+
+    @property
+    def dma(self) -> DmaTable:
+        return self._dma
+
+    def region_info(self, index: int) -> RegionInfo:
+        if not 0 <= index < VFIO_PCI_NUM_REGIONS:
+            raise self._refused(f"asking about region {index}", "there is none")
+        return self._region_infos[index]
+
+    def region_fd(self, index: int) -> int:
+        region = self._bars.get(index)
+        return region.fd if region else -1
+
+    def irq_info(self, index: int) -> IrqInfo:
+        return self._interrupts.info(index)
+
+    def set_irqs(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
+        with self.lock:
+            self._check_open()
+            self._interrupts.set(index, action, start, count, data)
+
+    def region_read(self, index: int, offset: int, size: int) -> bytes:
+        info = self.region_info(index)
+        if not 0 <= offset <= offset + size <= info.size:
+            raise self._refused(f"reading {offset:#x}+{size:#x} of region {index}", _within(info))
+        with self.lock:
+            self._check_open()
+            if index == VFIO_PCI_CONFIG_REGION_INDEX:
+                return bytes(self.config.data[offset : offset + size])
+            if index == VFIO_PCI_ROM_REGION_INDEX:
+                return self._rom[offset : offset + size]
+            region = self._bars[index]
+            return b"".join(
+                self._read(region, at, length).to_bytes(length, "little")
+                for at, length in region.cut(offset, size)
+            )
+
+    def region_write(self, index: int, offset: int, data: bytes) -> None:
+        info = self.region_info(index)
+        size = len(data)
+        if not (0 <= offset <= offset + size <= info.size and info.writable):
+            raise self._refused(f"writing {offset:#x}+{size:#x} of region {index}", _within(info))
+        with self.lock:
+            self._check_open()
+            if index == VFIO_PCI_CONFIG_REGION_INDEX:
+                self.config.write(offset, size, int.from_bytes(data, "little"))
+                reset = self._config_written()
+            else:
+                reset = False
+                region = self._bars[index]
+                for at, length in region.cut(offset, size):
+                    piece = data[at - offset : at - offset + length]
+                    self._write(region, at, length, int.from_bytes(piece, "little"))
+        if reset:
+            self.reset()
+
+    def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
+        with self.lock:
+            self._check_open()
+            bar = self._declared_bars.get(index)
+            if bar and index not in self._doorbells:
+                self._doorbells[index] = [self._offer(doorbell) for doorbell in bar.doorbells]
+            return tuple(self._doorbells.get(index, ()))
+
+    def reset(self) -> None:
+        """Registers get their reset values, timers and work are dropped, interrupts withdrawn.
+
+        As with the kernel's reset, which saves and restores them, configuration space and the
+        interrupts that are turned on stay. RAM does too.
+        """
+        with self.lock:
+            self._check_open()
+            self._epoch += 1
+        # No DMA of the old epoch may come after the reset.
+        self._worker.drain(_DRAIN_LIMIT)
+        with self.lock:
+            # Accesses may have begun something anew while this waited.
+            self._epoch += 1
+            self.set_intx(False)
+            for messages in self._interrupts.messages.values():
+                messages.pending.clear()
+            self._reset_registers()
+            self._guarded(self.on_reset)
+
+    def close(self) -> None:
+        """End the model's threads and let go of all that it holds. Idempotent."""
+        with self.lock:
+            self._closed = True
+            self._epoch += 1
+        self._events.close()
+        self._worker.close()
+        with self.lock:
+            self._interrupts.close()
+            for eventfd in self._doorbell_fds:
+                eventfd.close()
+            self.ram.clear()
+            for region in self._bars.values():
+                region.close()
+            self._dma.close()
+
+    # How it works inside.
+
+    def _read(self, region: BarRegion, offset: int, size: int) -> int:
+        found = region.find(offset, size)
+        if found:
+            part, at = found
+            try:
+                value = part.read(self, at, size)
+            except Exception as error:
+                self._report(error)
+                value = None
+            if value is not None:
+                return value
+        self.counters["reads of nothing"] += 1
+        return (1 << 8 * size) - 1
+
+    def _write(self, region: BarRegion, offset: int, size: int, value: int) -> None:
+        found = region.find(offset, size)
+        if found:
+            part, at = found
+            try:
+                if part.write(self, at, size, value):
+                    return
+            except Exception as error:
+                self._report(error)
+        self.counters["writes to nothing"] += 1
+
+    def _guarded(self, method: Callable[[], object]) -> None:
+        try:
+            method()
+        except Exception as error:
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        """What a model's method raises is the model's bug, and ends neither VM nor thread."""
+        kind = f"{type(error).__name__} in the model"
+        self.counters[kind] += 1
+        if self.counters[kind] == 1:
+            _log().error("%s: %s", self.name, kind, exc_info=error)
+
+    def _config_written(self) -> bool:
+        """Follow what the configuration space says now; True if it asks for a reset."""
+        disabled = bool(self.config.u16(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE)
+        if disabled != self._interrupts.intx.disabled:
+            self._interrupts.intx.set_disabled(disabled)
+        if not self._express:
+            return False
+        control = self.config.u16(self._express + PCI_EXP_DEVCTL)
+        self.config.set_u16(self._express + PCI_EXP_DEVCTL, control & ~PCI_EXP_DEVCTL_BCR_FLR)
+        return bool(control & PCI_EXP_DEVCTL_BCR_FLR)
+
+    def _reset_registers(self) -> None:
+        for bar in self._declared_bars.values():
+            for register in bar.registers:
+                self.values[register] = register.reset
+
+    def _read_pending(self, at: int, size: int) -> int:
+        pending = self._interrupts.messages[VFIO_PCI_MSIX_IRQ_INDEX].pending
+        return sum(1 << vector for vector in pending) >> 8 * at
+
+    def _offer(self, doorbell: Doorbell) -> IoEventFd:
+        eventfd = EventFd()
+        self._doorbell_fds.append(eventfd)
+
+        def rung(times: int) -> None:
+            with self.lock:
+                self._guarded(lambda: doorbell.ring(self, times))
+
+        self._events.watch(eventfd, rung)
+        return IoEventFd(doorbell.offset, doorbell.size, eventfd.fileno())
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise DeviceGone(f"{self.name}: it is closed")
+
+    def _refused(self, what: str, why: str) -> DeviceError:
+        return DeviceError.answered(f"{self.name}: {what}", errno.EINVAL, why)
+
+
+def _declared(model: type[Model], kind: type[T]) -> list[T]:
+    """What a class and its bases declare of one kind; the class's own names go before theirs."""
+    found: dict[str, object] = {}
+    for base in reversed(model.__mro__):
+        found.update(vars(base))
+    return [value for value in found.values() if isinstance(value, kind)]
+
+
+def _within(info: RegionInfo) -> str:
+    access = "" if info.writable else ", read-only"
+    return f"it has {info.size:#x} bytes{access}"
+
+
+def _log() -> logging.Logger:
+    # Late, since most machines never log a word.
+    import logging
+
+    return logging.getLogger("pyvmm.models")

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The models that pyvmm brings, by name, with their options; made without importing the others."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+class Option(NamedTuple):
+    """An option that is a number, given as one or as text in Python's notation (0xff)."""
+
+    name: str
+    default: int
+    maximum: int
+    description: str
+
+    def parse(self, value: object) -> int:
+        """Raises ModelError if it isn't a number from 0 to the maximum."""
+        number: object = value
+        if isinstance(value, str):
+            try:
+                number = int(value, 0)
+            except ValueError:
+                number = None
+        if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= self.maximum:
+            return number
+        raise ModelError(
+            f"option {self.name}: {value!r} is not a number from 0 to {self.maximum:#x}"
+        )
+
+
+class Entry(NamedTuple):
+    """One model: what it is, in a line, and where its class is."""
+
+    description: str
+    module: str
+    name: str
+    options: tuple[Option, ...] = ()
+
+
+MODELS: Mapping[str, Entry] = {
+    "edu": Entry(
+        "QEMU's educational device: factorials, interrupts and DMA (1234:11e8)",
+        "edu",
+        "Edu",
+        (Option("dma_mask", 0x0FFFFFFF, 0xFFFFFFFF_FFFFFFFF, "the address bits its DMA has"),),
+    ),
+    "testdev": Entry(
+        "pyvmm's test device: every kind of BAR, capability and interrupt (1234:7e57)",
+        "testdev",
+        "TestDevice",
+    ),
+}
+
+
+def create(name: str, options: Mapping[str, object] | None = None) -> Model:
+    """Make the model called `name`. The caller closes it. Raises ModelError."""
+    arguments = check(name, options)
+    entry = MODELS[name]
+    module = importlib.import_module(f".{entry.module}", __package__)
+    model: Model = getattr(module, entry.name)(name, **arguments)
+    return model
+
+
+def check(name: str, options: Mapping[str, object] | None = None) -> dict[str, int]:
+    """Make sure that `create` would take these, and return the options as numbers.
+
+    Raises ModelError, which names what is wrong and what would be right.
+    """
+    entry = MODELS.get(name)
+    if entry is None:
+        raise ModelError(f"there is no model {name!r}{_instead(name, 'models', MODELS)}")
+    known = {option.name: option for option in entry.options}
+    arguments = {}
+    for key, value in (options or {}).items():
+        if key not in known:
+            raise ModelError(f"{name} has no option {key!r}{_instead(key, 'options', known)}")
+        try:
+            arguments[key] = known[key].parse(value)
+        except ModelError as error:
+            raise ModelError(f"{name}: {error}") from None
+    return arguments
+
+
+def _instead(name: str, what: str, known: Iterable[str]) -> str:
+    """What may have been meant, and what there is."""
+    import difflib
+
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    meant = f", did you mean {near[0]!r}?" if near else ";"
+    there = ", ".join(sorted(known)) or "none"
+    return f"{meant} {what}: {there}"

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The two threads that a model may have, each started by its first use.
+
+`EventLoop` waits for eventfds and for times, and calls short functions. `Worker` does what
+takes long or waits for others: computing, DMA, files.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import select
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+
+from pyvmm.vfio import EventFd
+
+
+class EventLoop:
+    """Calls functions when eventfds are signalled and when times come, on one thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._wake: EventFd | None = None
+        self._poll: select.epoll | None = None
+        self._watched: dict[int, tuple[EventFd, Callable[[int], None]]] = {}
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> None:
+        """Call `function` once, so many seconds from now."""
+        with self._lock:
+            self._start()
+            due = time.monotonic() + seconds
+            heapq.heappush(self._timers, (due, next(self._order), function))
+            if self._wake:
+                self._wake.signal()
+
+    def watch(self, eventfd: EventFd, function: Callable[[int], None]) -> None:
+        """Read `eventfd` whenever it is signalled, and call `function` with what was read.
+
+        The caller keeps the eventfd, and doesn't close it before `unwatch`.
+        """
+        with self._lock:
+            self._start()
+            if self._poll:
+                self._watched[eventfd.fileno()] = eventfd, function
+                self._poll.register(eventfd.fileno(), select.EPOLLIN)
+
+    def unwatch(self, eventfd: EventFd) -> None:
+        """Stop reading `eventfd`. A call that is under way may still end after this returns."""
+        with self._lock:
+            if self._watched.pop(eventfd.fileno(), None) and self._poll:
+                self._poll.unregister(eventfd.fileno())
+
+    def close(self) -> None:
+        """End the thread; nothing is called after this returns. Idempotent."""
+        with self._lock:
+            self._closed = True
+            if self._wake:
+                self._wake.signal()
+            thread = self._thread
+        if thread and thread is not threading.current_thread():
+            thread.join()
+        with self._lock:
+            if self._poll:
+                self._poll.close()
+            if self._wake:
+                self._wake.close()
+            self._poll = self._wake = None
+
+    def _start(self) -> None:
+        if self._thread or self._closed:
+            return
+        self._wake = EventFd()
+        self._poll = select.epoll()
+        self._poll.register(self._wake.fileno(), select.EPOLLIN)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._poll, self._wake), name=self._name, daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, poll: select.epoll, wake: EventFd) -> None:
+        while True:
+            with self._lock:
+                if self._closed:
+                    return
+                due, timeout = self._due()
+            for function in due:
+                function()
+            for fd, _ in poll.poll(0 if due else timeout):
+                with self._lock:
+                    if fd == wake.fileno():
+                        wake.read()
+                    eventfd, call = self._watched.get(fd, (None, None))
+                    count = eventfd.read() if eventfd else 0
+                if call and count:
+                    call(count)
+
+    def _due(self) -> tuple[list[Callable[[], None]], float | None]:
+        """The functions whose time has come, and the seconds until the next one's."""
+        now = time.monotonic()
+        due = []
+        while self._timers and self._timers[0][0] <= now:
+            due.append(heapq.heappop(self._timers)[2])
+        return due, self._timers[0][0] - now if self._timers else None
+
+
+class Worker:
+    """Does jobs one after the other, on one thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._changed = threading.Condition()
+        self._unfinished = 0
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def current(self) -> bool:
+        """Whether the caller is a job of this worker."""
+        return threading.current_thread() is self._thread
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Do `job`, which raises nothing, after those submitted before."""
+        with self._changed:
+            if self._closed:
+                return
+            self._unfinished += 1
+            self._jobs.put(job)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+
+    def drain(self, seconds: float) -> None:
+        """Wait until all jobs are done, but not longer than so many seconds."""
+        if not self.current:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._unfinished, seconds)
+
+    def close(self) -> None:
+        """Finish the jobs and end the thread. Idempotent."""
+        with self._changed:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+            thread = self._thread
+        if thread and not self.current:
+            thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            with self._changed:
+                self._unfinished -= 1
+                self._changed.notify_all()
