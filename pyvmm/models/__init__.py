@@ -18,7 +18,8 @@ if TYPE_CHECKING:
         Vendor,
         VendorExtended,
     )
-    from .model import Identity, Model
+    from .layout import Identity
+    from .model import Model
     from .regions import Bar, Rom
 
 __all__ = [
@@ -43,7 +44,8 @@ __all__ = [
 # whose models run in processes of their own starts sooner without it.
 _HOMES = {
     **dict.fromkeys(("Bar", "Rom"), "regions"),
-    **dict.fromkeys(("Identity", "Model"), "model"),
+    **dict.fromkeys(("Identity",), "layout"),
+    **dict.fromkeys(("Model",), "model"),
     **dict.fromkeys(
         (
             "Express",

@@ -13,7 +13,8 @@ from pyvmm.uapi.vfio import VFIO_PCI_MSI_IRQ_INDEX
 from pyvmm.vfio import VfioError
 
 from .capabilities import Msi
-from .model import Identity, Model
+from .layout import Identity
+from .model import Model
 from .regions import Bar
 
 # STATUS

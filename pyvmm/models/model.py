@@ -18,19 +18,15 @@ import errno
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.uapi.pci_regs import (
-    PCI_CFG_SPACE_EXP_SIZE,
-    PCI_CFG_SPACE_SIZE,
     PCI_COMMAND,
     PCI_COMMAND_INTX_DISABLE,
     PCI_COMMAND_MASTER,
     PCI_EXP_DEVCTL,
     PCI_EXP_DEVCTL_BCR_FLR,
     PCI_MSIX_ENTRY_CTRL_MASKBIT,
-    PCI_MSIX_ENTRY_SIZE,
     PCI_MSIX_ENTRY_VECTOR_CTRL,
     PCI_STATUS,
     PCI_STATUS_INTERRUPT,
@@ -44,8 +40,6 @@ from pyvmm.uapi.vfio import (
     VFIO_PCI_NUM_IRQS,
     VFIO_PCI_NUM_REGIONS,
     VFIO_PCI_ROM_REGION_INDEX,
-    VFIO_REGION_INFO_FLAG_READ,
-    VFIO_REGION_INFO_FLAG_WRITE,
 )
 from pyvmm.vfio import (
     Device,
@@ -54,7 +48,6 @@ from pyvmm.vfio import (
     DeviceInfo,
     DmaFault,
     EventFd,
-    Interval,
     IoEventFd,
     IrqData,
     IrqInfo,
@@ -62,9 +55,10 @@ from pyvmm.vfio import (
 )
 from pyvmm.vfio.user.dma_table import DmaTable
 
-from .capabilities import Capability, Express, Msi, MsiX
+from .capabilities import Capability
 from .interrupts import Interrupts
-from .regions import Area, Bar, BarRegion, Ram, Rom, Trapped
+from .layout import Identity, Layout
+from .regions import BarRegion, Ram
 from .registers import Doorbell, Register
 from .worker import EventLoop, Worker
 
@@ -76,17 +70,6 @@ T = TypeVar("T")
 # A reset waits so long (seconds) for work that is under way. Work that still waits then has
 # its DMA refused from there on, and its result dropped.
 _DRAIN_LIMIT = 1.0
-
-
-class Identity(NamedTuple):
-    """Who a device is; `class_code` is base class, sub-class and interface, 24 bits."""
-
-    vendor: int
-    device: int
-    class_code: int
-    revision: int = 0
-    subsystem_vendor: int = 0
-    subsystem: int = 0
 
 
 class Model(Device):
@@ -118,90 +101,34 @@ class Model(Device):
         self._bars: dict[int, BarRegion] = {}
         self._doorbells: dict[int, list[IoEventFd]] = {}
         self._doorbell_fds: list[EventFd] = []
-
-        self._declared_bars = {bar.index: bar for bar in _declared(type(self), Bar)}
-        roms = _declared(type(self), Rom)
-        self._rom = roms[-1].content if roms else b""
-        extended = any(isinstance(capability, Express) for capability in self.capabilities)
-        self.config = ConfigSpace(PCI_CFG_SPACE_EXP_SIZE if extended else PCI_CFG_SPACE_SIZE)
-        msi, msix, self._express = self._declare_config()
+        layout = Layout(self)
+        self._layout = layout
+        self.config = layout.config
         self._interrupts = Interrupts(
             self.name,
             self.lock,
             self._events,
             intx=bool(self.interrupt_pin),
-            msi=msi.vectors if msi else 0,
-            msix=msix.vectors if msix else 0,
+            msi=layout.msi_vectors,
+            msix=layout.msix_vectors,
         )
+        if layout.msix_pending:
+            layout.msix_pending.on_read(Model._read_pending)
         self.info = DeviceInfo(
             VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET,
             VFIO_PCI_NUM_REGIONS,
             VFIO_PCI_NUM_IRQS,
         )
+        self._region_infos = layout.region_infos()
         try:
-            self._region_infos = self._make_regions(msix)
+            for index, bar in layout.bars.items():
+                self._bars[index] = region = BarRegion(bar, layout.areas[index], self.name)
+                self._region_infos[index] = region.info
+                self.ram.update(region.ram)
         except BaseException:
             self.close()
             raise
         self._reset_registers()
-
-    def _declare_config(self) -> tuple[Msi | None, MsiX | None, int]:
-        """Fill the configuration space; MSI, MSI-X and the offset of PCI Express, if any."""
-        identity = self.identity
-        self.config.set_ids(
-            identity.vendor,
-            identity.device,
-            class_code=identity.class_code,
-            revision=identity.revision,
-            subsystem_vendor=identity.subsystem_vendor,
-            subsystem=identity.subsystem,
-        )
-        self.config.set_interrupt_pin(self.interrupt_pin)
-        for bar in self._declared_bars.values():
-            self.config.set_bar(
-                bar.index, bar.size, io=bar.io, wide=bar.wide, prefetchable=bar.prefetchable
-            )
-        if self._rom:
-            self.config.set_rom(len(self._rom))
-        msi, msix, express = None, None, 0
-        for capability in self.capabilities:
-            offset = capability.add(self.config)
-            if isinstance(capability, Msi):
-                msi = capability
-            elif isinstance(capability, MsiX):
-                msix = capability
-            elif isinstance(capability, Express):
-                express = offset
-        return msi, msix, express
-
-    def _make_regions(self, msix: MsiX | None) -> list[RegionInfo]:
-        areas: dict[int, list[Area]] = {
-            index: list(bar.areas) for index, bar in self._declared_bars.items()
-        }
-        if msix:
-            table = Ram(Interval.sized(msix.table[1], msix.vectors * PCI_MSIX_ENTRY_SIZE), False)
-            pending = Trapped(Interval.sized(msix.pba[1], (msix.vectors + 63) // 64 * 8))
-            pending.on_read(Model._read_pending)
-            areas[msix.table[0]].insert(0, table)
-            areas[msix.pba[0]].insert(0, pending)
-        readable = VFIO_REGION_INFO_FLAG_READ
-        infos = [RegionInfo(index, 0, 0) for index in range(VFIO_PCI_NUM_REGIONS)]
-        for index, bar in self._declared_bars.items():
-            region = BarRegion(bar, areas[index], self.name)
-            self._bars[index] = region
-            self.ram.update(region.ram)
-            infos[index] = region.info
-        if self._rom:
-            index = VFIO_PCI_ROM_REGION_INDEX
-            infos[index] = RegionInfo(index, readable, len(self._rom))
-        index = VFIO_PCI_CONFIG_REGION_INDEX
-        flags = readable | VFIO_REGION_INFO_FLAG_WRITE
-        infos[index] = RegionInfo(index, flags, self.config.size)
-        if msix:
-            # Vectors come out of reset masked.
-            for at in range(PCI_MSIX_ENTRY_VECTOR_CTRL, len(self.ram[table]), PCI_MSIX_ENTRY_SIZE):
-                self.ram[table][at] = PCI_MSIX_ENTRY_CTRL_MASKBIT
-        return infos
 
     # What a model does with itself.
 
@@ -324,24 +251,25 @@ class Model(Device):
 
     def region_read(self, index: int, offset: int, size: int) -> bytes:
         info = self.region_info(index)
-        if not 0 <= offset <= offset + size <= info.size:
+        if not 0 <= offset < offset + size <= info.size:
             raise self._refused(f"reading {offset:#x}+{size:#x} of region {index}", _within(info))
         with self.lock:
             self._check_open()
             if index == VFIO_PCI_CONFIG_REGION_INDEX:
                 return bytes(self.config.data[offset : offset + size])
             if index == VFIO_PCI_ROM_REGION_INDEX:
-                return self._rom[offset : offset + size]
+                return self._layout.rom[offset : offset + size]
             region = self._bars[index]
-            return b"".join(
+            pieces = [
                 self._read(region, at, length).to_bytes(length, "little")
                 for at, length in region.cut(offset, size)
-            )
+            ]
+            return b"".join(pieces)
 
     def region_write(self, index: int, offset: int, data: bytes) -> None:
         info = self.region_info(index)
         size = len(data)
-        if not (0 <= offset <= offset + size <= info.size and info.writable):
+        if not (0 <= offset < offset + size <= info.size and info.writable):
             raise self._refused(f"writing {offset:#x}+{size:#x} of region {index}", _within(info))
         with self.lock:
             self._check_open()
@@ -360,7 +288,7 @@ class Model(Device):
     def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
         with self.lock:
             self._check_open()
-            bar = self._declared_bars.get(index)
+            bar = self._layout.bars.get(index)
             if bar and index not in self._doorbells:
                 self._doorbells[index] = [self._offer(doorbell) for doorbell in bar.doorbells]
             return tuple(self._doorbells.get(index, ()))
@@ -369,7 +297,8 @@ class Model(Device):
         """Registers get their reset values, timers and work are dropped, interrupts withdrawn.
 
         As with the kernel's reset, which saves and restores them, configuration space and the
-        interrupts that are turned on stay. RAM does too.
+        interrupts that are turned on stay. RAM does too. A model's own methods must not call
+        this: it waits for work, which may be waiting for them.
         """
         with self.lock:
             self._check_open()
@@ -437,8 +366,10 @@ class Model(Device):
     def _report(self, error: Exception) -> None:
         """What a model's method raises is the model's bug, and ends neither VM nor thread."""
         kind = f"{type(error).__name__} in the model"
-        self.counters[kind] += 1
-        if self.counters[kind] == 1:
+        with self.lock:
+            self.counters[kind] += 1
+            first = self.counters[kind] == 1
+        if first:
             _log().error("%s: %s", self.name, kind, exc_info=error)
 
     def _config_written(self) -> bool:
@@ -446,16 +377,22 @@ class Model(Device):
         disabled = bool(self.config.u16(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE)
         if disabled != self._interrupts.intx.disabled:
             self._interrupts.intx.set_disabled(disabled)
-        if not self._express:
+        if not self._layout.express:
             return False
-        control = self.config.u16(self._express + PCI_EXP_DEVCTL)
-        self.config.set_u16(self._express + PCI_EXP_DEVCTL, control & ~PCI_EXP_DEVCTL_BCR_FLR)
+        offset = self._layout.express + PCI_EXP_DEVCTL
+        control = self.config.u16(offset)
+        self.config.set_u16(offset, control & ~PCI_EXP_DEVCTL_BCR_FLR)
         return bool(control & PCI_EXP_DEVCTL_BCR_FLR)
 
     def _reset_registers(self) -> None:
-        for bar in self._declared_bars.values():
+        for bar in self._layout.bars.values():
             for register in bar.registers:
                 self.values[register] = register.reset
+        table = self._layout.msix_table
+        if table:
+            control = PCI_MSIX_ENTRY_CTRL_MASKBIT.to_bytes(4, "little")
+            entry = bytes(PCI_MSIX_ENTRY_VECTOR_CTRL) + control
+            self.ram[table][:] = entry * self._layout.msix_vectors
 
     def _read_pending(self, at: int, size: int) -> int:
         pending = self._interrupts.messages[VFIO_PCI_MSIX_IRQ_INDEX].pending
@@ -478,14 +415,6 @@ class Model(Device):
 
     def _refused(self, what: str, why: str) -> DeviceError:
         return DeviceError.answered(f"{self.name}: {what}", errno.EINVAL, why)
-
-
-def _declared(model: type[Model], kind: type[T]) -> list[T]:
-    """What a class and its bases declare of one kind; the class's own names go before theirs."""
-    found: dict[str, object] = {}
-    for base in reversed(model.__mro__):
-        found.update(vars(base))
-    return [value for value in found.values() if isinstance(value, kind)]
 
 
 def _within(info: RegionInfo) -> str:

@@ -82,7 +82,7 @@ class Ram:
     VMM maps for its guest; the guest's accesses to it are then not seen by the model.
     """
 
-    def __init__(self, interval: Interval, mappable: bool) -> None:
+    def __init__(self, interval: Interval, mappable: bool = False) -> None:
         self.interval = interval
         self.mappable = mappable
 
@@ -185,19 +185,30 @@ class Bar:
         self._add(area)
         return area
 
+    def check(self, area: Area, others: Iterable[Area]) -> None:
+        """Make sure that `area` fits in, beside the others. Raises ValueError."""
+        interval = area.interval
+        if not Interval(0, self.size).covers(interval):
+            raise ValueError(f"BAR {self.index}: {interval} is not within {self.size:#x} bytes")
+        if any(interval.overlaps(other.interval) for other in others):
+            raise ValueError(f"BAR {self.index}: {interval} is declared twice")
+        registers = (key >> 4 for key in self.parts)
+        if isinstance(area, Ram) and any(interval.start <= at < interval.end for at in registers):
+            raise ValueError(f"BAR {self.index}: there are registers in the RAM at {interval}")
+
     def _take(self, offset: int, size: int, part: Part, at: int) -> None:
         key = offset << 4 | size
-        if key in self.parts:
+        in_ram = (
+            a.interval.start <= offset < a.interval.end for a in self.areas if isinstance(a, Ram)
+        )
+        if key in self.parts or any(in_ram):
             raise ValueError(f"BAR {self.index}: {offset:#x} is declared twice")
         if size not in (1, 2, 4, 8) or offset % size or offset + size > self.size:
             raise ValueError(f"BAR {self.index}: no access of {size} bytes at {offset:#x}")
         self.parts[key] = (part, at)
 
     def _add(self, area: Area) -> None:
-        if not Interval(0, self.size).covers(area.interval):
-            raise ValueError(f"BAR {self.index}: {area.interval} is not in its {self.size:#x}")
-        if any(area.interval.overlaps(other.interval) for other in self.areas):
-            raise ValueError(f"BAR {self.index}: {area.interval} is declared twice")
+        self.check(area, self.areas)
         self.areas.append(area)
 
 

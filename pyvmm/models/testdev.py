@@ -20,7 +20,8 @@ from .capabilities import (
     Vendor,
     VendorExtended,
 )
-from .model import Identity, Model
+from .layout import Identity
+from .model import Model
 from .regions import Bar, Rom
 
 ID = 0x74736574  # "test"
