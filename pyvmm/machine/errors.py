@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""What can go wrong while a machine is built or run."""
+
+from __future__ import annotations
+
+
+class MachineError(Exception):
+    """Base of the machine room's errors."""
+
+
+class ModelProcessFailed(MachineError):
+    """The process that was to serve a model could not be started."""
+
+
+class ConsoleError(MachineError):
+    """The serial line did not do what was asked of it."""
+
+
+class ConsoleTimeout(ConsoleError):
+    """The guest did not say, or take, what was waited for in time."""
+
+
+class ConsoleEnded(ConsoleError):
+    """The guest ended without saying, or taking, what was waited for."""
+
+
+class ConsoleError(MachineError):
+    """The serial line's host end: a file can't be opened, or the guest didn't say it."""
+
+
+class ConsoleTimeout(ConsoleError):
+    """The guest has not said, or taken, in time what it was to."""
+
+
+class ConsoleEnded(ConsoleError):
+    """The guest ended before."""

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""InputForwarder: hands a file descriptor's input to the guest, no faster than it takes it."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_CHUNK = 4096
+
+
+class InputForwarder:
+    """Owns the thread that reads fd and hands what it reads to forward(data).
+
+    forward returns how many bytes it took; the rest is offered again after room() was called, and
+    nothing more is read before. The thread ends with fd's input, the guest goes on.
+    """
+
+    def __init__(self, fd: int, forward: Callable[[bytes], int]) -> None:
+        self._fd = fd
+        self._forward = forward
+        self._lock = threading.Lock()
+        self._closing = False
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # A daemon: another reader of the same terminal may snatch what poll() saw, and leave
+        # our read to wait.
+        self._thread = threading.Thread(target=self._run, name="serial input", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def room(self) -> None:
+        """forward(), having taken less than it was given, may take more now. From any thread."""
+        with self._lock:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """End the thread. Idempotent."""
+        self._closing = True
+        self.room()
+        if self._thread.ident is not None:
+            self._thread.join(1)
+        with self._lock:
+            if self._wake >= 0 and not self._thread.is_alive():
+                os.close(self._wake)
+                self._wake = -1
+
+    def _run(self) -> None:
+        wake = select.poll()
+        wake.register(self._wake, select.POLLIN)
+        both = select.poll()
+        both.register(self._wake, select.POLLIN)
+        both.register(self._fd, select.POLLIN)
+        waiting = b""
+        while True:
+            ready = (wake if waiting else both).poll()
+            if (self._wake, select.POLLIN) in ready:
+                os.eventfd_read(self._wake)
+                if self._closing:
+                    return
+            elif not waiting:
+                try:
+                    waiting = os.read(self._fd, _CHUNK)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    return  # closed, or the terminal was hung up: there is no more input
+                if not waiting:
+                    return
+            if waiting:
+                waiting = waiting[self._forward(waiting) :]
