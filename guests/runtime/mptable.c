@@ -9,8 +9,10 @@
 #include "platform.h"
 #include "string.h"
 
+#define MP_SIGNATURE 0x5f504d5f		/* "_MP_" */
+
 struct floating_pointer {
-	char signature[4];
+	uint32_t signature;
 	uint32_t table_address;
 	uint8_t length;			/* in units of 16 bytes */
 	uint8_t version;
@@ -46,7 +48,7 @@ static const struct floating_pointer *search(uint64_t start, uint64_t size)
 	for (uint64_t at = start; at < start + size; at += 16) {
 		const struct floating_pointer *pointer = (const void *)at;
 
-		if (!memcmp(pointer->signature, "_MP_", 4) && pointer->length == 1 &&
+		if (pointer->signature == MP_SIGNATURE && pointer->length == 1 &&
 		    sums_to_zero(pointer, sizeof(*pointer)))
 			return pointer;
 	}
