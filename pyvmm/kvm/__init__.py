@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .cpuid import guest_cpuid
+from .cpuid import guest_cpuid, physical_bits
 from .errors import (
     KvmCallFailed,
     KvmCapabilityMissing,
@@ -58,5 +58,6 @@ __all__ = [
     "Vcpu",
     "Vm",
     "guest_cpuid",
+    "physical_bits",
     "run",
 ]

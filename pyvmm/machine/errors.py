@@ -22,15 +22,3 @@ class ConsoleTimeout(ConsoleError):
 
 class ConsoleEnded(ConsoleError):
     """The guest ended without saying, or taking, what was waited for."""
-
-
-class ConsoleError(MachineError):
-    """The serial line's host end: a file can't be opened, or the guest didn't say it."""
-
-
-class ConsoleTimeout(ConsoleError):
-    """The guest has not said, or taken, in time what it was to."""
-
-
-class ConsoleEnded(ConsoleError):
-    """The guest ended before."""

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The exit statuses of the command line, one for each kind of failure.
+
+Guests have 1 to 99 for themselves (their code at the debug-exit port), shells have 126 and up.
+"""
+
+from __future__ import annotations
+
+from pyvmm.machine.outcome import End
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyvmm.machine import Outcome
+
+OK = 0
+INTERNAL = 70
+CONFIG = 100
+KVM_MISSING = 101
+KVM_PERMISSION = 102
+KVM_CAPABILITY = 103
+HOST_CALL = 104
+BAD_IMAGE = 105
+HOST_MEMORY = 106
+BAD_MODEL = 107
+DEVICE_GONE = 108
+DEVICE_SILENT = 109
+DEVICE_LIED = 110
+DEVICE_FAILED = 111
+PCI_CONFLICT = 112
+PCI_SPACE = 113
+GUEST_CRASH = 114
+SOCKET = 115
+TIMEOUT = 124
+
+TABLE = (
+    (OK, "the guest reported success or powered off"),
+    ("1-99", "the guest's own code"),
+    (INTERNAL, "a bug of pyvmm"),
+    (CONFIG, "the YAML file is wrong or unreadable"),
+    (KVM_MISSING, "no KVM here"),
+    (KVM_PERMISSION, "no permission to use /dev/kvm"),
+    (KVM_CAPABILITY, "this KVM lacks something needed"),
+    (HOST_CALL, "a system call failed"),
+    (BAD_IMAGE, "a guest image is missing, not one, or does not fit"),
+    (HOST_MEMORY, "the host can't give the guest its memory"),
+    (BAD_MODEL, "unknown device model, or a wrong option for it"),
+    (DEVICE_GONE, "a device's process is not there, or went away"),
+    (DEVICE_SILENT, "a device's process did not answer in time"),
+    (DEVICE_LIED, "a device's process broke the vfio-user protocol"),
+    (DEVICE_FAILED, "a device refused something"),
+    (PCI_CONFLICT, "two devices at one PCI address"),
+    (PCI_SPACE, "a BAR fits nowhere"),
+    (GUEST_CRASH, "the guest crashed"),
+    (SOCKET, "a socket can't be made or listened on"),
+    (TIMEOUT, "the time limit ended the guest"),
+    ("128+N", "signal N ended pyvmm"),
+)
+"""(status, meaning), as the help shows it."""
+
+
+def of_outcome(outcome: Outcome) -> int:
+    """The exit status for how a run ended, lost devices and signals aside."""
+    if outcome.end is End.EXIT:
+        # Never 0 for a code that isn't: shells see only the low byte.
+        return outcome.code & 0xFF or 1 if outcome.code else OK
+    return {End.CRASH: GUEST_CRASH, End.TIMEOUT: TIMEOUT, End.INTERNAL: INTERNAL}.get(
+        outcome.end, OK
+    )

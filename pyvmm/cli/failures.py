@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Turns what goes wrong into one line for people and an exit status for programs."""
+
+from __future__ import annotations
+
+import sys
+
+from . import exit_codes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# By name, and looked up along the exception's bases: importing every package's errors here
+# would import every package. The most particular class wins.
+_STATUS_BY_CLASS = {
+    "pyvmm.config.errors.ConfigError": exit_codes.CONFIG,
+    "pyvmm.kvm.errors.KvmMissing": exit_codes.KVM_MISSING,
+    "pyvmm.kvm.errors.KvmPermission": exit_codes.KVM_PERMISSION,
+    "pyvmm.kvm.errors.KvmCapabilityMissing": exit_codes.KVM_CAPABILITY,
+    "pyvmm.kvm.errors.KvmError": exit_codes.HOST_CALL,
+    "pyvmm.memory.errors.OutOfHostMemory": exit_codes.HOST_MEMORY,
+    "pyvmm.memory.errors.GuestMemoryError": exit_codes.HOST_CALL,
+    "pyvmm.boot.errors.BootError": exit_codes.BAD_IMAGE,
+    "pyvmm.models.errors.ModelError": exit_codes.BAD_MODEL,
+    "pyvmm.vfio.errors.DeviceSilent": exit_codes.DEVICE_SILENT,
+    "pyvmm.vfio.errors.DeviceGone": exit_codes.DEVICE_GONE,
+    "pyvmm.vfio.errors.ProtocolError": exit_codes.DEVICE_LIED,
+    "pyvmm.vfio.errors.VfioError": exit_codes.DEVICE_FAILED,
+    "pyvmm.pci.errors.SlotTaken": exit_codes.PCI_CONFLICT,
+    "pyvmm.pci.errors.NoSpace": exit_codes.PCI_SPACE,
+    "pyvmm.pci.errors.PciError": exit_codes.DEVICE_FAILED,
+    "pyvmm.machine.errors.ModelProcessFailed": exit_codes.DEVICE_GONE,
+    "pyvmm.machine.errors.MachineError": exit_codes.HOST_CALL,
+}
+
+
+def status_of(error: BaseException) -> int:
+    """The exit status for an exception; INTERNAL if it is none of pyvmm's own."""
+    for kind in type(error).__mro__:
+        status = _STATUS_BY_CLASS.get(f"{kind.__module__}.{kind.__qualname__}")
+        if status is not None:
+            return status
+    return exit_codes.INTERNAL
+
+
+def guarded(command: Callable[[], int], *, verbose: int = 0) -> int:
+    """Run a command; on failure say why in one line on stderr. Returns the exit status."""
+    try:
+        return command()
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter's own flush must not complain.
+        sys.stdout = None  # type: ignore[assignment]
+        return 141
+    except Exception as error:
+        return report(error, verbose=verbose)
+
+
+def report(error: BaseException, *, verbose: int = 0) -> int:
+    """Say on stderr what went wrong; returns the exit status for it."""
+    status = status_of(error)
+    if status == exit_codes.INTERNAL:
+        import traceback
+
+        traceback.print_exception(error)
+        say("this is a bug of pyvmm; please report it with the lines above")
+    else:
+        if verbose > 1:
+            import traceback
+
+            traceback.print_exception(error)
+        say(f"error: {error}")
+    return status
+
+
+def say(text: str) -> None:
+    """One line (or more) of pyvmm's own on stderr, told apart from the guest's output."""
+    print(f"pyvmm: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""``pyvmm run``: boot the VM that a YAML file describes."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+
+from pyvmm.config import load
+from pyvmm.machine import End, Machine
+
+from . import exit_codes
+from .failures import report, say, status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+    from types import FrameType
+
+    from pyvmm.machine import Outcome
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def command(options: argparse.Namespace) -> int:
+    overrides: dict[str, object] = dict(options.set)
+    if options.timeout is not None:
+        overrides["timeout"] = options.timeout
+    return run(options.config, overrides, verbose=options.verbose)
+
+
+def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: int = 0) -> int:
+    """Run the VM until it ends; returns the exit status (exit_codes.py)."""
+    config = load(path, overrides)
+    caught: list[int] = []
+    with ExitStack() as stack:
+        vm = stack.enter_context(Machine(config, notice=say))
+
+        def stop(number: int, _frame: FrameType | None) -> None:
+            caught.append(number)
+            vm.request_stop(signal.Signals(number).name)
+
+        for number in _SIGNALS:
+            stack.callback(signal.signal, number, signal.signal(number, stop))
+        _connect_serial(vm, stack)
+        vm.start()
+        outcome = vm.wait()
+        assert outcome is not None
+        if verbose:
+            from .details import show
+
+            show(vm)
+    status = _tell(outcome, verbose)
+    return 128 + caught[0] if caught and outcome.end is End.STOPPED else status
+
+
+def _connect_serial(vm: Machine, stack: ExitStack) -> None:
+    serial = vm.config.serial
+    if serial == "stdio":
+        from pyvmm.machine.stdio import Stdio
+
+        quit = "Ctrl-A X"
+        stack.enter_context(Stdio(vm.console, quit=lambda: vm.request_stop(quit), notice=say))
+    elif serial != "none":
+        from pyvmm.machine.sink import Sink
+
+        vm.console.attach(Sink.open(serial, say))
+
+
+def _tell(outcome: Outcome, verbose: int) -> int:
+    """Say how the run ended, where that is worth a line; returns the exit status."""
+    status = exit_codes.of_outcome(outcome)
+    if outcome.cause is not None:
+        report(outcome.cause, verbose=verbose)
+    if outcome.end in (End.CRASH, End.TIMEOUT, End.INTERNAL):
+        say(f"error: {outcome.detail}")
+    elif verbose or outcome.end is End.RESET:
+        say(outcome.detail)
+    if outcome.report:
+        say(outcome.report)
+    if outcome.device_errors:
+        # The guest went on without the device; whatever it made of that is no success.
+        return status_of(outcome.device_errors[0])
+    return status

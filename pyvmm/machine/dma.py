@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Keeps a DMA space in step with guest memory: IOVA = guest-physical address.
+
+One MAP_DMA per region, never per page. RAM and ROM are mapped, ROM read-only, as on a PC, where
+a device can read the firmware; BARs of other devices are not.
+"""
+
+from __future__ import annotations
+
+from pyvmm.memory import DEVICE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyvmm.memory import MemoryRegion
+    from pyvmm.vfio import DmaSpace
+
+
+class DmaMapper:
+    """An observer of GuestMemory that maps each region into one DmaSpace."""
+
+    def __init__(self, space: DmaSpace) -> None:
+        self._space = space
+
+    def region_added(self, region: MemoryRegion) -> None:
+        if region.kind != DEVICE:
+            self._space.map(
+                region.gpa,
+                region.size,
+                address=region.host,
+                fd=region.fd,
+                offset=region.offset,
+                writable=not region.readonly,
+            )
+
+    def region_removed(self, region: MemoryRegion) -> None:
+        if region.kind != DEVICE:
+            self._space.unmap(region.gpa, region.size)

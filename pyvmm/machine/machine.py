@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Machine: one VM, built from a config out of all the other rooms, run, and torn down."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+
+from pyvmm import boot
+from pyvmm.kvm import BOOT_MSRS, HandlerFailed, System, SystemEvent, guest_cpuid, physical_bits
+from pyvmm.memory import AddressMap, GuestMemory, layout
+from pyvmm.pci.allocator import Windows
+from pyvmm.pci.bus import Bus
+from pyvmm.pci.host_bridge import ConfigPorts, Ecam, HostBridge
+from pyvmm.pci.pins import intx_gsi
+from pyvmm.uapi.kvm import KVM_SYSTEM_EVENT_RESET
+
+from .console import Console
+from .outcome import End, Outcome
+from .phases import Phases
+from .platform import Platform
+from .vcpu_threads import VcpuThreads
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyvmm.config import VmConfig
+    from pyvmm.kvm import Exit
+    from pyvmm.pci.assigned import Assigned
+
+    from .devices import ConfiguredDevices
+
+
+class Machine:
+    """One VM, for one run; a context manager.
+
+        with Machine(config) as vm:
+            vm.start()
+            vm.console.expect("login:", timeout=10)
+            outcome = vm.stop()
+
+    Leaving the block stops the guest and undoes everything. notice takes lines for people about
+    odd things that guests and devices do; by default nobody reads them.
+    """
+
+    def __init__(self, config: VmConfig, notice: Callable[[str], None] = lambda _: None) -> None:
+        self.config = config
+        self.console = Console()
+        self.phases = Phases()
+        self.notice = notice
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._outcome: Outcome | None = None
+        self._device_errors: list[Exception] = []
+        self._threads: VcpuThreads | None = None
+        self._parts = ExitStack()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Build the VM and let the guest run.
+
+        Raises what stands in the way: ConfigError, BootError, KvmError, GuestMemoryError,
+        VfioError, ModelError, PciError, MachineError. Then nothing is left behind.
+        """
+        if self._threads is not None:
+            raise RuntimeError("a machine runs once")
+        try:
+            self._build()
+            if self.config.timeout is not None:
+                self._end_after(self.config.timeout)
+        except BaseException:
+            self.close()
+            raise
+        assert self._threads is not None
+        self._threads.start()
+        self.phases.done("vCPU threads")
+
+    def wait(self, timeout: float | None = None) -> Outcome | None:
+        """Wait for the end, at most timeout seconds; None if the guest still runs."""
+        if not self._ended.wait(timeout):
+            return None
+        return self._finished()
+
+    def stop(self, reason: str = "stopped") -> Outcome:
+        """Stop the guest, if it hasn't ended by itself, and say how it ended."""
+        self.request_stop(reason)
+        return self._finished()
+
+    def request_stop(self, reason: str) -> None:
+        """Have the guest stopped, without waiting. From any thread or signal handler."""
+        self._end(Outcome(End.STOPPED, reason))
+
+    def _finished(self) -> Outcome:
+        if self._threads is not None:
+            self._threads.join()
+        assert self._outcome is not None
+        self._outcome.device_errors = tuple(self._device_errors)
+        return self._outcome
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the run ended; None before."""
+        return self._outcome
+
+    def close(self) -> None:
+        """Stop the guest and undo everything, in reverse. Idempotent."""
+        if self._threads is not None:
+            self.stop("closed")
+        self._parts.close()
+        self.console.close()
+
+    # -- what one can see of it ---------------------------------------------------------------
+
+    def stats(self) -> dict[str, int]:
+        """KVM's counters of exits and the like, summed over the vCPUs; see Vcpu.stats()."""
+        total: dict[str, int] = {}
+        for vcpu in self.vm.vcpus:
+            for name, value in vcpu.stats().items():
+                if isinstance(value, int):
+                    total[name] = total.get(name, 0) + value
+        return total
+
+    # -- building -----------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        config, parts, done = self.config, self._parts, self.phases.done
+        devices = None
+        if config.devices:
+            # First of all, so that their processes start while the rest is built.
+            from .devices import ConfiguredDevices
+
+            devices = ConfiguredDevices(config.devices, self._device_lost)
+            parts.callback(devices.close)
+            done("model processes")
+        self.memory = parts.enter_context(GuestMemory(config.memory.size, config.memory.backing))
+        done("guest RAM")
+        system = parts.enter_context(System())
+        self.vm = vm = parts.enter_context(system.create_vm())
+        leaves = system.supported_cpuid()
+        windows = Windows(config.memory.size, physical_bits(leaves))
+        # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
+        # that has KVM wait for a grace period at every later change of memslots.
+        entry = self._load((windows.mmio64.start, windows.mmio64.end))
+        self.memory.add_observer(vm.memslots)
+        parts.callback(self.memory.remove_observer, vm.memslots)
+        vm.set_identity_map(layout.IDENTITY_MAP_BASE)
+        vm.set_tss(layout.TSS_BASE)
+        vm.create_irqchip()
+        vm.create_pit()
+        done("KVM")
+        self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
+        self.platform = Platform(
+            vm,
+            self.ports,
+            ram_size=config.memory.size,
+            transmit=self.console.output,
+            room=self.console.room,
+            exit_guest=self._exit_guest,
+            reset=self._reset,
+            power_off=lambda: self._end(Outcome(End.POWER_OFF, "the guest powered off")),
+        )
+        self.console.connect(self.platform.serial.receive)
+        done("platform")
+        self._build_pci(devices, windows)
+        done("PCI")
+        for index in range(config.cpus):
+            vcpu = vm.create_vcpu(index)
+            vcpu.set_cpuid(guest_cpuid(leaves, index, config.cpus))
+            vcpu.set_msrs(BOOT_MSRS)
+        entry.apply(vm.vcpus[0])
+        done("vCPUs")
+        self._threads = VcpuThreads(vm.vcpus, self.ports, self.mmio, self._vcpu_left)
+
+    def _load(self, mmio64: tuple[int, int]) -> boot.Entry:
+        config, done = self.config, self.phases.done
+        if config.firmware is not None:
+            return boot.load_firmware(self.memory, config.firmware, done=done)
+        assert config.kernel is not None
+        return boot.load_kernel(
+            self.memory,
+            config.kernel,
+            cpus=config.cpus,
+            mmio64=mmio64,
+            intx_gsi=intx_gsi,
+            command_line=config.cmdline,
+            initrd=config.initrd,
+            done=done,
+        )
+
+    def _build_pci(self, devices: ConfiguredDevices | None, windows: Windows) -> None:
+        self.bus = Bus()
+        self.bus.add(HostBridge(), device=0)
+        ConfigPorts(self.bus, lambda _: self._reset("the reset control register")).add_to(
+            self.ports
+        )
+        Ecam(self.bus).add_to(self.mmio)
+        self.assigned: list[Assigned] = []
+        if devices is not None:
+            from .pci_devices import plug
+
+            self.assigned = plug(
+                devices.open(),
+                [device.slot for device in self.config.devices],
+                bus=self.bus,
+                windows=windows,
+                vm=self.vm,
+                memory=self.memory,
+                ports=self.ports,
+                mmio=self.mmio,
+                notice=self.notice,
+                parts=self._parts,
+            )
+
+    def _end_after(self, seconds: float) -> None:
+        detail = f"the guest has not ended within {seconds:g} s"
+        timer = threading.Timer(seconds, lambda: self._end(Outcome(End.TIMEOUT, detail)))
+        timer.daemon = True
+        timer.start()
+        self._parts.callback(timer.cancel)
+
+    # -- the end ------------------------------------------------------------------------------
+
+    def _end(self, outcome: Outcome) -> None:
+        """The run is over, and the first to say so decides how. From any thread."""
+        with self._lock:
+            if self._outcome is not None:
+                return
+            self._outcome = outcome
+        if self._threads is not None:
+            self._threads.stop()
+        self.console.ended()
+        self._ended.set()
+
+    def _exit_guest(self, code: int) -> None:
+        self._end(Outcome(End.EXIT, f"the guest exited with code {code}", code=code))
+
+    def _reset(self, how: str) -> None:
+        self._end(Outcome(End.RESET, f"the guest asked for a reset, by {how}"))
+
+    def _vcpu_left(self, exit: Exit) -> None:
+        """On the vCPU's thread: it came out of the guest for good."""
+        if isinstance(exit, SystemEvent) and not exit.is_crash:
+            end = End.RESET if exit.type == KVM_SYSTEM_EVENT_RESET else End.POWER_OFF
+            self._end(Outcome(end, str(exit)))
+        elif isinstance(exit, HandlerFailed):
+            self._end(Outcome(End.INTERNAL, str(exit), cause=exit.error))
+        else:
+            report = exit.report(self.memory.read)
+            self._end(Outcome(End.CRASH, str(exit), report=report))
+
+    def _device_lost(self, error: Exception) -> None:
+        """On any thread: a device is no longer there. The guest goes on without it."""
+        self._device_errors.append(error)
+        self.notice(f"{error}; the guest goes on without the device")

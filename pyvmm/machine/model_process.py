@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""A device model in a process of its own: ``pyvmm serve`` at the other end of a socket pair.
+
+A socket pair and not a path: nobody else can connect, nothing is left in a folder, and when
+either side dies, however it dies, the other one is told by the kernel at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+from .errors import ModelProcessFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CHILD_FD = 3
+_GRACE = 2.0
+
+
+class ModelProcess:
+    """Owns a child process that serves one model, and our end of its socket.
+
+    The constructor returns at once; the child starts while the VM is being built. Raises
+    ModelProcessFailed.
+    """
+
+    def __init__(self, model: str, options: Mapping[str, object]) -> None:
+        self.name = model
+        self._status: int | None = None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        command = [sys.executable, "-P", "-m", "pyvmm", "serve", model, "--fd", str(_CHILD_FD)]
+        for key, value in options.items():
+            command += ["--option", f"{key}={value}"]
+        try:
+            self.pid = os.posix_spawn(
+                sys.executable,
+                command,
+                _environment(),
+                file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHILD_FD)],
+                # A session of its own: the terminal's Ctrl-C is for us, and we end the child.
+                setsid=True,
+                setsigmask=(),
+                setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
+            )
+        except OSError as error:
+            ours.close()
+            raise ModelProcessFailed(f"starting a process for {model}: {error.strerror}") from None
+        finally:
+            theirs.close()
+        self.socket = ours
+
+    def ended(self) -> str:
+        """How the process ended, for messages; '' while it runs."""
+        self._poll()
+        if self._status is None:
+            return ""
+        code = os.waitstatus_to_exitcode(self._status)
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        return f"the process of {self.name} (pid {self.pid}) {how}"
+
+    def close(self) -> None:
+        """End the process: by hanging up, then by asking, then by force. Idempotent.
+
+        Whoever was given the socket must have closed it before.
+        """
+        self.socket.close()
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            self._poll()
+            if self._status is not None:
+                return
+            if number is not None:
+                os.kill(self.pid, number)
+            self._wait(_GRACE)
+
+    def _poll(self) -> None:
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = status
+
+    def _wait(self, seconds: float) -> None:
+        # A pidfd becomes readable when the process ends: no polling, no SIGCHLD handler.
+        import select
+
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            deadline = time.monotonic() + seconds
+            while not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                if time.monotonic() >= deadline:
+                    return
+        finally:
+            os.close(pidfd)
+        self._poll()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this very pyvmm first in the module path, wherever it was imported from."""
+    import pyvmm
+
+    home = os.path.dirname(os.path.dirname(os.path.abspath(pyvmm.__file__)))
+    paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

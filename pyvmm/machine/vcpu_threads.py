@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""One thread for each vCPU: run, and say what it came out for."""
+
+from __future__ import annotations
+
+import threading
+
+from pyvmm.kvm import KICKED, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pyvmm.kvm import Exit, Vcpu
+    from pyvmm.memory import AddressMap
+
+
+class VcpuThreads:
+    """Owns the threads that run a VM's vCPUs.
+
+    on_exit is called on the vCPU's thread with each exit that is no port or MMIO access and no
+    kick; after it, that vCPU runs no more.
+    """
+
+    def __init__(
+        self,
+        vcpus: Sequence[Vcpu],
+        ports: AddressMap,
+        mmio: AddressMap,
+        on_exit: Callable[[Exit], None],
+    ) -> None:
+        self._vcpus = vcpus
+        self._ports = ports
+        self._mmio = mmio
+        self._on_exit = on_exit
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Let all vCPUs run."""
+        for vcpu in self._vcpus:
+            thread = threading.Thread(target=self._run, args=(vcpu,), name=str(vcpu), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _run(self, vcpu: Vcpu) -> None:
+        while not self._stopping:
+            exit = run(vcpu, self._ports, self._mmio)
+            if exit is not KICKED:
+                self._on_exit(exit)
+                return
+
+    def stop(self) -> None:
+        """Have all vCPUs come out of the guest. Does not wait; from any thread."""
+        self._stopping = True
+        for vcpu in self._vcpus:
+            vcpu.kick()
+
+    def join(self) -> None:
+        """Wait until no vCPU runs, after stop(). Not from a vCPU's thread."""
+        for thread in self._threads:
+            thread.join()

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Interrupt pins: which GSI each INTx pin of bus 0 is wired to."""
+
+from __future__ import annotations
+
+FIRST_GSI = 16
+_LINES = 4
+
+
+def intx_gsi(device: int, pin: int) -> int:
+    """The GSI of a pin (1 to 4 for INTA to INTD) of the device with that number, 0 to 31.
+
+    GSIs 16 to 19, the IOAPIC pins that no ISA interrupt uses, in the usual swizzle: INTA of
+    neighbouring devices goes to different ones. ACPI's _PRT must tell the guest the same.
+    """
+    return FIRST_GSI + (device + pin - 1) % _LINES
