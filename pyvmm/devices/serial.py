@@ -50,7 +50,7 @@ class Serial(ByteRegisters):
     """The UART between a guest and the host's side of the line. Safe from any thread.
 
     irq is told the level of the interrupt line whenever it changes; sink gets what the guest
-    transmits, one or more bytes at a time, on the thread of the vCPU that wrote. Input waits in
+    transmits, on the thread of the vCPU that wrote, so from several at once. Input waits in
     a queue on the host's side until the guest makes room in the chip: nothing is lost on the
     way, unless the guest itself discards what the chip has (FCR). room, if given, is called
     when a receive() that could not take all may be tried again.
