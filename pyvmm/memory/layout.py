@@ -97,7 +97,10 @@ PM1A_CONTROL_PORT = 0x604
 
 RESET_PORT = 0xCF9
 
-SLP_TYP_S5 = 5
-"""The sleep type that, written to PM1a control with SLP_EN, means power-off."""
+SLP_TYP_S5 = 0
+"""The sleep type that, written to PM1a control with SLP_EN, means power-off.
+
+0, as in QEMU's q35: many small kernels write 0x2000 to port 0x604 without asking _S5.
+"""
 
 SCI_GSI = 9

@@ -178,7 +178,7 @@ def test_the_dsdt_tells_what_the_machine_has(tables: Tables, iasl: Path) -> None
     assert "WordIO(ResourceProducer,MinFixed,MaxFixed,PosDecode,EntireRange,0x0000," in text
     assert "0x0000000200000000,//RangeMinimum0x000000FFFFFFFFFF,//RangeMaximum" in text
     assert "Memory32Fixed(ReadWrite,0xE0000000,//AddressBase0x10000000,//AddressLength" in text
-    assert "Name(\\_S5,Package(0x04)//_S5_:S5SystemState{0x05,Zero,Zero,Zero})" in text
+    assert "Name(\\_S5,Package(0x04)//_S5_:S5SystemState{Zero,Zero,Zero,Zero})" in text
     assert "0x03F8,//RangeMinimum" in text
     assert "IRQNoFlags(){4}" in text
 
