@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Intx: the interrupt pin of a function, as a level on a pin of the IOAPIC.
+
+VFIO masks INTx when the device asserts it and signals an eventfd; KVM's irqfd asserts the GSI.
+On the guest's EOI KVM deasserts it and signals the resample eventfd, which is the device's
+UNMASK eventfd: if the device still asserts, all begins again. None of it passes through us,
+unless the device takes no such eventfd: then a watcher passes the message on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from pyvmm.uapi.vfio import VFIO_IRQ_SET_ACTION_UNMASK, VFIO_PCI_INTX_IRQ_INDEX
+from pyvmm.vfio import Device, DeviceError, EventFd, Fds, VfioError
+
+from .interfaces import InterruptVm, Watch
+
+_INTX = VFIO_PCI_INTX_IRQ_INDEX
+
+
+class Intx:
+    """One function's INTx. Not locked: its owner is. reconcile() raises VfioError and KvmError.
+
+    Guest state is `disabled`, the Interrupt Disable bit; host state is what _host will undo.
+    """
+
+    def __init__(
+        self, device: Device, vm: InterruptVm, watch: Watch, failed: Callable[[VfioError], None]
+    ) -> None:
+        """failed(error) is told, on the watcher's thread, what went wrong there."""
+        self._device = device
+        self._vm = vm
+        self._watch = watch
+        self._failed = failed
+        self._automasked = device.irq_info(_INTX).automasked
+        self._host: ExitStack | None = None
+        self.gsi = 0
+        """Where the pin is connected; 0 while the function has none, or is not on a bus."""
+        self.disabled = False
+
+    def reconcile(self, on: bool) -> None:
+        """Bring the host in line; on says that INTx is the kind of interrupt in use."""
+        wanted = on and bool(self.gsi) and not self.disabled
+        if wanted == (self._host is not None):
+            return
+        if wanted:
+            self._host = self._enable()
+        else:
+            host, self._host = self._host, None
+            if host is not None:
+                host.close()
+
+    def _enable(self) -> ExitStack:
+        vm, device, gsi = self._vm, self._device, self.gsi
+        with ExitStack() as undo:
+            trigger = undo.enter_context(EventFd())
+            resample = undo.enter_context(EventFd())
+            vm.irqfd(trigger.fileno(), gsi, resample.fileno())
+            undo.callback(vm.remove_irqfd, trigger.fileno(), gsi)
+            device.set_triggers(_INTX, 0, [trigger.fileno()])
+            undo.callback(device.disable_irqs, _INTX)
+            if self._automasked:
+                # The device can have signalled by now, and the guest's EOI come: then resample
+                # is already signalled, and both ways of unmasking start by looking at it.
+                try:
+                    fds = Fds((resample.fileno(),))
+                    device.set_irqs(_INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, fds)
+                except DeviceError:
+                    unmasker = _Unmasker(device, resample, self._failed)
+                    undo.callback(unmasker.close)
+                    undo.callback(self._watch(resample.fileno(), unmasker))
+            return undo.pop_all()
+
+
+class _Unmasker:
+    """Unmasks INTx by message whenever the guest has sent its EOI."""
+
+    def __init__(
+        self, device: Device, resample: EventFd, failed: Callable[[VfioError], None]
+    ) -> None:
+        self._device = device
+        self._resample = resample
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __call__(self) -> None:
+        # Watchers may call once more after they were told not to, and the fd is closed then.
+        with self._lock:
+            if self._closed:
+                return
+            self._resample.read()
+        try:
+            self._device.set_irqs(_INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, None)
+        except VfioError as error:
+            self._failed(error)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True

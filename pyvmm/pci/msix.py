@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Msix: the MSI-X capability of a function, its table and its pending bits.
+
+Source: PCI Local Bus 3.0, section 6.8.2. Guest state is the capability's control word, in the
+function's ConfigSpace, and the table; host state is a HostVectors.
+"""
+
+from __future__ import annotations
+
+from pyvmm.uapi.pci_regs import (
+    PCI_MSIX_ENTRY_CTRL_MASKBIT,
+    PCI_MSIX_ENTRY_SIZE,
+    PCI_MSIX_ENTRY_VECTOR_CTRL,
+    PCI_MSIX_FLAGS,
+    PCI_MSIX_FLAGS_ENABLE,
+    PCI_MSIX_FLAGS_MASKALL,
+    PCI_MSIX_FLAGS_QSIZE,
+    PCI_MSIX_PBA,
+    PCI_MSIX_PBA_BIR,
+    PCI_MSIX_TABLE,
+    PCI_MSIX_TABLE_BIR,
+)
+from pyvmm.vfio import Interval
+
+from .config_space import ConfigSpace
+from .vectors import HostVectors, Message
+
+CAPABILITY_SIZE = 12
+"""Bytes of the capability."""
+
+_MASKED = bytes(PCI_MSIX_ENTRY_VECTOR_CTRL) + PCI_MSIX_ENTRY_CTRL_MASKBIT.to_bytes(4, "little")
+
+
+class Msix:
+    """One function's MSI-X. Not locked: its owner is. reconcile() raises VfioError and KvmError.
+
+    A vector gets its eventfd when it is used: when its entry is unmasked, or has been given an
+    address and the function is not masked. So a guest that fills in its entries before it lifts
+    the function mask, as Linux does, has them all set up with one call; and a vector that is
+    masked from then on keeps what the device signals.
+    """
+
+    def __init__(
+        self,
+        config: ConfigSpace,
+        offset: int,
+        control: int,
+        table: int,
+        pba: int,
+        host: HostVectors,
+    ) -> None:
+        """Declare the capability at offset; control, table and pba are the device's registers.
+
+        There are as many vectors as control says, and no more than the host can signal.
+        """
+        self._config = config
+        self._control_at = offset + PCI_MSIX_FLAGS
+        self._host = host
+        self.size = min((control & PCI_MSIX_FLAGS_QSIZE) + 1, host.size)
+        config.set_u16(self._control_at, self.size - 1)
+        config.make_writable(self._control_at, 2, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL)
+        config.set_u32(offset + PCI_MSIX_TABLE, table)
+        config.set_u32(offset + PCI_MSIX_PBA, pba)
+        self.table_region = table & PCI_MSIX_TABLE_BIR
+        self.table_area = Interval.sized(
+            table & ~PCI_MSIX_TABLE_BIR, PCI_MSIX_ENTRY_SIZE * self.size
+        )
+        self.pba_region = pba & PCI_MSIX_PBA_BIR
+        self.pba_area = Interval.sized(pba & ~PCI_MSIX_PBA_BIR, (self.size + 63) // 64 * 8)
+        self.reset()
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self._control & PCI_MSIX_FLAGS_ENABLE)
+
+    @property
+    def _masked(self) -> bool:
+        return bool(self._control & PCI_MSIX_FLAGS_MASKALL)
+
+    @property
+    def _control(self) -> int:
+        return self._config.u16(self._control_at)
+
+    def reset(self) -> None:
+        """The guest's state as after a function reset. reconcile() must follow."""
+        self._config.set_u16(self._control_at, self.size - 1)
+        self._table = bytearray(_MASKED * self.size)
+        self._written: set[int] = set()  # entries that are not as after a reset
+        self._changed: set[int] = set()  # entries written since the last reconcile()
+        self._was_masked: bool | None = None  # what reconcile() last told the host; None: off
+
+    # -- what the guest reads and writes --------------------------------------------------------
+
+    def read_table(self, offset: int, size: int) -> int:
+        """Read size bytes at offset of the table, within it."""
+        return int.from_bytes(self._table[offset : offset + size], "little")
+
+    def write_table(self, offset: int, size: int, value: int) -> None:
+        """Write likewise. reconcile() must follow."""
+        self._table[offset : offset + size] = value.to_bytes(size, "little")
+        first = offset // PCI_MSIX_ENTRY_SIZE
+        last = (offset + size - 1) // PCI_MSIX_ENTRY_SIZE
+        for vector in range(first, last + 1):
+            control = vector * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_VECTOR_CTRL
+            self._table[control] &= PCI_MSIX_ENTRY_CTRL_MASKBIT
+            self._table[control + 1 : control + 4] = bytes(3)  # reserved
+            self._changed.add(vector)
+            if self._table[vector * PCI_MSIX_ENTRY_SIZE : control + 4] == _MASKED:
+                self._written.discard(vector)
+            else:
+                self._written.add(vector)
+
+    def read_pba(self, offset: int, size: int) -> int:
+        """Read size bytes at offset of the pending bit array, within it."""
+        bits = range(8 * offset, min(8 * (offset + size), self.size))
+        return sum(1 << (i - bits.start) for i in bits if self._host.pending(i))
+
+    # -- what the host is told ------------------------------------------------------------------
+
+    def reconcile(self, on: bool) -> None:
+        """Bring the host in line; on says that MSI-X is the kind of interrupt in use."""
+        host = self._host
+        if not on:
+            self._was_masked = None
+            host.disable()
+            return
+        masked = self._masked
+        look_at = self._changed
+        if masked != self._was_masked:
+            look_at = self._written | self._changed
+        host.enable(vector for vector in look_at if self._in_use(vector))
+        host.deliver({vector: self._message(vector) for vector in look_at})
+        # Only now: what failed is tried again with the guest's next write.
+        self._changed = set()
+        self._was_masked = masked
+
+    def _in_use(self, vector: int) -> bool:
+        address, _, masked = self._entry(vector)
+        return not masked or (address != 0 and not self._masked)
+
+    def _message(self, vector: int) -> Message | None:
+        address, data, masked = self._entry(vector)
+        return None if masked or self._masked else Message(address, data)
+
+    def _entry(self, vector: int) -> tuple[int, int, bool]:
+        """Address, data and mask bit."""
+        at = vector * PCI_MSIX_ENTRY_SIZE
+        entry = self._table[at : at + PCI_MSIX_ENTRY_SIZE]
+        return (
+            int.from_bytes(entry[0:8], "little"),
+            int.from_bytes(entry[8:12], "little"),
+            bool(entry[PCI_MSIX_ENTRY_VECTOR_CTRL] & PCI_MSIX_ENTRY_CTRL_MASKBIT),
+        )
