@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Assigned: a vfio.Device as the guest sees it, a function on the PCI bus.
+
+config_view.py has the table of whose configuration bits are whose. A guest's write changes our
+bits first; `_settle` then brings the device, the address space and the interrupts in line.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+from pyvmm.kvm import KvmError
+from pyvmm.memory import AddressMap, GuestMemory
+from pyvmm.uapi.pci_regs import (
+    PCI_CFG_SPACE_EXP_SIZE,
+    PCI_CFG_SPACE_SIZE,
+    PCI_COMMAND,
+    PCI_COMMAND_INTX_DISABLE,
+    PCI_COMMAND_IO,
+    PCI_COMMAND_MEMORY,
+    PCI_HEADER_TYPE,
+    PCI_HEADER_TYPE_MASK,
+    PCI_HEADER_TYPE_NORMAL,
+    PCI_INTERRUPT_LINE,
+    PCI_INTERRUPT_PIN,
+    PCI_VENDOR_ID,
+)
+from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_INTX_IRQ_INDEX
+from pyvmm.vfio import Device, VfioError
+
+from .bar_mapping import BarMapping
+from .bars import Bar
+from .bus import Function
+from .config_space import ConfigSpace
+from .config_view import HEADER, ConfigView
+from .device_bars import declare_bars, doorbells, map_areas
+from .device_capabilities import declare_capabilities
+from .errors import BadDevice
+from .guard import Guard
+from .handlers import Layer, RegionHandler, stack
+from .interfaces import Report, Vm, Watch
+from .interrupts import Interrupts, MsixPba, MsixTable
+from .intx import Intx
+from .pins import intx_gsi
+
+_CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
+_NOBODY = 0xFFFF  # the vendor id that is read where nothing answers
+_INTD = 4
+
+
+class Assigned(Function):
+    """A device assigned to the guest. A context manager; the device itself stays the caller's.
+
+    Put it on a bus, place its BARs, then reset(): from there on the guest can have it. What goes
+    wrong while the guest uses it is counted in guard.counts.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        memory: GuestMemory,
+        mmio: AddressMap,
+        ports: AddressMap,
+        vm: Vm,
+        watch: Watch,
+        report: Report,
+        on_gone: Callable[[VfioError], None] | None = None,
+        layers: Sequence[Layer] = (),
+    ) -> None:
+        """Learn what the device is, and map what can be mapped.
+
+        vm is where its interrupts and doorbells go (pyvmm.kvm.Vm), watch what waits for file
+        descriptors; report and on_gone are Guard's. layers lie on the handlers of its BARs, and
+        what they cover is trapped. Raises BadDevice, VfioError.
+        """
+        self.name = device.name
+        self.guard = Guard(device, report, on_gone)
+        self._device = device
+        # Guards our configuration bits and what follows from them: where BARs are, interrupts.
+        # Accesses that are the device's alone don't take it.
+        self._lock = threading.RLock()
+
+        snapshot = ConfigSpace()
+        self._config = ConfigSpace(_config_size(device))
+        snapshot.data[:] = device.region_read(_CONFIG, 0, snapshot.size)
+        _check_header(device, snapshot)
+        self._bars = declare_bars(device, self._config, snapshot)
+        declared = declare_capabilities(device, self._config, snapshot, vm)
+        self._view = ConfigView(self._config, (*HEADER, *declared.rows))
+        self._msi = declared.msi
+        if device.irq_info(VFIO_PCI_INTX_IRQ_INDEX).count:
+            pin = snapshot.u8(PCI_INTERRUPT_PIN)
+            self._config.set_interrupt_pin(pin if pin <= _INTD else 0)
+        self._intx = Intx(device, vm, watch, partial(self.guard.failed, "INTx not unmasked"))
+        self._interrupts = Interrupts(
+            self._lock, self.guard, self._intx, declared.msi, declared.msix
+        )
+
+        if declared.msix is not None:
+            msix = declared.msix
+            table, pba = MsixTable(self._interrupts, msix), MsixPba(self._interrupts, msix)
+            layers = (
+                Layer(msix.table_region, msix.table_area, lambda _: table),
+                Layer(msix.pba_region, msix.pba_area, lambda _: pba),
+                *layers,
+            )
+        # BAR registers as the device has been told them, by offset.
+        self._told: dict[int, int] = {}
+        self._mappings: list[BarMapping] = []
+        with ExitStack() as undo:
+            for bar in self._bars:
+                on_bar = [layer for layer in layers if layer.region == bar.index]
+                held = [layer.interval for layer in on_bar]
+                mapping = BarMapping(
+                    bar,
+                    f"{self.name} {bar}",
+                    stack(RegionHandler(self.guard, device.region_info(bar.index)), on_bar),
+                    ports if bar.io else mmio,
+                    memory=memory,
+                    mapped=map_areas(device, bar, held, self.guard),
+                    vm=vm,
+                    doorbells=doorbells(device, bar, held),
+                    failed=self.guard.failed,
+                )
+                undo.callback(mapping.close)
+                self._mappings.append(mapping)
+            undo.callback(self._interrupts.close)
+            self._undo = undo.pop_all()
+
+    def __enter__(self) -> Assigned:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take interrupts and BARs from the guest, and let go of the device. Idempotent."""
+        with self._lock:
+            try:
+                self._undo.close()
+            except (VfioError, KvmError) as error:
+                # It is all taken back; only a device that has gone could not be told.
+                self.guard.failed("interrupts not taken back", error)
+
+    # -- on the bus ---------------------------------------------------------------------------
+
+    @property
+    def bars(self) -> tuple[Bar, ...]:
+        return self._bars
+
+    def attached(self, bdf: int) -> None:
+        super().attached(bdf)
+        pin = self._config.u8(PCI_INTERRUPT_PIN)
+        if pin:
+            self._intx.gsi = intx_gsi(bdf >> 3 & 31, pin)
+            self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
+
+    def reset(self) -> None:
+        """Reset the function: before boot, and when the guest is reset. No vCPU may be running.
+
+        The guest's state is as at power-on, with BARs where they were placed, and the device is
+        reset if it can be. Raises VfioError, and BadDevice if the device doesn't answer after.
+        """
+        with self._lock:
+            for mapping in self._mappings:
+                mapping.move(None)
+            self._interrupts.reset()
+            self._config.set_u16(PCI_COMMAND, 0)
+            self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
+            for bar in self._bars:
+                bar.reset()
+            self._told.clear()
+            self._device.region_write(_CONFIG, PCI_COMMAND, bytes(2))
+            if self._device.info.resettable:
+                self._device.reset()
+            vendor = int.from_bytes(self._device.region_read(_CONFIG, PCI_VENDOR_ID, 2), "little")
+            if vendor == _NOBODY:
+                raise BadDevice(f"{self.name} does not answer after its reset")
+            self._interrupts.reconcile()
+
+    # -- what the guest does ------------------------------------------------------------------
+
+    def config_read(self, offset: int, size: int) -> int:
+        nothing = (1 << 8 * size) - 1
+        if self.guard.gone or offset + size > self._config.size:
+            return nothing
+        ours = self._view.ours(offset, size)
+        if not ours:
+            return self.guard.read(_CONFIG, offset, size)
+        if self._msi is not None and self._msi.has_pending_bits(offset, size):
+            with self._lock:
+                self._msi.update_pending_bits()
+        value = self._config.read(offset, size) & ours
+        if ours != nothing:
+            value |= self.guard.read(_CONFIG, offset, size) & ~ours
+        return value
+
+    def config_write(self, offset: int, size: int, value: int) -> None:
+        if self.guard.gone or offset + size > self._config.size:
+            return
+        if not self._view.ours(offset, size):
+            self.guard.write(_CONFIG, offset, size, value)
+            return
+        with self._lock:
+            self._config.write(offset, size, value)
+            self._settle(offset, size, value)
+
+    def _settle(self, offset: int, size: int, value: int) -> None:
+        """Have everything follow from a write to our bits, and tell the device of it."""
+        # The guest reaches a BAR only while the device decodes it: a mapped access to a device
+        # that doesn't would end the guest. So BARs go before the device is told, and come after.
+        for mapping in self._mappings:
+            if mapping.address != mapping.bar.decoded():
+                mapping.move(None)
+        if self._tell(offset, size, value):
+            for mapping in self._mappings:
+                mapping.move(mapping.bar.decoded())
+        self._intx.disabled = bool(self._config.u16(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE)
+        self._interrupts.reconcile()
+
+    def _tell(self, offset: int, size: int, value: int) -> bool:
+        """Tell the device of a write; whether it took what it was told."""
+        taken = True
+        # Device servers may want to know where their BARs are before they let them be used.
+        if self._config.u16(PCI_COMMAND) & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY):
+            for bar in self._bars:
+                for register, content in bar.registers:
+                    if self._told.get(register) != content:
+                        taken &= self.guard.write(_CONFIG, register, 4, content)
+                        self._told[register] = content
+        for at, length in self._view.told(offset, size):
+            part = value >> 8 * (at - offset) & (1 << 8 * length) - 1
+            taken &= self.guard.write(_CONFIG, at, length, part)
+        return taken
+
+
+def _config_size(device: Device) -> int:
+    size = device.region_info(_CONFIG).size
+    if size < PCI_CFG_SPACE_SIZE:
+        raise BadDevice(f"{device.name}: {size} bytes of configuration space; no PCI device")
+    return PCI_CFG_SPACE_SIZE if size < PCI_CFG_SPACE_EXP_SIZE else PCI_CFG_SPACE_EXP_SIZE
+
+
+def _check_header(device: Device, snapshot: ConfigSpace) -> None:
+    if snapshot.u16(PCI_VENDOR_ID) == _NOBODY:
+        raise BadDevice(
+            f"{device.name} does not answer: its configuration space reads as all-ones; "
+            "reset it or power-cycle the host"
+        )
+    kind = snapshot.u8(PCI_HEADER_TYPE) & PCI_HEADER_TYPE_MASK
+    if kind != PCI_HEADER_TYPE_NORMAL:
+        raise BadDevice(f"{device.name} is a bridge (header type {kind}); assign what is behind it")
