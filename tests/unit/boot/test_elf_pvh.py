@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -268,9 +268,10 @@ def test_nothing_is_written_unless_all_has_a_place(
 
 
 @pytest.fixture(scope="module")
-def arena(tmp_path_factory: pytest.TempPathFactory) -> tuple[GuestMemory, Path]:
+def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GuestMemory, Path]]:
     """Guest RAM and a file name that many examples share."""
-    return GuestMemory(4 * MIB), tmp_path_factory.mktemp("elf") / "kernel.elf"
+    with GuestMemory(4 * MIB) as memory:
+        yield memory, tmp_path_factory.mktemp("elf") / "kernel.elf"
 
 
 @given(
