@@ -45,12 +45,13 @@ class DmaSpace(ABC):
         offset: int = 0,
         writable: bool = True,
     ) -> None:
-        """Let the device reach size bytes of this process's memory at IOVA iova.
+        """Let the device reach size bytes of memory at IOVA iova.
 
         The memory is at the host-virtual address, and also, if fd is not -1, at offset in
-        that file, which a device in another process can map for itself. The caller keeps
-        the fd, and keeps the memory until unmap(). Raises DeviceError, with EEXIST if part
-        of the range is mapped already.
+        that file, which a device in another process can map for itself. The address may be
+        0 if there is a file: then it is not mapped in this process yet. The caller keeps the
+        fd, and keeps the memory until unmap(). Raises DeviceError, with EEXIST if part of the
+        range is mapped already.
         """
 
     def map_remote(

@@ -140,17 +140,17 @@ def _sparse_areas(capability: Capability, index: int, size: int) -> tuple[Interv
 def build(info: RegionInfo) -> bytes:
     """The complete form: parse(build(info)) tells the same flags, areas and capabilities.
 
-    The sparse capability is made from areas; there is none if they are the whole region.
+    The sparse capability is made from areas, also if they are the whole region: a vfio-user
+    client then asks a second time, and is ready for the region's file.
     """
     flags = info.flags & ~(VFIO_REGION_INFO_FLAG_CAPS | VFIO_REGION_INFO_FLAG_MMAP)
     capabilities = [c for c in info.capabilities if c.id != VFIO_REGION_INFO_CAP_SPARSE_MMAP]
     areas = merge(info.areas)
     if areas:
         flags |= VFIO_REGION_INFO_FLAG_MMAP
-        if areas != (Interval(0, info.size),):
-            body = _SPARSE.pack(len(areas), 0)
-            body += b"".join(_AREA.pack(area.start, area.size) for area in areas)
-            capabilities.insert(0, Capability(VFIO_REGION_INFO_CAP_SPARSE_MMAP, 1, body))
+        body = _SPARSE.pack(len(areas), 0)
+        body += b"".join(_AREA.pack(area.start, area.size) for area in areas)
+        capabilities.insert(0, Capability(VFIO_REGION_INFO_CAP_SPARSE_MMAP, 1, body))
     chain = b""
     for capability in capabilities:
         body = capability.data + bytes(-len(capability.data) % 8)

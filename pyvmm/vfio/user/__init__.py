@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from .client import Client
 from .dma_table import DmaTable
+from .listening_socket import ListeningSocket
+from .server import Server, serve
 
-__all__ = ["DmaTable"]
+__all__ = ["Client", "DmaTable", "ListeningSocket", "Server", "serve"]

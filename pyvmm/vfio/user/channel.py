@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Channel: commands in both directions over one transport, without a thread of its own.
+
+Whoever waits for a reply reads the socket himself, and handles whatever else arrives meanwhile:
+so a call is one send and one receive, without a change of threads. There is one reader at a
+time. Other callers sleep until the reader has their reply, or leaves and makes one of them the
+reader. Client and server differ only in who reads when there is no call: see idle() and serve().
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..errors import DeviceError, DeviceGone, ProtocolError, VfioError
+from .protocol import F_ERROR, F_TYPE_REPLY, HEADER, HEADER_SIZE, command_name
+from .transport import Message, Transport
+
+DEFAULT_TIMEOUT = 5.0
+# A handler's own call handles commands inline, whose handlers may call again.
+_MAX_DEPTH = 8
+
+
+class Reply(NamedTuple):
+    """What a handler answers a command with. The fds stay the handler's."""
+
+    payload: bytes = b""
+    fds: Sequence[int] = ()
+
+
+class _Call:
+    """A command that waits for its reply."""
+
+    __slots__ = ("command", "reply", "thread", "wake")
+
+    def __init__(self, command: int, thread: int) -> None:
+        self.command = command
+        self.thread = thread
+        self.reply: Message | None = None
+        # Held while its thread sleeps; None if that thread reads for itself.
+        self.wake: threading.Lock | None = None
+
+
+class Channel:
+    """Calls the peer and answers its calls. Safe to use from any thread.
+
+    handler answers a command: it returns a Reply or raises; DeviceError becomes its errno.
+    Replies are matched to calls by message id. A peer that breaks the protocol, does not
+    answer in time or hangs up is gone for good: on_gone is called, once, and every call,
+    present and future, raises.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        peer: str,
+        handler: Callable[[Message], Reply],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        on_gone: Callable[[VfioError], None] | None = None,
+        on_busy: Callable[[], None] | None = None,
+        on_idle: Callable[[], None] | None = None,
+    ) -> None:
+        """Take over a connected socket; `peer` names the other side in messages.
+
+        timeout is in seconds, for each reply. on_busy and on_idle are told, with a lock held,
+        when a caller begins to read the socket, and when nobody does any more.
+        """
+        self.peer = peer
+        self.timeout = timeout
+        self._handler = handler
+        self._transport = Transport(sock, peer, min(timeout / 8, 0.5))
+        self._on_gone = on_gone
+        self._on_busy = on_busy
+        self._on_idle = on_idle
+        self._lock = threading.Lock()
+        self._calls: dict[int, _Call] = {}
+        self._last_id = 0
+        self._reader = 0  # the thread that reads, 0 if none does
+        self._depth = 0
+        self._users = 0  # threads that may touch the transport
+        self._gone: VfioError | None = None
+        self._closed = False
+
+    def fileno(self) -> int:
+        return self._transport.fileno()
+
+    @property
+    def gone(self) -> VfioError | None:
+        """Why there is no talking to the peer any more."""
+        return self._gone
+
+    # Calling
+
+    def call(
+        self,
+        command: int,
+        payload: bytes,
+        fds: Sequence[int] = (),
+        *,
+        timeout: float | None = None,
+        max_fds: int = 0,
+    ) -> Message:
+        """Send a command and wait for its reply, which may be an error reply (failed).
+
+        Raises DeviceGone, also for no answer in time, and ProtocolError; DeviceError if the
+        fds can't be sent.
+        """
+        if timeout is None:
+            timeout = self.timeout
+        deadline = time.monotonic() + timeout
+        thread = threading.get_ident()
+        call = _Call(command, thread)
+        with self._lock:
+            self._check_gone()
+            self._users += 1
+            id = self._register(call)
+            inline = self._reader == thread
+            if not self._reader:
+                self._reader = thread
+                if self._on_busy:
+                    self._on_busy()
+            elif not inline:
+                call.wake = threading.Lock()
+                call.wake.acquire()
+        try:
+            header = HEADER.pack(id, command, HEADER_SIZE + len(payload), 0, 0)
+            sent = self._transport.send(header + payload, fds)
+            if call.wake:
+                if not sent and not self._transport.flush(deadline):
+                    raise self._no_answer(command, timeout)
+                self._sleep(call, deadline, timeout)
+            self._read_until(call, deadline, timeout)
+        except DeviceError:
+            with self._lock:
+                self._calls.pop(id, None)
+            raise
+        except BaseException as e:
+            self.fail(e if isinstance(e, VfioError) else self._interrupted(command))
+            raise
+        finally:
+            self._leave(keep_reading=inline)
+        reply = call.reply
+        assert reply is not None
+        if len(reply.fds) > max_fds:
+            count = len(reply.fds)
+            reply.close()
+            raise self.lied(command, f"{count} fds, where {max_fds} can be used")
+        return reply
+
+    def lied(self, command: int, what: str) -> ProtocolError:
+        """The error for a reply that can't be true, which also ends the connection."""
+        error = ProtocolError(f"{self.peer}: reply to {command_name(command)} with {what}")
+        self.fail(error)
+        return error
+
+    def _register(self, call: _Call) -> int:
+        id = self._last_id
+        while True:
+            id = (id + 1) & 0xFFFF
+            if id not in self._calls:
+                break
+        self._last_id = id
+        self._calls[id] = call
+        return id
+
+    def _sleep(self, call: _Call, deadline: float, timeout: float) -> None:
+        """Wait for the reply, or to become the reader."""
+        assert call.wake
+        while call.reply is None and self._reader != call.thread:
+            if not call.wake.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise self._no_answer(call.command, timeout)
+            self._check_gone()
+
+    def _read_until(self, call: _Call, deadline: float, timeout: float) -> None:
+        while call.reply is None:
+            message = self._transport.receive()
+            if message is not None:
+                self._dispatch(message)
+            if self._gone:
+                self._check_gone()
+            if call.reply is None and time.monotonic() >= deadline:
+                raise self._no_answer(call.command, timeout)
+
+    def _no_answer(self, command: int, timeout: float) -> DeviceGone:
+        return DeviceGone(
+            f"{self.peer} did not answer {command_name(command)} within {timeout:g} s"
+        )
+
+    def _interrupted(self, command: int) -> DeviceGone:
+        return DeviceGone(f"{self.peer}: interrupted while waiting for {command_name(command)}")
+
+    # Reading
+
+    def serve(self, handshake: Callable[[], bool]) -> None:
+        """Be the reader until the peer is gone, or handshake() isn't true in time."""
+        deadline = time.monotonic() + self.timeout
+        with self._lock:
+            if self._gone:
+                return
+            self._users += 1
+            self._reader = threading.get_ident()
+        try:
+            while not self._gone:
+                message = self._transport.receive()
+                if message is not None:
+                    self._dispatch(message)
+                if time.monotonic() >= deadline and not handshake():
+                    raise ProtocolError(f"{self.peer} did not say VFIO_USER_VERSION in time")
+        except VfioError as e:
+            self.fail(e)
+        finally:
+            self._leave()
+
+    def idle(self) -> bool:
+        """Handle what has arrived, unless somebody reads already; False when the peer is gone."""
+        with self._lock:
+            if self._gone:
+                return False
+            if self._reader:
+                return True
+            self._users += 1
+            self._reader = threading.get_ident()
+        try:
+            while True:
+                message = self._transport.receive(wait=self._transport.backlog > 0)
+                if message is not None:
+                    self._dispatch(message)
+                elif not self._transport.backlog:
+                    break
+        except VfioError as e:
+            self.fail(e)
+        finally:
+            self._leave()
+        return self._gone is None
+
+    def _leave(self, keep_reading: bool = False) -> None:
+        """Stop using the transport; if this is the reader, let another caller read.
+
+        A reader first handles all that it has received, which no poll of the socket shows
+        to the next, and sends all that it owes.
+        """
+        thread = threading.get_ident()
+        if self._reader == thread and not keep_reading:
+            self._tidy()
+        with self._lock:
+            self._users -= 1
+            if self._reader == thread and not keep_reading:
+                waiting = next((c for c in self._calls.values() if c.wake), None)
+                self._reader = waiting.thread if waiting else 0
+                if waiting:
+                    _wake(waiting)
+                elif self._on_idle and not self._gone:
+                    self._on_idle()
+            if self._closed and not self._users:
+                self._transport.close()
+
+    def _tidy(self) -> None:
+        deadline = time.monotonic() + self.timeout
+        try:
+            while not self._gone:
+                message = self._transport.buffered()
+                if message is None:
+                    if not self._transport.backlog:
+                        return
+                    if time.monotonic() >= deadline:
+                        raise DeviceGone(f"{self.peer} does not read what it asked for")
+                    message = self._transport.receive()
+                if message is not None:
+                    self._dispatch(message)
+        except VfioError as e:
+            self.fail(e)
+
+    def _dispatch(self, message: Message) -> None:
+        if message.is_command:
+            self._answer(message)
+            return
+        call = self._calls.pop(message.id, None)
+        name = command_name(message.command)
+        if call is None or not message.is_reply or message.oversized or message.fds_lost:
+            message.close()
+            what = f"sent a {name} message of type {message.flags:#x}, id {message.id}"
+            raise ProtocolError(f"{self.peer} {what}, that nothing asked for")
+        if call.command != message.command:
+            message.close()
+            raise ProtocolError(
+                f"{self.peer} answered {command_name(call.command)} as if it were {name}"
+            )
+        call.reply = message
+        if call.wake:
+            _wake(call)
+
+    # Answering
+
+    def _answer(self, message: Message) -> None:
+        self._depth += 1
+        try:
+            reply = self._handle(message)
+            if message.wants_reply:
+                try:
+                    self._send_reply(message, reply)
+                except DeviceError as e:
+                    self._send_reply(message, e.errno)
+        finally:
+            self._depth -= 1
+            message.close()
+
+    def _handle(self, message: Message) -> Reply | int:
+        """The answer to a command: a Reply, or the errno it failed with."""
+        if message.oversized:
+            return errno.EINVAL
+        if message.fds_lost:
+            return errno.EMFILE
+        if self._depth > _MAX_DEPTH:
+            return errno.EBUSY
+        try:
+            return self._handler(message)
+        except DeviceError as e:
+            return e.errno or errno.EIO
+        except VfioError:
+            return errno.EIO
+        except Exception:
+            import logging
+
+            name = command_name(message.command)
+            logging.getLogger(__name__).exception("%s: %s failed", self.peer, name)
+            return errno.EIO
+
+    def _send_reply(self, message: Message, reply: Reply | int) -> None:
+        payload, fds = (b"", ()) if isinstance(reply, int) else reply
+        flags, error = (
+            (F_TYPE_REPLY | F_ERROR, reply) if isinstance(reply, int) else (F_TYPE_REPLY, 0)
+        )
+        size = HEADER_SIZE + len(payload)
+        header = HEADER.pack(message.id, message.command, size, flags, error)
+        self._transport.send(header + payload, fds)
+
+    # Ending
+
+    def _check_gone(self) -> None:
+        if self._gone:
+            raise DeviceGone(str(self._gone))
+
+    def fail(self, error: VfioError) -> None:
+        """End the connection because of an error. Only the first counts."""
+        if self._end(error) and self._on_gone:
+            self._on_gone(error)
+
+    def _end(self, error: VfioError) -> bool:
+        with self._lock:
+            if self._gone:
+                return False
+            self._gone = error
+            calls = list(self._calls.values())
+            self._calls.clear()
+            for call in calls:
+                _wake(call)
+        self._transport.shutdown()
+        return True
+
+    def hang_up(self) -> None:
+        """End the connection as if the peer had. Takes no lock: signal handlers may."""
+        self._transport.shutdown()
+
+    def close(self) -> None:
+        """End the connection; on_gone is not called for it. Idempotent."""
+        self._end(DeviceGone(f"{self.peer}: closed"))
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                if not self._users:
+                    self._transport.close()
+
+
+def _wake(call: _Call) -> None:
+    if call.wake and call.wake.locked():
+        call.wake.release()

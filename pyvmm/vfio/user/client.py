@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Client: a device in another process, behind a UNIX socket."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from ...uapi.ioctl import failure
+from ...uapi.vfio import (
+    VFIO_IRQ_SET_DATA_BOOL,
+    VFIO_IRQ_SET_DATA_EVENTFD,
+    VFIO_IRQ_SET_DATA_NONE,
+)
+from ..device import Device, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
+from ..dma import DmaSpace
+from ..errors import DeviceError, DeviceGone, VfioError
+from ..eventfd import EventFd
+from .channel import DEFAULT_TIMEOUT, Channel, Reply
+from .client_dma import ClientDma
+from .idle_reader import IdleReader
+from .protocol import (
+    IRQ_SET,
+    REGION_ACCESS,
+    VFIO_USER_DEVICE_RESET,
+    VFIO_USER_DEVICE_SET_IRQS,
+    VFIO_USER_DMA_READ,
+    VFIO_USER_DMA_WRITE,
+    VFIO_USER_REGION_READ,
+    VFIO_USER_REGION_WRITE,
+    command_name,
+)
+from .queries import Queries
+from .transport import Message
+
+# The specification allows a reset "an arbitrarily long time".
+_RESET_PATIENCE = 6
+
+
+class Client(Device):
+    """The device that a vfio-user server serves; a context manager.
+
+    When the server dies, breaks the protocol or does not answer in time, on_gone is called,
+    once, in whichever thread noticed, and every method raises DeviceGone from then on.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        name: str = "vfio-user server",
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        ioeventfds: bool = True,
+        on_gone: Callable[[VfioError], None] | None = None,
+    ) -> None:
+        """Take over a connected socket, and agree on a version with the server there.
+
+        timeout is how many seconds a reply may take. ioeventfds is to be False for servers
+        that lose the stream over a command they don't know (vfio_user of rust-vmm does):
+        whether they know the one for doorbells can't be told otherwise. Raises VfioError.
+        """
+        self.name = name
+        self._lock = threading.RLock()
+        self._regions: dict[int, tuple[RegionInfo, int]] = {}
+        self._irqs: dict[int, IrqInfo] = {}
+        self._doorbells: dict[int, tuple[IoEventFd, ...]] = {}
+        self._eventfds: list[EventFd] = []
+        self._ask_ioeventfds = ioeventfds
+        self._dma: ClientDma | None = None
+        self._channel = Channel(
+            sock,
+            name,
+            self._handle,
+            timeout=timeout,
+            on_gone=self._tell_gone,
+            on_busy=lambda: self._idle_reader.busy(),
+            on_idle=lambda: self._idle_reader.idle(),
+        )
+        self._queries = Queries(self._channel)
+        self._on_gone: Callable[[VfioError], None] | None = None
+        try:
+            self._idle_reader = IdleReader(self._channel.fileno(), name, self._channel.idle)
+        except BaseException:
+            self._channel.close()
+            raise
+        try:
+            self._server = self._queries.negotiate()
+            self._dma = ClientDma(self._queries.ask, self._server.pgsizes)
+            self.info = self._queries.device()
+            # Until here whoever connects is told by the exception.
+            self._on_gone = on_gone
+            if self._channel.gone:
+                raise DeviceGone(str(self._channel.gone))
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def connect(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        ioeventfds: bool = True,
+        on_gone: Callable[[VfioError], None] | None = None,
+    ) -> Client:
+        """Connect to the server that listens at path. Raises DeviceGone if none does."""
+        name = f"vfio-user server {os.fspath(path)}"
+        sock = _connect(os.fspath(path), name, timeout)
+        return cls(sock, name, timeout=timeout, ioeventfds=ioeventfds, on_gone=on_gone)
+
+    @property
+    def dma(self) -> DmaSpace:
+        if self._dma is None:
+            raise DeviceGone(f"{self.name}: closed")
+        return self._dma
+
+    @property
+    def gone(self) -> VfioError | None:
+        """Why the device is no longer there; None while it is."""
+        return self._channel.gone
+
+    def _tell_gone(self, error: VfioError) -> None:
+        if self._on_gone:
+            self._on_gone(error)
+
+    def _handle(self, message: Message) -> Reply:
+        if self._dma and message.command in (VFIO_USER_DMA_READ, VFIO_USER_DMA_WRITE):
+            return self._dma.serve(message)
+        raise DeviceError.answered(command_name(message.command), errno.EOPNOTSUPP)
+
+    # Regions
+
+    def region_info(self, index: int) -> RegionInfo:
+        return self._region(index)[0]
+
+    def region_fd(self, index: int) -> int:
+        return self._region(index)[1]
+
+    def _region(self, index: int) -> tuple[RegionInfo, int]:
+        with self._lock:
+            if index not in self._regions:
+                self._check_index("region", index, self.info.num_regions)
+                self._regions[index] = self._queries.region(index)
+            return self._regions[index]
+
+    def _check_index(self, kind: str, index: int, count: int) -> None:
+        if not 0 <= index < count:
+            raise DeviceError.answered(f"{self.name}: {kind} {index} of {count}", errno.EINVAL)
+
+    def region_read(self, index: int, offset: int, size: int) -> bytes:
+        most = self._server.max_data_xfer_size
+        if size <= most:
+            return self._read(index, offset, size) if size else b""
+        starts = range(0, size, most)
+        return b"".join(self._read(index, offset + at, min(most, size - at)) for at in starts)
+
+    def _read(self, index: int, offset: int, size: int) -> bytes:
+        asked = REGION_ACCESS.pack(offset, index, size)
+        reply = self._channel.call(VFIO_USER_REGION_READ, asked)
+        payload = reply.payload
+        if reply.failed:
+            doing = f"reading {size} bytes at {offset:#x} of region {index}"
+            raise self._queries.refused(doing, VFIO_USER_REGION_READ, reply)
+        if len(payload) != len(asked) + size or not payload.startswith(asked):
+            what = _difference(asked, payload, size)
+            raise self._channel.lied(VFIO_USER_REGION_READ, what)
+        return payload[len(asked) :]
+
+    def region_write(self, index: int, offset: int, data: bytes) -> None:
+        most = self._server.max_data_xfer_size
+        for at in range(0, len(data), most):
+            self._write(index, offset + at, data[at : at + most])
+
+    def _write(self, index: int, offset: int, data: bytes) -> None:
+        asked = REGION_ACCESS.pack(offset, index, len(data))
+        reply = self._channel.call(VFIO_USER_REGION_WRITE, asked + data)
+        if reply.failed:
+            doing = f"writing {len(data)} bytes at {offset:#x} of region {index}"
+            raise self._queries.refused(doing, VFIO_USER_REGION_WRITE, reply)
+        if reply.payload != asked:
+            what = _difference(asked, reply.payload, 0)
+            raise self._channel.lied(VFIO_USER_REGION_WRITE, what)
+
+    def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
+        with self._lock:
+            if index not in self._doorbells:
+                size = self.region_info(index).size
+                if not size or not self._ask_ioeventfds:
+                    return ()
+                self._doorbells[index], owners = self._queries.ioeventfds(index, size)
+                self._eventfds += owners
+            return self._doorbells[index]
+
+    # Interrupts
+
+    def irq_info(self, index: int) -> IrqInfo:
+        with self._lock:
+            if index not in self._irqs:
+                self._check_index("interrupt kind", index, self.info.num_irqs)
+                self._irqs[index] = self._queries.irq(index)
+            return self._irqs[index]
+
+    def set_irqs(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
+        if data is None:
+            self._set_irqs(index, action | VFIO_IRQ_SET_DATA_NONE, start, count)
+            return
+        if len(data) != count:
+            doing = f"{self.name}: {count} interrupts with {len(data)} values"
+            raise DeviceError.answered(doing, errno.EINVAL)
+        if not isinstance(data, Fds):
+            booleans = bytes(bool(value) for value in data)
+            self._set_irqs(index, action | VFIO_IRQ_SET_DATA_BOOL, start, count, booleans)
+            return
+        flags = action | VFIO_IRQ_SET_DATA_EVENTFD
+        for at, length, fds in _runs(data, max(1, self._server.max_msg_fds)):
+            self._set_irqs(index, flags, start + at, length, b"", fds)
+
+    def _set_irqs(
+        self,
+        index: int,
+        flags: int,
+        start: int,
+        count: int,
+        data: bytes = b"",
+        fds: Sequence[int] = (),
+    ) -> None:
+        payload = IRQ_SET.pack(IRQ_SET.size + len(data), flags, index, start, count) + data
+        doing = f"setting interrupts {start}+{count} of kind {index}"
+        self._queries.ask(doing, VFIO_USER_DEVICE_SET_IRQS, payload, fds)
+
+    # The whole device
+
+    def reset(self) -> None:
+        patience = _RESET_PATIENCE * self._channel.timeout
+        self._queries.ask("resetting", VFIO_USER_DEVICE_RESET, b"", timeout=patience)
+
+    def close(self) -> None:
+        """Disconnect. The server lets go of our memory and eventfds; the device lives on."""
+        self._channel.close()
+        self._idle_reader.close()
+        with self._lock:
+            for _, fd in self._regions.values():
+                if fd >= 0:
+                    os.close(fd)
+            for eventfd in self._eventfds:
+                eventfd.close()
+            self._regions.clear()
+            self._doorbells.clear()
+            self._eventfds.clear()
+        if self._dma:
+            self._dma.close()
+
+
+def _connect(path: str, name: str, timeout: float) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Only a full queue of waiting clients makes this wait at all.
+        timeval = struct.pack("@ll", int(timeout), int(timeout % 1 * 1e6))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        sock.connect(path)
+    except OSError as e:
+        sock.close()
+        number = e.errno or errno.ENAMETOOLONG
+        cure = {
+            errno.ENOENT: "start the server first",
+            errno.ECONNREFUSED: "the server that made this socket is gone; start it again",
+            errno.EAGAIN: "it is busy with another client",
+            errno.EACCES: "the socket's directory or permissions keep you out",
+        }
+        raise DeviceGone(
+            failure(f"connecting to {name}", "connect", number, cure.get(number, ""))
+        ) from None
+    return sock
+
+
+def _difference(asked: bytes, payload: bytes, data: int) -> str:
+    """How the answer to a region access differs from what was asked."""
+    if len(payload) != len(asked) + data:
+        return f"{len(payload)} bytes of payload instead of {len(asked) + data}"
+    offset, index, count = REGION_ACCESS.unpack_from(payload)
+    return f"{count} bytes at {offset:#x} of region {index}, which is not what was asked"
+
+
+def _runs(fds: Fds, most: int) -> Iterator[tuple[int, int, Sequence[int]]]:
+    """(start, count, fds) for each message: at most so many fds, or none for a run of -1."""
+    start = 0
+    for given, run in itertools.groupby(fds, lambda fd: fd >= 0):
+        values = list(run)
+        step = most if given else len(values)
+        for at in range(0, len(values), step):
+            piece = values[at : at + step]
+            yield start + at, len(piece), piece if given else ()
+        start += len(values)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""ClientDma: this process's memory, as far as a vfio-user server was given it for DMA."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+
+from ..dma import DmaSpace
+from ..errors import DeviceError
+from ..intervals import Interval
+from .channel import Reply
+from .dma_table import IOVA_END, DmaTable
+from .protocol import (
+    DMA_ACCESS,
+    DMA_MAP,
+    DMA_UNMAP,
+    F_DMA_REGION_READ,
+    F_DMA_REGION_WRITE,
+    MAX_DATA_XFER_SIZE,
+    VFIO_USER_DMA_MAP,
+    VFIO_USER_DMA_READ,
+    VFIO_USER_DMA_UNMAP,
+)
+from .transport import Message
+
+
+class ClientDma(DmaSpace):
+    """Maps by DMA_MAP, with the memory's file if it has one, and serves DMA by message.
+
+    A server's DMA_READ and DMA_WRITE reach only memory that is mapped now, and write only
+    what is mapped writable: each goes through a DmaTable of the host addresses. With the file
+    the server has all of it, for good; no unmap takes that back.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[str, int, bytes, Sequence[int]], Message],
+        page_sizes: int,
+    ) -> None:
+        """ask(doing, command, payload, fds) sends a command and raises for an error reply."""
+        self._ask = ask
+        self._page_sizes = page_sizes
+        self._table = DmaTable()
+        self._reachable: set[tuple[int, int]] = set()
+
+    @property
+    def page_sizes(self) -> int:
+        return self._page_sizes
+
+    def iova_ranges(self) -> tuple[Interval, ...]:
+        return (Interval(0, IOVA_END),)
+
+    def map(
+        self,
+        iova: int,
+        size: int,
+        *,
+        address: int,
+        fd: int = -1,
+        offset: int = 0,
+        writable: bool = True,
+    ) -> None:
+        if address:  # first: the server may use it before its reply is read
+            self._table.map(iova, size, address=address, writable=writable)
+        try:
+            flags = F_DMA_REGION_READ | (F_DMA_REGION_WRITE if writable else 0)
+            payload = DMA_MAP.pack(DMA_MAP.size, flags, offset if fd >= 0 else 0, iova, size)
+            fds = (fd,) if fd >= 0 else ()
+            self._ask(f"mapping IOVA {iova:#x}+{size:#x}", VFIO_USER_DMA_MAP, payload, fds)
+        except BaseException:
+            if address:
+                self._table.unmap(iova, size)
+            raise
+        if address:
+            self._reachable.add((iova, size))
+
+    def unmap(self, iova: int, size: int) -> None:
+        doing = f"unmapping IOVA {iova:#x}+{size:#x}"
+        self._ask(doing, VFIO_USER_DMA_UNMAP, DMA_UNMAP.pack(DMA_UNMAP.size, 0, iova, size), ())
+        if (iova, size) in self._reachable:
+            self._reachable.remove((iova, size))
+            self._table.unmap(iova, size)
+
+    def serve(self, message: Message) -> Reply:
+        """Answer a DMA_READ or DMA_WRITE. Raises DeviceError for what is not allowed."""
+        payload = message.payload
+        if len(payload) < DMA_ACCESS.size:
+            raise DeviceError.answered("DMA by message", errno.EINVAL)
+        iova, count = DMA_ACCESS.unpack_from(payload)
+        if count > MAX_DATA_XFER_SIZE:
+            raise DeviceError.answered("DMA by message", errno.EINVAL)
+        if message.command == VFIO_USER_DMA_READ:
+            return Reply(payload[: DMA_ACCESS.size] + self._table.read(iova, count))
+        data = memoryview(payload)[DMA_ACCESS.size :]
+        if len(data) != count:
+            raise DeviceError.answered("DMA by message", errno.EINVAL)
+        self._table.write(iova, data)
+        return Reply(payload[: DMA_ACCESS.size])
+
+    def close(self) -> None:
+        self._table.close()

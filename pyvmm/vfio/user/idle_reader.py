@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""IdleReader: reads a client's socket when no caller does."""
+
+from __future__ import annotations
+
+import select
+import threading
+from collections.abc import Callable
+
+from ...uapi.ioctl import failure
+from ..errors import VfioError
+from ..eventfd import EventFd
+
+
+class IdleReader:
+    """A thread that waits for the peer's own commands, and for its end, between calls.
+
+    busy() keeps it asleep while a caller reads: two system calls for a call, and no change of
+    threads. Events are one-shot, so that what it has been told once doesn't wake it again
+    before idle().
+    """
+
+    def __init__(self, fd: int, name: str, handle: Callable[[], bool]) -> None:
+        """Watch fd, from the first idle() on. handle() reads it; False ends the thread."""
+        self._fd = fd
+        self._handle = handle
+        self._stop = EventFd()
+        try:
+            self._epoll = select.epoll()
+        except OSError as e:
+            self._stop.close()
+            raise VfioError(failure(f"watching {name}", "epoll_create1", e.errno or 0)) from None
+        self._epoll.register(self._stop, select.EPOLLIN)
+        self._epoll.register(fd, select.EPOLLONESHOT)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def busy(self) -> None:
+        self._epoll.modify(self._fd, select.EPOLLONESHOT)
+
+    def idle(self) -> None:
+        self._epoll.modify(self._fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
+
+    def _run(self) -> None:
+        while True:
+            ready = [fd for fd, _ in self._epoll.poll()]
+            if self._stop.fileno() in ready or not self._handle():
+                return
+
+    def close(self) -> None:
+        """End the thread; the fd must still be open. Idempotent."""
+        if self._epoll.closed:
+            return
+        self._stop.signal()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        self._epoll.close()
+        self._stop.close()

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Session: one client of a served device, from its VERSION to its end."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+
+from ...uapi.vfio import VFIO_REGION_INFO_FLAG_CAPS
+from .. import region_info
+from ..device import Device, RegionInfo
+from ..errors import DeviceError, ProtocolError, VfioError
+from . import io_fds
+from .channel import Channel, Reply
+from .client_irqs import ClientIrqs
+from .protocol import (
+    DEVICE_INFO,
+    DMA_MAP,
+    DMA_UNMAP,
+    F_DMA_REGION_READ,
+    F_DMA_REGION_WRITE,
+    F_DMA_UNMAP_ALL,
+    IRQ_INFO,
+    MAJOR,
+    MAX_DATA_XFER_SIZE,
+    MINOR,
+    REGION_ACCESS,
+    VFIO_USER_DEVICE_GET_INFO,
+    VFIO_USER_DEVICE_GET_IRQ_INFO,
+    VFIO_USER_DEVICE_GET_REGION_INFO,
+    VFIO_USER_DEVICE_GET_REGION_IO_FDS,
+    VFIO_USER_DEVICE_RESET,
+    VFIO_USER_DEVICE_SET_IRQS,
+    VFIO_USER_DMA_MAP,
+    VFIO_USER_DMA_UNMAP,
+    VFIO_USER_REGION_READ,
+    VFIO_USER_REGION_WRITE,
+    VFIO_USER_VERSION,
+    Capabilities,
+    command_name,
+    pack_version,
+    unpack_version,
+)
+from .remote_dma import RemoteDma
+from .survive import survive
+from .transport import Message
+
+
+class Session:
+    """Carries out a client's commands on a device, and leaves nothing of its when it goes.
+
+    The client is not trusted: each field is checked before the device sees the command, and
+    whatever the device raises becomes an error reply.
+    """
+
+    def __init__(self, sock: socket.socket, device: Device, timeout: float) -> None:
+        """Take over the socket. timeout is in seconds, for the client's answers."""
+        self._device = device
+        self._client: Capabilities | None = None
+        self._mapped: set[tuple[int, int]] = set()
+        self._regions: dict[int, RegionInfo] = {}
+        self._irqs = ClientIrqs(device)
+        self._commands: dict[int, Callable[[Message], Reply]] = {
+            VFIO_USER_REGION_READ: self._region_read,
+            VFIO_USER_REGION_WRITE: self._region_write,
+            VFIO_USER_VERSION: self._version,
+            VFIO_USER_DMA_MAP: self._dma_map,
+            VFIO_USER_DMA_UNMAP: self._dma_unmap,
+            VFIO_USER_DEVICE_GET_INFO: self._get_info,
+            VFIO_USER_DEVICE_GET_REGION_INFO: self._get_region_info,
+            VFIO_USER_DEVICE_GET_REGION_IO_FDS: self._get_region_io_fds,
+            VFIO_USER_DEVICE_GET_IRQ_INFO: self._get_irq_info,
+            VFIO_USER_DEVICE_SET_IRQS: self._set_irqs,
+            VFIO_USER_DEVICE_RESET: self._reset,
+        }
+        self._channel = Channel(sock, f"client of {device.name}", self._handle, timeout=timeout)
+
+    def run(self) -> VfioError | None:
+        """Serve until the client is gone; tells why it is."""
+        try:
+            self._channel.serve(lambda: self._client is not None)
+        finally:
+            self._channel.close()
+            self._irqs.close()
+            for iova, size in self._mapped:
+                with survive(f"{self._device.name}: unmapping IOVA {iova:#x}+{size:#x}"):
+                    self._device.dma.unmap(iova, size)
+            self._mapped.clear()
+        return self._channel.gone
+
+    def hang_up(self) -> None:
+        """Have run() end soon. Signal handlers may call it."""
+        self._channel.hang_up()
+
+    def _handle(self, message: Message) -> Reply:
+        if self._client is None and message.command != VFIO_USER_VERSION:
+            raise _invalid("a command before VFIO_USER_VERSION")
+        command = self._commands.get(message.command)
+        if command is None:
+            raise DeviceError.answered(command_name(message.command), errno.EOPNOTSUPP)
+        return command(message)
+
+    def _version(self, message: Message) -> Reply:
+        if self._client is not None:
+            raise _invalid("a second VFIO_USER_VERSION")
+        try:
+            major, minor, capabilities = unpack_version(message.payload)
+        except ProtocolError as e:
+            raise _invalid(str(e)) from None
+        if major != MAJOR:
+            raise _invalid(f"version {major}.{minor}")
+        self._client = capabilities
+        return Reply(pack_version(min(minor, MINOR)))
+
+    # What there is
+
+    def _get_info(self, message: Message) -> Reply:
+        _unpack(DEVICE_INFO, message)
+        return Reply(DEVICE_INFO.pack(DEVICE_INFO.size, *self._device.info))
+
+    def _get_region_info(self, message: Message) -> Reply:
+        argsz, _, index, *_ = _unpack(region_info.INFO, message)
+        info = self._region(index)
+        fd = self._device.region_fd(index)
+        if fd < 0:
+            info = info._replace(areas=())
+        payload = region_info.build(info)
+        if argsz >= len(payload):
+            return Reply(payload, (fd,) if info.areas else ())
+        # Without room for the capabilities: their size, and no fd, which clients expect only
+        # with them.
+        full, flags, _, _, size, offset = region_info.INFO.unpack_from(payload)
+        flags &= ~VFIO_REGION_INFO_FLAG_CAPS
+        return Reply(region_info.INFO.pack(full, flags, index, 0, size, offset))
+
+    def _region(self, index: int) -> RegionInfo:
+        info = self._regions.get(index)
+        if info is None:
+            if index >= self._device.info.num_regions:
+                raise _invalid(f"region {index}")
+            info = self._regions[index] = self._device.region_info(index)
+        return info
+
+    def _get_region_io_fds(self, message: Message) -> Reply:
+        argsz, flags, index, count = _unpack(io_fds.REGION_IO_FDS, message)
+        if flags or count:
+            raise _invalid(f"flags {flags:#x}, count {count}")
+        self._region(index)
+        doorbells = self._device.ioeventfds(index)
+        payload, fds = io_fds.pack(index, doorbells)
+        assert self._client
+        if len(fds) > self._client.max_msg_fds:
+            raise DeviceError.answered(f"passing {len(fds)} fds at once", errno.EOPNOTSUPP)
+        if argsz >= len(payload):
+            return Reply(payload, fds)
+        return Reply(payload[: io_fds.REGION_IO_FDS.size])
+
+    def _get_irq_info(self, message: Message) -> Reply:
+        _, _, index, _ = _unpack(IRQ_INFO, message)
+        if index >= self._device.info.num_irqs:
+            raise _invalid(f"interrupt kind {index}")
+        info = self._device.irq_info(index)
+        return Reply(IRQ_INFO.pack(IRQ_INFO.size, info.flags, index, info.count))
+
+    # Accesses
+
+    def _region_read(self, message: Message) -> Reply:
+        if len(message.payload) < REGION_ACCESS.size:
+            raise _invalid("a short payload")
+        offset, index, count = REGION_ACCESS.unpack_from(message.payload)
+        info = self._check_access(index, offset, count)
+        if not info.readable:
+            raise _invalid(f"reading region {index}")
+        data = self._device.region_read(index, offset, count) if count else b""
+        if len(data) != count:
+            raise DeviceError.answered(f"reading {count} bytes gave {len(data)}", errno.EIO)
+        return Reply(message.payload[: REGION_ACCESS.size] + data)
+
+    def _region_write(self, message: Message) -> Reply:
+        if len(message.payload) < REGION_ACCESS.size:
+            raise _invalid("a short payload")
+        offset, index, count = REGION_ACCESS.unpack_from(message.payload)
+        info = self._check_access(index, offset, count)
+        data = message.payload[REGION_ACCESS.size :]
+        if not info.writable or len(data) != count:
+            raise _invalid(f"writing {len(data)} bytes as {count} to region {index}")
+        if data:
+            self._device.region_write(index, offset, data)
+        return Reply(message.payload[: REGION_ACCESS.size])
+
+    def _check_access(self, index: int, offset: int, count: int) -> RegionInfo:
+        info = self._region(index)
+        if count > MAX_DATA_XFER_SIZE or offset + count > info.size:
+            raise _invalid(f"{count} bytes at {offset:#x} of region {index}")
+        return info
+
+    # Memory
+
+    def _dma_map(self, message: Message) -> Reply:
+        _, flags, offset, iova, size = _unpack(DMA_MAP, message)
+        writable = bool(flags & F_DMA_REGION_WRITE)
+        if flags & ~F_DMA_REGION_WRITE != F_DMA_REGION_READ or len(message.fds) > 1:
+            raise _invalid(f"DMA_MAP with flags {flags:#x} and {len(message.fds)} fds")
+        dma = self._device.dma
+        if message.fds:
+            fd = message.fds[0]
+            dma.map(iova, size, address=0, fd=fd, offset=offset, writable=writable)
+        else:
+            assert self._client
+            remote = RemoteDma(self._channel, self._client.max_data_xfer_size)
+            dma.map_remote(iova, size, remote, writable=writable)
+        self._mapped.add((iova, size))
+        return Reply()
+
+    def _dma_unmap(self, message: Message) -> Reply:
+        _, flags, iova, size = _unpack(DMA_UNMAP, message)
+        if flags == F_DMA_UNMAP_ALL and not iova and not size:
+            which = sorted(self._mapped)
+        elif not flags:
+            which = [(iova, size)]
+        else:
+            raise _invalid(f"DMA_UNMAP with flags {flags:#x} of {iova:#x}+{size:#x}")
+        for mapped in which:
+            if mapped not in self._mapped:
+                raise DeviceError.answered(f"unmapping {iova:#x}+{size:#x}", errno.ENOENT)
+            self._device.dma.unmap(*mapped)
+            self._mapped.remove(mapped)
+        return Reply(message.payload[: DMA_UNMAP.size])
+
+    # Control
+
+    def _set_irqs(self, message: Message) -> Reply:
+        self._irqs.set(message)
+        return Reply()
+
+    def _reset(self, message: Message) -> Reply:
+        self._device.reset()
+        return Reply()
+
+
+def _unpack(form: struct.Struct, message: Message) -> tuple[int, ...]:
+    """The fields of a payload that begins with argsz, which must allow for an answer as long."""
+    if len(message.payload) < form.size:
+        raise _invalid(f"{command_name(message.command)} of {len(message.payload)} bytes")
+    fields = form.unpack_from(message.payload)
+    if fields[0] < form.size:
+        raise _invalid(f"{command_name(message.command)} with argsz {fields[0]}")
+    return fields
+
+
+def _invalid(what: str) -> DeviceError:
+    return DeviceError.answered(what, errno.EINVAL)

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Transport: whole messages, with file descriptors, over a connected UNIX stream socket."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from ..errors import DeviceError, DeviceGone, ProtocolError
+from .protocol import (
+    F_ERROR,
+    F_NO_REPLY,
+    F_TYPE_COMMAND,
+    F_TYPE_MASK,
+    F_TYPE_REPLY,
+    HEADER,
+    HEADER_SIZE,
+    MAX_MESSAGE_SIZE,
+    MAX_MSG_FDS,
+)
+
+_BUFFER_SIZE = 64 << 10
+_BACKLOG_LIMIT = 8 * MAX_MESSAGE_SIZE
+_ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_MSG_FDS * array.array("i").itemsize)
+# Nothing was sent: the fault is with the fds, not with the connection.
+_BAD_FDS = (errno.EBADF, errno.EINVAL, errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS)
+_SEND_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
+
+
+class Message:
+    """A received message. It owns its fds, until they are taken or it is closed."""
+
+    __slots__ = ("command", "error", "fds", "fds_lost", "flags", "id", "oversized", "payload")
+
+    def __init__(self, id: int, command: int, flags: int, error: int, payload: bytes) -> None:
+        self.id = id
+        self.command = command
+        self.flags = flags
+        self.error = error
+        self.payload = payload
+        self.fds: list[int] = []
+        self.fds_lost = False
+        """More fds were sent than we have room for."""
+        self.oversized = False
+        """It was longer than any message may be, and is skipped: there is no payload."""
+
+    @property
+    def is_command(self) -> bool:
+        return self.flags & F_TYPE_MASK == F_TYPE_COMMAND
+
+    @property
+    def is_reply(self) -> bool:
+        return self.flags & F_TYPE_MASK == F_TYPE_REPLY
+
+    @property
+    def wants_reply(self) -> bool:
+        return not self.flags & F_NO_REPLY
+
+    @property
+    def failed(self) -> bool:
+        """It is an error reply; error is the errno, which may be 0."""
+        return bool(self.flags & F_ERROR)
+
+    def take_fds(self) -> list[int]:
+        """The fds, which become the caller's to close."""
+        fds, self.fds = self.fds, []
+        return fds
+
+    def close(self) -> None:
+        for fd in self.take_fds():
+            os.close(fd)
+
+
+class Transport:
+    """Sends and receives messages; owns the socket. No call blocks without a limit.
+
+    send() may be called by any thread, and never blocks: what the socket doesn't take at
+    once waits in a queue, for flush() or for the reader, who empties it while it waits for
+    input. So a peer that sends before it reads can't deadlock with us. receive() is for one
+    thread at a time, the reader. Errors: DeviceGone when the connection ended, ProtocolError
+    when the stream makes no sense any more.
+    """
+
+    def __init__(self, sock: socket.socket, peer: str, patience: float) -> None:
+        """Take over a socket; patience is how many seconds receive() waits for something."""
+        self._sock = sock
+        self._peer = peer
+        self._patience = patience
+        sock.setblocking(True)
+        # The kernel's own timeout saves the poll(2) that settimeout() makes before each call.
+        timeval = struct.pack("@ll", int(patience), int(patience % 1 * 1e6))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+        self._send_lock = threading.Lock()
+        self._queue: deque[tuple[memoryview, list[int]]] = deque()
+        self._backlog = 0
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._start = 0  # what is received but not yet a message: buffer[start:end]
+        self._end = 0
+        self._position = 0  # of buffer[start] in the stream
+        self._skip_to = 0  # the position up to which an oversized message is thrown away
+        # (position they came up to, fds, whether more were lost), for messages to come
+        self._fds: list[tuple[int, list[int], bool]] = []
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    # Sending
+
+    def send(self, message: bytes, fds: Sequence[int] = ()) -> bool:
+        """Send header and payload, with copies of fds, in one piece; False if some must wait.
+
+        Raises DeviceError, with nothing sent, if the fds can't be.
+        """
+        with self._send_lock:
+            sent = 0
+            try:
+                if not self._queue:
+                    sent = self._try_send(message, fds)
+                    if sent == len(message):
+                        return True
+                # The queue outlives the call, so it needs fds of its own.
+                waiting = [] if sent else [os.dup(fd) for fd in fds]
+            except OSError as e:
+                if fds and e.errno in _BAD_FDS:
+                    what = f"passing fds {', '.join(map(str, fds))} to {self._peer}"
+                    raise DeviceError.answered(what, e.errno) from None
+                raise self._hung_up() from None
+            self._queue.append((memoryview(message)[sent:], waiting))
+            self._backlog += len(message) - sent
+            return False
+
+    def _try_send(self, data: bytes | memoryview, fds: Sequence[int]) -> int:
+        try:
+            if fds:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+                return self._sock.sendmsg((data,), (rights,), _SEND_FLAGS)
+            return self._sock.send(data, _SEND_FLAGS)
+        except BlockingIOError:
+            return 0
+
+    @property
+    def backlog(self) -> int:
+        """How many bytes wait to be sent."""
+        return self._backlog
+
+    def _push(self) -> None:
+        """Send of the queue what the socket takes."""
+        with self._send_lock:
+            while self._queue:
+                data, fds = self._queue[0]
+                try:
+                    sent = self._try_send(data, fds)
+                except OSError:
+                    raise self._hung_up() from None
+                if not sent:
+                    return
+                for fd in fds:
+                    os.close(fd)
+                self._backlog -= sent
+                if sent == len(data):
+                    self._queue.popleft()
+                else:
+                    self._queue[0] = (data[sent:], [])
+
+    def flush(self, deadline: float) -> bool:
+        """Wait until all is sent; False if it isn't at the deadline (of time.monotonic())."""
+        while self._backlog:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._wait(select.POLLOUT, left)
+            self._push()
+        return True
+
+    def _wait(self, events: int, timeout: float) -> int:
+        poll = select.poll()
+        poll.register(self._sock, events)
+        ready = poll.poll(timeout * 1000)
+        return ready[0][1] if ready else 0
+
+    # Receiving
+
+    def receive(self, wait: bool = True) -> Message | None:
+        """The next message. None if there is none (after patience seconds, if asked to wait)."""
+        while True:
+            message = self.buffered()
+            if message is not None:
+                return message
+            if self._backlog:
+                self._push()
+            if self._backlog and wait:
+                # A peer that only sends is not listened to until it takes our answers.
+                events = select.POLLOUT
+                if self._backlog < _BACKLOG_LIMIT:
+                    events |= select.POLLIN
+                ready = self._wait(events, self._patience)
+                if ready & ~select.POLLOUT and not self._fill(socket.MSG_DONTWAIT):
+                    return None
+                if not ready:
+                    return None
+            elif not self._fill(0 if wait else socket.MSG_DONTWAIT):
+                return None
+
+    def buffered(self) -> Message | None:
+        """A message that has been received already, if it is whole."""
+        if self._skip_to:
+            self._skip()
+        start, have = self._start, self._end - self._start
+        if have < HEADER_SIZE or self._skip_to:
+            return None
+        id, command, size, flags, error = HEADER.unpack_from(self._buffer, start)
+        if size < HEADER_SIZE:
+            raise ProtocolError(f"{self._peer}: message of {size} bytes, less than its header")
+        if size > MAX_MESSAGE_SIZE:
+            message = Message(id, command, flags, error, b"")
+            message.oversized = True
+            self._skip_to = self._position + size
+            self._skip()
+            return message
+        if have < size:
+            if len(self._buffer) < size:
+                self._buffer.extend(bytes(size - len(self._buffer)))
+            return None
+        with memoryview(self._buffer) as view:
+            payload = bytes(view[start + HEADER_SIZE : start + size])
+        message = Message(id, command, flags, error, payload)
+        self._consume(size)
+        if self._fds:
+            for fds, lost in self._fds_until(self._position):
+                message.fds += fds
+                message.fds_lost |= lost
+        return message
+
+    def _consume(self, size: int) -> None:
+        self._start += size
+        self._position += size
+        if self._start == self._end:
+            self._start = self._end = 0
+
+    def _skip(self) -> None:
+        self._consume(min(self._skip_to - self._position, self._end - self._start))
+        if self._position == self._skip_to:
+            self._skip_to = 0
+        for fds, _ in self._fds_until(self._position):
+            _close_all(fds)
+
+    def _fds_until(self, position: int) -> list[tuple[list[int], bool]]:
+        """Take the fds, and whether some were lost, that came up to a position."""
+        came = []
+        while self._fds and self._fds[0][0] <= position:
+            came.append(self._fds.pop(0)[1:])
+        return came
+
+    def _fill(self, flags: int) -> bool:
+        """Read once from the socket; False if nothing came in time."""
+        if self._start and len(self._buffer) - self._end < HEADER_SIZE:
+            left = self._end - self._start
+            self._buffer[:left] = self._buffer[self._start : self._end]
+            self._start, self._end = 0, left
+        try:
+            with memoryview(self._buffer) as view, view[self._end :] as room:
+                size, ancillary, happened, _ = self._sock.recvmsg_into(
+                    (room,), _ANCILLARY_SIZE, flags | socket.MSG_CMSG_CLOEXEC
+                )
+        except BlockingIOError:
+            return False
+        except OSError:
+            raise self._hung_up() from None
+        self._end += size
+        if ancillary or happened & socket.MSG_CTRUNC:
+            self._receive_fds(ancillary, bool(happened & socket.MSG_CTRUNC))
+        if not size:
+            raise self._hung_up()
+        return True
+
+    def _receive_fds(self, ancillary: list[tuple[int, int, bytes]], lost: bool) -> None:
+        """Keep fds for the message they belong to: the last one of what was just read.
+
+        Linux ends a read behind the data that fds were sent with, so nothing after can be in
+        it; and a peer's message, sent on its own, begins where the data of a send begins.
+        """
+        fds = array.array("i")
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+        # All that waits here is of one unfinished message.
+        if len(fds) + sum(len(waiting) for _, waiting, _ in self._fds) > MAX_MSG_FDS:
+            _close_all(fds)
+            fds, lost = array.array("i"), True
+        self._fds.append((self._position + self._end - self._start, fds.tolist(), lost))
+
+    def _hung_up(self) -> DeviceGone:
+        where = " in the middle of a message" if self._end > self._start else ""
+        return DeviceGone(f"{self._peer} hung up{where}")
+
+    def shutdown(self) -> None:
+        """End the connection; a thread that waits in receive() or flush() returns."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let everything go. Nobody may be in another method. Idempotent."""
+        self._sock.close()
+        for _, fds in self._queue:
+            _close_all(fds)
+        for _, fds, _ in self._fds:
+            _close_all(fds)
+        self._queue.clear()
+        self._fds.clear()
+
+
+def _close_all(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
