@@ -45,6 +45,10 @@ class Exit:
 
         return report(self, read)
 
+    def details(self) -> list[str]:
+        """Lines of the report that only this kind of exit has."""
+        return []
+
 
 class Kicked(Exit):
     """A kick: nothing about the guest, which may simply run on."""
@@ -85,6 +89,9 @@ class Shutdown(Exit):
             "then another while delivering the double fault; most often a missing or wrong IDT, "
             "GDT, page table or stack"
         )
+
+    def details(self) -> list[str]:
+        return ["(an AMD host's KVM resets the processor before it tells: RIP fff0 is from that)"]
 
 
 class SystemEvent(Exit):
@@ -150,6 +157,11 @@ class InternalError(Exit):
         meaning = next((text for number, text in self._MEANINGS if number == self.suberror), None)
         text = meaning or f"KVM internal error {self.suberror}"
         return f"{self.vcpu} is stuck: {text}"
+
+    def details(self) -> list[str]:
+        if self.instruction:
+            return [f"instruction as KVM fetched it: {self.instruction.hex(' ')}"]
+        return ["KVM's data: " + " ".join(f"{word:#x}" for word in self.data)]
 
 
 class EntryFailed(Exit):
@@ -250,6 +262,11 @@ class HandlerFailed(Exit):
             f"bug: what answers {self.access} of {self.vcpu} raised "
             f"{type(self.error).__name__}: {self.error}"
         )
+
+    def details(self) -> list[str]:
+        from traceback import format_exception
+
+        return "".join(format_exception(self.error)).splitlines()
 
 
 def decode(vcpu: Vcpu) -> Exit:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from .errors import KvmError
-from .exits import HandlerFailed, InternalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,16 +29,7 @@ _SEGMENTS = ("cs", "ds", "es", "ss", "fs", "gs", "tr", "ldt")
 
 def report(exit: Exit, read: GuestReader) -> str:
     """The lines that Exit.report() gives. Never raises: what can't be had is said."""
-    lines = [str(exit)]
-    if isinstance(exit, InternalError):
-        if exit.instruction:
-            lines.append(f"instruction as KVM fetched it: {exit.instruction.hex(' ')}")
-        elif exit.data:
-            lines.append("KVM's data: " + " ".join(f"{word:#x}" for word in exit.data))
-    if isinstance(exit, HandlerFailed):
-        from traceback import format_exception
-
-        lines += "".join(format_exception(exit.error)).splitlines()
+    lines = [str(exit), *exit.details()]
     try:
         regs, sregs = exit.vcpu.get_regs(), exit.vcpu.get_sregs()
         lines += _registers(regs, sregs)
