@@ -23,6 +23,7 @@ from pyvmm.kvm import (
     SystemEvent,
     UnexpectedExit,
     Vcpu,
+    kick,
     run,
     run_loop,
 )
@@ -113,7 +114,7 @@ def test_where_things_are_in_kvm_run() -> None:
     io, mmio = cast(Any, uapi.kvm_run_io), cast(Any, uapi.kvm_run_mmio)
     assert cast(Any, union).io.offset == cast(Any, union).mmio.offset == 0
     assert cast(Any, state).exit_reason.offset == run_loop.EXIT_REASON_U32 * 4
-    assert cast(Any, state).immediate_exit.offset == run_loop.IMMEDIATE_EXIT
+    assert cast(Any, state).immediate_exit.offset == kick.IMMEDIATE_EXIT
     assert start + io.direction.offset == run_loop.IO_DIRECTION_U8
     assert start + io.size.offset == run_loop.IO_SIZE_U8
     assert start + io.port.offset == run_loop.IO_PORT_U16 * 2
@@ -130,8 +131,8 @@ def test_mmio_of_any_size_reaches_handlers_in_sizes_they_know(
     address: int, size: int, data: bytes
 ) -> None:
     memory, vcpu = Memory(), FakeVcpu()
-    steps = [mmio_exit(address, size, data[:size]), mmio_exit(address, size), errno.EINTR]
-    assert go(vcpu, *steps, mmio=memory) is KICKED
+    write, read = mmio_exit(address, size, data[:size]), mmio_exit(address, size)
+    assert go(vcpu, write, read, errno.EINTR, mmio=memory) is KICKED
     assert {at - address: byte for at, byte in memory.bytes.items()} == dict(enumerate(data[:size]))
     assert bytes(vcpu.state.mmio.data[:size]) == data[:size]
     assert set(memory.sizes) <= {1, 2, 4, 8}
