@@ -52,7 +52,7 @@ def guarded(command: Callable[[], int], *, verbose: int = 0) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter's own flush must not complain.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 141
     except Exception as error:
         return report(error, verbose=verbose)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pyvmm.config import Device as DeviceConfig
-    from pyvmm.vfio import Device
+    from pyvmm.vfio import Device, VfioError
 
 
 class ConfiguredDevices:
@@ -47,8 +47,11 @@ class ConfiguredDevices:
         from pyvmm.vfio.user import Client
 
         if process is not None:
-            return Client.from_socket(
-                process.socket, name=process.name, timeout=config.timeout, on_gone=self._lost
+            return Client(
+                process.socket,
+                process.name,
+                timeout=config.timeout,
+                on_gone=lambda error: self._lost(_explained(error, process)),
             )
         assert config.socket is not None
         return Client.connect(config.socket, timeout=config.timeout, on_gone=self._lost)
@@ -61,6 +64,12 @@ class ConfiguredDevices:
             process = self._processes.pop()
             if process is not None:
                 process.close()
+
+
+def _explained(error: VfioError, process: ModelProcess) -> VfioError:
+    """The same, with what became of the process that was to serve the device."""
+    ended = process.ended()
+    return type(error)(f"{error}; {ended}") if ended else error
 
 
 def _start(config: DeviceConfig) -> ModelProcess:

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-import time
+import threading
 
 from .errors import ModelProcessFailed
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CHILD_FD = 3
-_GRACE = 2.0
+_GRACE = 2.0  # seconds
+_MOMENT = 0.1
 
 
 class ModelProcess:
@@ -33,6 +34,7 @@ class ModelProcess:
     def __init__(self, model: str, options: Mapping[str, object]) -> None:
         self.name = model
         self._status: int | None = None
+        self._lock = threading.Lock()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         command = [sys.executable, "-P", "-m", "pyvmm", "serve", model, "--fd", str(_CHILD_FD)]
         for key, value in options.items():
@@ -56,8 +58,11 @@ class ModelProcess:
         self.socket = ours
 
     def ended(self) -> str:
-        """How the process ended, for messages; '' while it runs."""
-        self._poll()
+        """How the process ended, for messages; '' while it runs.
+
+        Its socket hangs up a moment before it can be waited for, hence the patience.
+        """
+        self._wait(_MOMENT)
         if self._status is None:
             return ""
         code = os.waitstatus_to_exitcode(self._status)
@@ -71,7 +76,6 @@ class ModelProcess:
         """
         self.socket.close()
         for number in (None, signal.SIGTERM, signal.SIGKILL):
-            self._poll()
             if self._status is not None:
                 return
             if number is not None:
@@ -79,12 +83,17 @@ class ModelProcess:
             self._wait(_GRACE)
 
     def _poll(self) -> None:
-        if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = status
+        # Whoever noticed the hang-up may ask while the machine is being closed.
+        with self._lock:
+            if self._status is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    self._status = status
 
     def _wait(self, seconds: float) -> None:
+        self._poll()
+        if self._status is not None:
+            return
         # A pidfd becomes readable when the process ends: no polling, no SIGCHLD handler.
         import select
 
@@ -92,10 +101,7 @@ class ModelProcess:
         try:
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
-            deadline = time.monotonic() + seconds
-            while not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                if time.monotonic() >= deadline:
-                    return
+            poll.poll(seconds * 1000)
         finally:
             os.close(pidfd)
         self._poll()
