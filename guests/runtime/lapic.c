@@ -10,7 +10,6 @@
 /* Intel SDM volume 3, table "Local APIC Register Address Map". */
 #define ID		0x020
 #define TPR		0x080
-#define EOI		0x0b0
 #define SVR		0x0f0
 #define ICR_LOW		0x300
 #define ICR_HIGH	0x310
@@ -54,7 +53,7 @@ uint8_t lapic_id(void)
 
 void lapic_eoi(void)
 {
-	mmio_write32(lapic, EOI, 0);
+	mmio_write32(lapic, LAPIC_EOI, 0);
 }
 
 /* The two halves must not be torn apart by a handler that sends something itself. */

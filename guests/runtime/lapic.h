@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#define LAPIC_EOI 0x0b0			/* the register: any write ends the interrupt */
+
 /* Switch on this CPU's local APIC, with all local interrupts masked. Needs platform_init(). */
 void lapic_enable(void);
 

@@ -11,7 +11,6 @@
 #include "lapic.h"
 #include "panic.h"
 #include "platform.h"
-#include "print.h"
 #include "string.h"
 #include "time.h"
 
@@ -55,7 +54,12 @@ static void start(uint8_t apic_id)
 		panic("the CPU with APIC id %u does not start", apic_id);
 }
 
-unsigned smp_start(void)
+unsigned cpus_running(void)
+{
+	return online;
+}
+
+void smp_start(void)
 {
 	const uint8_t self = lapic_id();
 
@@ -67,7 +71,6 @@ unsigned smp_start(void)
 	for (unsigned i = 0; i < platform.cpus; i++)
 		if (platform.apic_ids[i] != self)
 			start(platform.apic_ids[i]);
-	return online;
 }
 
 _Noreturn void secondary_start(void)

@@ -3,10 +3,11 @@
 #ifndef SMP_H
 #define SMP_H
 
-/* Start all CPUs of `platform`; the number now running, this one included.
- * Needs interrupts_init().
- */
-unsigned smp_start(void);
+/* Start all CPUs of `platform`. Needs interrupts_init(). */
+void smp_start(void);
+
+/* CPUs running, this one included. */
+unsigned cpus_running(void);
 
 /* This CPU's number: 0 is the one that started the others. */
 unsigned cpu_index(void);

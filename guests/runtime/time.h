@@ -28,22 +28,31 @@ void tick_stop(void);
  * It is looked at, with interrupts off, after each interrupt of this CPU and at least once
  * in a millisecond: so it may depend on a handler as well as on a device register.
  */
-#define wait_event(condition, timeout_us)						\
-({											\
-	const uint64_t deadline_ = time_ns() + (timeout_us) * 1000ull;			\
-	bool holds_;									\
-											\
-	tick_start();									\
-	for (;;) {									\
-		irq_disable();								\
-		holds_ = (condition);							\
-		if (holds_ || time_ns() >= deadline_)					\
-			break;								\
-		irq_enable_and_halt();							\
-	}										\
-	tick_stop();									\
-	irq_enable();									\
-	holds_;										\
+#define wait_event(condition, timeout_us)					\
+({										\
+	bool came_;								\
+										\
+	tick_start();								\
+	came_ = wait_event_ticking(condition, timeout_us);			\
+	tick_stop();								\
+	came_;									\
+})
+
+/* The same, with the tick already started: for waits in quick succession. */
+#define wait_event_ticking(condition, timeout_us)				\
+({										\
+	const uint64_t deadline_ = time_ns() + (timeout_us) * 1000ull;		\
+	bool holds_;								\
+										\
+	for (;;) {								\
+		irq_disable();							\
+		holds_ = (condition);						\
+		if (holds_ || time_ns() >= deadline_)				\
+			break;							\
+		irq_enable_and_halt();						\
+	}									\
+	irq_enable();								\
+	holds_;									\
 })
 
 void sleep_us(uint64_t us);

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+/* Decoding switched off and on, and BARs moved, as an operating system may do at any time. */
+#include "testdev.h"
+
+#include "check.h"
+#include "cpu.h"
+#include "paging.h"
+#include "registers.h"
+
+#define DECODE	(PCI_COMMAND_IO | PCI_COMMAND_MEMORY)
+
+/* A message address in the MSI-X table need not keep its lowest two bits. */
+#define MARK(i)	(0x10c0de00 + 4 * (i))
+
+/* A register of the BAR that holds a value over the move. */
+static uint32_t read_mark(const struct pci_bar *bar, unsigned offset)
+{
+	if (bar->kind == PCI_BAR_IO)
+		return inl(bar->address + offset);
+	return mmio_read32(pci_bar_memory(bar), offset);
+}
+
+static void write_mark(const struct pci_bar *bar, unsigned offset, uint32_t value)
+{
+	if (bar->kind == PCI_BAR_IO)
+		outl(bar->address + offset, value);
+	else
+		mmio_write32(pci_bar_memory(bar), offset, value);
+}
+
+/* Next to the old place above 4 GiB, as only the VMM knows how large the window there is. */
+static uint64_t new_address(const struct pci_bar *bar)
+{
+	if (bar->address >> 32)
+		return bar->address + 4 * bar->size;
+	return pci_bar_unused_address(bar);
+}
+
+static void move(const struct pci_function *f, struct pci_bar *bar, uint64_t address)
+{
+	pci_command(f, 0, DECODE);
+	pci_bar_move(f, bar, address);
+	pci_command(f, DECODE, 0);
+	if (bar->kind != PCI_BAR_IO)
+		map_mmio(bar->address, bar->size);
+}
+
+/* There and back. `marks` are offsets of writable words, in each kind of area the BAR has. */
+static void test_move(const struct pci_function *f, const struct pci_bar *bar, const char *name,
+		      const unsigned *marks, unsigned count)
+{
+	const struct pci_bar old = *bar;
+	struct pci_bar new = *bar;
+
+	for (unsigned i = 0; i < count; i++)
+		write_mark(&old, marks[i], MARK(i));
+	move(f, &new, new_address(&old));
+	for (unsigned i = 0; i < count; i++)
+		check_equal(read_mark(&new, marks[i]), MARK(i),
+			    "%s, moved: offset 0x%x is at the new address", name, marks[i]);
+	for (unsigned i = 0; i < count; i++)
+		check_equal(read_mark(&old, marks[i]), UINT32_MAX,
+			    "%s, moved: offset 0x%x is not at the old one", name, marks[i]);
+	write_mark(&old, marks[0], 0xbad);
+	write_mark(&new, marks[0], 0x600d);
+	move(f, &new, old.address);
+	check_equal(read_mark(&old, marks[0]), 0x600d, "%s, moved back: it has what was written",
+		    name);
+}
+
+static void test_decode(const struct testdev *dev)
+{
+	const struct pci_function *f = dev->function;
+
+	pci_command(f, 0, PCI_COMMAND_MEMORY);
+	check_equal(mmio_read32(dev->registers, REG_ID), UINT32_MAX,
+		    "memory decoding off: registers read all-ones");
+	check_equal(mmio_read32(dev->registers, MAPPED_START), UINT32_MAX,
+		    "memory decoding off: the mapped area reads all-ones");
+	check_equal(mmio_read32(dev->buffer, 0), UINT32_MAX,
+		    "memory decoding off: BAR 2 reads all-ones");
+	check_equal(mmio_read32(dev->small, SMALL_ID), UINT32_MAX,
+		    "memory decoding off: BAR 4 reads all-ones");
+	check_equal(inl(dev->ports + IO_ID), ID_VALUE, "memory decoding off: ports still work");
+	pci_command(f, PCI_COMMAND_MEMORY, PCI_COMMAND_IO);
+	check_equal(inl(dev->ports + IO_ID), UINT32_MAX, "I/O decoding off: ports read all-ones");
+	check_equal(mmio_read32(dev->registers, REG_ID), ID_VALUE,
+		    "I/O decoding off: registers still work");
+	pci_command(f, DECODE, 0);
+	check_equal(inl(dev->ports + IO_ID), ID_VALUE, "decoding on: ports work");
+}
+
+void test_relocation(struct testdev *dev)
+{
+	static const unsigned marks0[] = {REG_SCRATCH, MSIX_TABLE, MAPPED_START, MAPPED_END - 4};
+	static const unsigned marks1[] = {IO_SCRATCH};
+	static const unsigned marks2[] = {0, BAR2_SIZE - 4};
+	static const unsigned marks4[] = {SMALL_SCRATCH};
+
+	check_section("decoding and relocation");
+	test_decode(dev);
+	test_move(dev->function, &dev->bar0, "BAR 0", marks0, 4);
+	test_move(dev->function, &dev->bar1, "BAR 1", marks1, 1);
+	test_move(dev->function, &dev->bar2, "BAR 2", marks2, 2);
+	test_move(dev->function, &dev->bar4, "BAR 4", marks4, 1);
+}
