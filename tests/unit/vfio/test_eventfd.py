@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Eventfds, ours and other people's, never block and have one owner each."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from pyvmm.vfio import DeviceError, EventFd
+
+FULL = (1 << 64) - 2
+
+
+def test_signals_add_up_and_reading_clears() -> None:
+    with EventFd() as eventfd:
+        assert not eventfd.pending()
+        assert eventfd.read() == 0
+        eventfd.signal()
+        eventfd.signal(4)
+        assert eventfd.pending()
+        assert eventfd.wait(0)
+        assert eventfd.read() == 5
+        assert not eventfd.wait(0)
+
+
+def test_it_is_not_inherited() -> None:
+    with EventFd() as eventfd, EventFd.from_fd(eventfd.fileno()) as other:
+        assert not os.get_inheritable(eventfd.fileno())
+        assert not os.get_inheritable(other.fileno())
+
+
+def test_a_full_counter_does_not_block() -> None:
+    with EventFd() as eventfd:
+        eventfd.signal(FULL)
+        eventfd.signal()
+        assert eventfd.read() == FULL
+
+
+def test_a_reference_outlives_the_original() -> None:
+    with EventFd() as eventfd:
+        other = EventFd.from_fd(eventfd.fileno())
+        eventfd.signal()
+    with other:
+        assert other.read() == 1
+
+
+def test_a_blocking_eventfd_is_left_blocking_and_does_not_block_us() -> None:
+    fd = os.eventfd(0, os.EFD_CLOEXEC)
+    try:
+        with EventFd.from_fd(fd) as other:
+            assert os.get_blocking(fd)
+            assert other.read() == 0
+            other.signal(FULL)
+            other.signal()
+            assert other.read() == FULL
+    finally:
+        os.close(fd)
+
+
+def test_only_an_eventfd_is_an_eventfd() -> None:
+    reader, writer = os.pipe()
+    try:
+        with pytest.raises(DeviceError, match=r"pipe.* as an eventfd: EINVAL") as caught:
+            EventFd.from_fd(writer)
+        assert caught.value.errno == errno.EINVAL
+    finally:
+        os.close(reader)
+        os.close(writer)
+    with pytest.raises(DeviceError) as caught:
+        EventFd.from_fd(writer)
+    assert caught.value.errno == errno.EBADF
+
+
+def test_closing_twice_is_closing_once() -> None:
+    eventfd = EventFd()
+    eventfd.close()
+    with EventFd():  # may get the same number
+        eventfd.close()
+        assert eventfd.fileno() == -1
