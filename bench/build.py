@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Building what the benchmarks run: small guests in assembly, and the loop in C."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from .errors import BenchError
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "bench"
+FIRST_BYTE = ROOT / "guests" / "build" / "firstbyte.bin"
+
+_BENCH = ROOT / "bench"
+_CFLAGS = ("-O2", "-Wall", "-Wextra", "-pthread")
+
+
+def guest(name: str, **symbols: int) -> Path:
+    """The firmware image out of guests/NAME.S, with these symbols defined."""
+    variant = "-".join([name, *(f"{symbol.lower()}-{symbols[symbol]:x}" for symbol in symbols)])
+    image = BUILD / f"{variant}.bin"
+    sources = [_BENCH / "guests" / f"{name}.S", _BENCH / "guests" / "firmware.h"]
+    if _is_older(image, sources):
+        defines = [f"-D{symbol}={value:#x}" for symbol, value in symbols.items()]
+        compiled = image.with_suffix(".o")
+        _run("gcc", "-c", *defines, "-o", compiled, sources[0])
+        _run("objcopy", "-O", "binary", "-j", ".text", compiled, image)
+    return image
+
+
+def program(name: str, *parts: str) -> Path:
+    """The host program out of c/NAME.c and, besides, c/PART.c."""
+    result = BUILD / name
+    sources = [_BENCH / "c" / f"{part}.c" for part in (name, *parts)]
+    if _is_older(result, [*sources, _BENCH / "c" / "vmm.h"]):
+        _run("gcc", *_CFLAGS, "-o", result, *sources)
+    return result
+
+
+def _is_older(result: Path, sources: list[Path]) -> bool:
+    if not result.exists():
+        return True
+    built = result.stat().st_mtime
+    return any(source.stat().st_mtime > built for source in sources)
+
+
+def _run(*command: str | Path) -> None:
+    BUILD.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
