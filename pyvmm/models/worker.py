@@ -67,12 +67,6 @@ class EventLoop:
             thread = self._thread
         if thread and thread is not threading.current_thread():
             thread.join()
-        with self._lock:
-            if self._poll:
-                self._poll.close()
-            if self._wake:
-                self._wake.close()
-            self._poll = self._wake = None
 
     def _start(self) -> None:
         if self._thread or self._closed:
@@ -89,6 +83,9 @@ class EventLoop:
         while True:
             with self._lock:
                 if self._closed:
+                    poll.close()
+                    wake.close()
+                    self._poll = self._wake = None
                     return
                 due, timeout = self._due()
             for function in due:

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The two threads of a model: they start late, call in order, and end when told."""
+
+from __future__ import annotations
+
+import threading
+
+from pyvmm.models.worker import EventLoop, Worker
+from pyvmm.vfio import EventFd
+
+LIMIT = 30  # seconds; nothing here takes as long
+
+
+def names() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+def turn(loop: EventLoop) -> None:
+    """Wait until the loop has looked at all eventfds signalled before this."""
+    for _ in range(2):
+        seen = threading.Event()
+        loop.call_later(0, seen.set)
+        assert seen.wait(LIMIT)
+
+
+def test_no_thread_before_there_is_something_to_do() -> None:
+    loop, worker = EventLoop("a loop"), Worker("a worker")
+    assert not {"a loop", "a worker"} & names()
+    loop.call_later(3600, lambda: None)
+    worker.submit(lambda: None)
+    assert {"a loop", "a worker"} <= names()
+    loop.close()
+    worker.close()
+    assert not {"a loop", "a worker"} & names()
+
+
+def test_closing_what_never_started_or_is_closed() -> None:
+    loop, worker = EventLoop("a loop"), Worker("a worker")
+    for _ in range(2):
+        loop.close()
+        worker.close()
+    loop.call_later(0, lambda: None)
+    worker.submit(lambda: None)
+    with EventFd() as fd:
+        loop.watch(fd, lambda count: None)
+        loop.unwatch(fd)
+    assert not {"a loop", "a worker"} & names()
+
+
+def test_eventfds_are_read_and_their_counts_given() -> None:
+    loop = EventLoop("a loop")
+    counts: list[int] = []
+    arrived = threading.Event()
+
+    def count(n: int) -> None:
+        counts.append(n)
+        arrived.set()
+
+    with EventFd() as fd:
+        fd.signal(3)
+        loop.watch(fd, count)
+        assert arrived.wait(LIMIT)
+        assert counts == [3]
+        assert not fd.pending()
+        loop.unwatch(fd)
+        fd.signal()
+        turn(loop)
+        assert counts == [3]
+        assert fd.pending()
+        loop.close()
+
+
+def test_a_watched_eventfd_may_take_itself_away() -> None:
+    loop = EventLoop("a loop")
+    gone = threading.Event()
+    fd = EventFd()
+
+    def once(count: int) -> None:
+        loop.unwatch(fd)
+        fd.close()
+        gone.set()
+
+    loop.watch(fd, once)
+    fd.signal()
+    assert gone.wait(LIMIT)
+    turn(loop)
+    loop.close()
+
+
+def test_the_loop_may_close_itself() -> None:
+    loop = EventLoop("a loop")
+    closed = threading.Event()
+
+    def close() -> None:
+        loop.close()
+        closed.set()
+
+    loop.call_later(0, close)
+    loop.call_later(3600, lambda: None)
+    assert closed.wait(LIMIT)
+    for thread in threading.enumerate():
+        if thread.name == "a loop":
+            thread.join(LIMIT)
+    assert "a loop" not in names()
+
+
+def test_jobs_are_done_in_order_and_drain_waits_for_them() -> None:
+    worker = Worker("a worker")
+    done: list[int] = []
+    go_on = threading.Event()
+
+    def first() -> None:
+        go_on.wait(LIMIT)
+
+    worker.submit(first)
+    for n in range(100):
+        worker.submit(lambda n=n: done.append(n))  # type: ignore[misc]
+    worker.drain(0)
+    assert done == []
+    go_on.set()
+    worker.drain(LIMIT)
+    assert done == list(range(100))
+    worker.close()
+
+
+def test_drain_by_a_job_does_not_wait_for_itself() -> None:
+    worker = Worker("a worker")
+    current: list[bool] = []
+
+    def job() -> None:
+        worker.drain(LIMIT)
+        current.append(worker.current)
+
+    worker.submit(job)
+    worker.drain(LIMIT)
+    assert current == [True]
+    assert not worker.current
+    worker.close()
+
+
+def test_close_finishes_jobs_first() -> None:
+    worker = Worker("a worker")
+    done: list[int] = []
+    for n in range(10):
+        worker.submit(lambda n=n: done.append(n))  # type: ignore[misc]
+    worker.close()
+    assert done == list(range(10))
