@@ -11,6 +11,7 @@ from .errors import BenchError
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
 FIRST_BYTE = ROOT / "guests" / "build" / "firstbyte.bin"
+STORM = ROOT / "guests" / "build" / "storm.elf"
 
 _BENCH = ROOT / "bench"
 _CFLAGS = ("-O2", "-Wall", "-Wextra", "-pthread")

@@ -32,9 +32,7 @@ def rows(settings: Settings) -> Iterator[Row]:
 def _row(settings: Settings, title: str, who: Sequence[str], **symbols: int) -> Row:
     count = settings.count(COUNT)
     commands = vmms.commands(build.guest("exits", COUNT=count, **symbols))
-    contenders = {
-        name: _each(command, count) for name, command in commands.items() if name in who
-    }
+    contenders = {name: _each(command, count) for name, command in commands.items() if name in who}
     samples = take_turns(contenders, settings.rounds(13), settings.seconds(20))
     goals = at_most_times(1.25, samples, PYVMM, C_LOOP)
     goals += below_above(2.5, "µs", samples, PYVMM, C_LOOP)

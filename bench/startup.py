@@ -39,9 +39,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     yield Row("the same from exec, nothing cached (.pyc, config)", "ms", samples)
 
 
-def _from_exec(
-    command: Sequence[str], env: Mapping[str, str] | None = None
-) -> Callable[[], float]:
+def _from_exec(command: Sequence[str], env: Mapping[str, str] | None = None) -> Callable[[], float]:
     def measure() -> float:
         start = perf_counter()
         with vmms.running(command, env) as vmm:

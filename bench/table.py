@@ -102,7 +102,5 @@ def _verdict(goal: Goal) -> str:
 
 def number(value: float) -> str:
     """Three digits, or the whole part if it has more."""
-    if value == 0:
-        return "0"
     size = abs(value)
-    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2}f}"
+    return f"{value:.0f}" if size >= 100 else f"{value:.3g}"
