@@ -9,6 +9,8 @@ from .errors import (
     KvmCapabilityMissing,
     KvmError,
     KvmLimitReached,
+    KvmMissing,
+    KvmPermission,
     KvmUnavailable,
 )
 from .exits import (
@@ -48,6 +50,8 @@ __all__ = [
     "KvmCapabilityMissing",
     "KvmError",
     "KvmLimitReached",
+    "KvmMissing",
+    "KvmPermission",
     "KvmUnavailable",
     "Memslots",
     "RunFailed",

@@ -21,7 +21,15 @@ class KvmError(Exception):
 
 
 class KvmUnavailable(KvmError):
-    """There is no KVM to use: absent, not permitted, or something else at its path."""
+    """There is no KVM to use."""
+
+
+class KvmMissing(KvmUnavailable):
+    """KVM is absent, or something else is at its path."""
+
+
+class KvmPermission(KvmUnavailable):
+    """KVM is there, but this user may not open it."""
 
 
 class KvmCapabilityMissing(KvmError):

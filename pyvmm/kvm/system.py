@@ -12,7 +12,7 @@ from errno import EACCES, EBUSY, EINTR, ENODEV, ENOENT, ENOMEM, ENOTTY, ENXIO, E
 from ..uapi import kvm as uapi
 from ..uapi.ioctl import failure, ioctl
 from .cpuid import MAX_CPUID_ENTRIES, TSC_DEADLINE_TIMER
-from .errors import KvmCallFailed, KvmCapabilityMissing, KvmUnavailable, call, name_of
+from .errors import KvmCallFailed, KvmCapabilityMissing, KvmMissing, KvmPermission, call, name_of
 from .flexible import flexible
 from .vm import Vm
 
@@ -38,6 +38,8 @@ REQUIRED = (
     uapi.KVM_CAP_IMMEDIATE_EXIT,
 )
 
+_NOT_PERMITTED = (EACCES, EPERM)
+
 
 class System:
     """An open /dev/kvm. A context manager; its VMs live on when it is closed."""
@@ -45,12 +47,13 @@ class System:
     def __init__(self, path: str = "/dev/kvm") -> None:
         """Open KVM and check that it is all there.
 
-        Raises KvmUnavailable and KvmCapabilityMissing.
+        Raises KvmMissing, KvmPermission and KvmCapabilityMissing.
         """
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            raise KvmUnavailable(_why_not(path, error.errno or 0)) from None
+            kind = KvmPermission if error.errno in _NOT_PERMITTED else KvmMissing
+            raise kind(_why_not(path, error.errno or 0)) from None
         try:
             self._check_version(path)
             self.require(*REQUIRED)
@@ -75,11 +78,11 @@ class System:
             version = ioctl(self.fd, uapi.KVM_GET_API_VERSION)
         except OSError as error:
             cure = f"{path} is not KVM" if error.errno == ENOTTY else ""
-            raise KvmUnavailable(
+            raise KvmMissing(
                 failure("asking for KVM's version", "KVM_GET_API_VERSION", error.errno or 0, cure)
             ) from None
         if version != uapi.KVM_API_VERSION:
-            raise KvmUnavailable(
+            raise KvmMissing(
                 f"{path} speaks version {version} of the KVM API; pyvmm, like every kernel since "
                 f"2.6.22, speaks {uapi.KVM_API_VERSION}"
             )
@@ -146,7 +149,7 @@ def _why_not(path: str, errno: int) -> str:
         ENODEV: "virtualisation is disabled in the firmware, or this VM has none",
         ENXIO: "the kvm module is gone; load kvm_intel or kvm_amd",
     }
-    cure = _permission_cure(path) if errno in (EACCES, EPERM) else cures.get(errno, "")
+    cure = _permission_cure(path) if errno in _NOT_PERMITTED else cures.get(errno, "")
     return failure("opening KVM", f"open {path}", errno, cure)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pyvmm.kvm import KvmCallFailed, KvmUnavailable, System
+from pyvmm.kvm import KvmCallFailed, KvmMissing, System
 from pyvmm.kvm import vcpu as vcpu_module
 from pyvmm.uapi import kvm as uapi
 from tests.kvm.kvm_room.conftest import RAM_SIZE, Guest
@@ -62,7 +62,7 @@ def test_more_vcpus_than_kvm_has(guest: Guest) -> None:
 
 
 def test_something_else_at_the_path() -> None:
-    with pytest.raises(KvmUnavailable, match="/dev/null is not KVM"):
+    with pytest.raises(KvmMissing, match="/dev/null is not KVM"):
         System("/dev/null")
 
 

@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from pyvmm.kvm import KvmCallFailed, KvmCapabilityMissing, KvmUnavailable, System
+from pyvmm.kvm import (
+    KvmCallFailed,
+    KvmCapabilityMissing,
+    KvmMissing,
+    KvmPermission,
+    System,
+)
 from pyvmm.uapi import kvm as uapi
 from tests.unit.kvm.conftest import Ioctls
 
@@ -29,7 +35,7 @@ def device(tmp_path: Path, ioctls: Ioctls, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(KvmUnavailable) as failed:
+    with pytest.raises(KvmMissing) as failed:
         System(str(tmp_path / "kvm"))
     text = str(failed.value)
     assert "kvm: ENOENT (No such file or directory); load the module" in text
@@ -59,7 +65,7 @@ def fake_stat(mode: int, gid: int) -> Callable[[str], os.stat_result]:
 def test_no_permission(mode: int, gid: int, cure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", refuse(errno.EACCES))
     monkeypatch.setattr(os, "stat", fake_stat(mode, gid))
-    with pytest.raises(KvmUnavailable) as failed:
+    with pytest.raises(KvmPermission) as failed:
         System()
     monkeypatch.undo()
     assert "opening KVM: open /dev/kvm: EACCES (Permission denied); " in str(failed.value)
@@ -71,20 +77,20 @@ def test_no_permission(mode: int, gid: int, cure: str, monkeypatch: pytest.Monke
 )
 def test_no_virtualisation(error: int, cure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "open", refuse(error))
-    with pytest.raises(KvmUnavailable, match=cure):
+    with pytest.raises(KvmMissing, match=cure):
         System()
 
 
 def test_not_kvm(no_leaks: None, tmp_path: Path) -> None:
     path = tmp_path / "kvm"
     path.touch()
-    with pytest.raises(KvmUnavailable, match=r"KVM_GET_API_VERSION: ENOTTY .*kvm is not KVM"):
+    with pytest.raises(KvmMissing, match=r"KVM_GET_API_VERSION: ENOTTY .*kvm is not KVM"):
         System(str(path))
 
 
 def test_another_version(no_leaks: None, device: str, ioctls: Ioctls) -> None:
     ioctls.answers[uapi.KVM_GET_API_VERSION] = lambda _: 11
-    with pytest.raises(KvmUnavailable, match="version 11 of the KVM API"):
+    with pytest.raises(KvmMissing, match="version 11 of the KVM API"):
         System(device)
 
 
