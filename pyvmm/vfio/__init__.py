@@ -5,17 +5,27 @@ from __future__ import annotations
 
 from .device import Capability, Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
 from .dma import DmaSpace, RemoteMemory
-from .errors import DeviceError, DeviceGone, DmaFault, ProtocolError, VfioError
+from .errors import (
+    CannotListen,
+    DeviceError,
+    DeviceGone,
+    DeviceSilent,
+    DmaFault,
+    ProtocolError,
+    VfioError,
+)
 from .eventfd import EventFd
 from .intervals import Interval
 from .mapping import Mapping
 
 __all__ = [
+    "CannotListen",
     "Capability",
     "Device",
     "DeviceError",
     "DeviceGone",
     "DeviceInfo",
+    "DeviceSilent",
     "DmaFault",
     "DmaSpace",
     "EventFd",

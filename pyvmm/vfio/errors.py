@@ -41,5 +41,13 @@ class DeviceGone(VfioError):
     """The device is no longer there: its server died, was closed, or no longer answers."""
 
 
+class DeviceSilent(DeviceGone):
+    """What serves the device did not answer in time, and is given up."""
+
+
+class CannotListen(VfioError):
+    """A socket to serve a device on can't be made, or isn't one."""
+
+
 class ProtocolError(VfioError):
     """What serves the device said something that can't be true. It is not listened to again."""

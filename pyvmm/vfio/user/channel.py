@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..errors import DeviceError, DeviceGone, ProtocolError, VfioError
+from ..errors import DeviceError, DeviceGone, DeviceSilent, ProtocolError, VfioError
 from .protocol import F_ERROR, F_TYPE_REPLY, HEADER, HEADER_SIZE, command_name
 from .transport import Message, Transport
 
@@ -107,8 +107,8 @@ class Channel:
     ) -> Message:
         """Send a command and wait for its reply, which may be an error reply (failed).
 
-        Raises DeviceGone, also for no answer in time, and ProtocolError; DeviceError if the
-        fds can't be sent.
+        Raises DeviceGone (DeviceSilent for no answer in time) and ProtocolError; DeviceError
+        if the fds can't be sent.
         """
         if timeout is None:
             timeout = self.timeout
@@ -186,8 +186,8 @@ class Channel:
             if call.reply is None and time.monotonic() >= deadline:
                 raise self._no_answer(call.command, timeout)
 
-    def _no_answer(self, command: int, timeout: float) -> DeviceGone:
-        return DeviceGone(
+    def _no_answer(self, command: int, timeout: float) -> DeviceSilent:
+        return DeviceSilent(
             f"{self.peer} did not answer {command_name(command)} within {timeout:g} s"
         )
 
@@ -268,7 +268,7 @@ class Channel:
                     if not self._transport.backlog:
                         return
                     if time.monotonic() >= deadline:
-                        raise DeviceGone(f"{self.peer} does not read what it asked for")
+                        raise DeviceSilent(f"{self.peer} does not read what it asked for")
                     message = self._transport.receive()
                 if message is not None:
                     self._dispatch(message)

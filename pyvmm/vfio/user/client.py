@@ -7,6 +7,7 @@ import errno
 import itertools
 import os
 import socket
+import stat
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -95,9 +96,12 @@ class Client(Device):
             # Until here whoever connects is told by the exception.
             self._on_gone = on_gone
             if self._channel.gone:
-                raise DeviceGone(str(self._channel.gone))
-        except BaseException:
+                raise self._channel.gone
+        except BaseException as error:
+            gone = self._channel.gone
             self.close()
+            if isinstance(error, DeviceGone) and gone:
+                raise gone from None  # whichever thread it was that noticed
             raise
 
     @classmethod
@@ -267,16 +271,29 @@ def _connect(path: str, name: str, timeout: float) -> socket.socket:
     except OSError as e:
         sock.close()
         number = e.errno or errno.ENAMETOOLONG
-        cure = {
-            errno.ENOENT: "start the server first",
-            errno.ECONNREFUSED: "the server that made this socket is gone; start it again",
-            errno.EAGAIN: "it is busy with another client",
-            errno.EACCES: "the socket's directory or permissions keep you out",
-        }
         raise DeviceGone(
-            failure(f"connecting to {name}", "connect", number, cure.get(number, ""))
+            failure(f"connecting to {name}", "connect", number, _cure(path, number))
         ) from None
     return sock
+
+
+def _cure(path: str, number: int) -> str:
+    if number == errno.ECONNREFUSED and not _is_socket(path):
+        return "it is no socket; name the one that the server listens on"
+    return {
+        errno.ENOENT: "start the server first",
+        errno.ECONNREFUSED: "the server that made this socket is gone; start it again",
+        errno.EAGAIN: "it is busy with another client",
+        errno.EACCES: "the socket's directory or permissions keep you out",
+        errno.EPROTOTYPE: "it is not a stream socket, as vfio-user servers have",
+    }.get(number, "")
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _difference(asked: bytes, payload: bytes, data: int) -> str:
