@@ -8,6 +8,7 @@
 #include "options.h"
 #include "paging.h"
 #include "panic.h"
+#include "print.h"
 
 #define UNCLAIMED_PORT		0x1234
 #define UNCLAIMED_ADDRESS	0xd7654000	/* in the PCI hole, where no BAR is */
@@ -50,6 +51,8 @@ void crash(void)
 		asm volatile("ud2");
 	else if (option_is("crash", "pf"))
 		mmio_read32((mmio_t)UNMAPPED_ADDRESS, 0);
+	else if (option_is("crash", "print"))
+		printf("%s", (const char *)UNMAPPED_ADDRESS);
 	else if (option_is("crash", "hang"))
 		halt_forever();
 	else if (option_is("crash", "spin"))

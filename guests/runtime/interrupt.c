@@ -107,6 +107,7 @@ unsigned interrupt_count(uint8_t vector)
 
 static _Noreturn void report_exception(const struct interrupt_frame *frame)
 {
+	print_force();
 	printf("exception %lu: error code 0x%lx, rip 0x%lx, cr2 0x%lx, rsp 0x%lx, rflags 0x%lx\n",
 	       frame->vector, frame->error_code, frame->rip, read_cr2(), frame->rsp,
 	       frame->rflags);

@@ -115,6 +115,11 @@ void vprintf(const char *format, va_list arguments)
 	spin_unlock(&print_lock);
 }
 
+void print_force(void)
+{
+	spin_unlock(&print_lock);
+}
+
 void printf(const char *format, ...)
 {
 	va_list arguments;

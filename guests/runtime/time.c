@@ -44,7 +44,8 @@ void time_init(void)
 
 uint64_t cycles_to_ns(uint64_t cycles)
 {
-	return cycles * 1000000 / tsc_khz;
+	/* In two parts: the product overflows after two hours. */
+	return cycles / tsc_khz * 1000000 + cycles % tsc_khz * 1000000 / tsc_khz;
 }
 
 uint64_t time_ns(void)

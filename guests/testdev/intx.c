@@ -33,7 +33,7 @@ static void check_taken(unsigned count, const char *what)
 {
 	wait_event(taken >= count, LIMIT_US);
 	sleep_us(QUIET_US);
-	check_equal(taken, count, "%s: %u interrupts", what, count);
+	check_equal(taken, count, "%s: %u interrupt%s", what, count, count == 1 ? "" : "s");
 }
 
 void test_intx(const struct testdev *dev)

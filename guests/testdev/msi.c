@@ -21,7 +21,7 @@ static void check_count(unsigned message, unsigned expected, const char *when)
 {
 	wait_event(interrupt_count(first_vector + message) >= expected, LIMIT_US);
 	check_equal(interrupt_count(first_vector + message), expected,
-		    "%s: message %u came %u times", when, message, expected);
+		    "%s: the count of message %u is %u", when, message, expected);
 }
 
 static void test_all(const struct testdev *dev)

@@ -20,8 +20,8 @@ static void raise(const struct testdev *dev, unsigned index)
 static void check_count(unsigned index, unsigned expected, const char *when)
 {
 	wait_event(interrupt_count(first_vector + index) >= expected, LIMIT_US);
-	check_equal(interrupt_count(first_vector + index), expected, "%s: vector %u came %u times",
-		    when, index, expected);
+	check_equal(interrupt_count(first_vector + index), expected,
+		    "%s: the count of vector %u is %u", when, index, expected);
 }
 
 /* While masked: it does not come, and the pending bit tells of it. */
@@ -100,11 +100,11 @@ static void test_retarget(const struct testdev *dev, const struct msix *msix)
 	msix_set_entry(msix, 7, first_vector + 8, lapic_id());
 	msix_set_mask(msix, 7, false);
 	raise(dev, 7);
-	check_count(8, 2, "vector 7 sent to the handler of 8");
+	check_count(8, 2, "7 sent to the handler of 8");
 	msix_set_entry(msix, 7, first_vector + 7, lapic_id());
 	msix_set_mask(msix, 7, false);
 	raise(dev, 7);
-	check_count(7, 2, "vector 7 sent back");
+	check_count(7, 2, "7 sent back");
 }
 
 void test_msix(const struct testdev *dev)

@@ -42,7 +42,7 @@
 #define DMA_MAX_LENGTH		0x100000
 
 /* The other parts of BAR 0. The MSI-X table and PBA share a page with the registers. */
-#define BAR0_SIZE		0x10000
+#define BAR0_SIZE		0x10000u
 #define MSIX_TABLE		0x0800
 #define MSIX_PBA		0x0c00
 #define DOORBELL		0x1000

@@ -30,7 +30,7 @@ void test_registers(const struct testdev *dev);
 void test_mapped(const struct testdev *dev);
 void test_small_bars(const struct testdev *dev);
 void test_rom(const struct testdev *dev);
-void test_relocation(struct testdev *dev);
+void test_relocation(const struct testdev *dev);
 void test_doorbell(const struct testdev *dev);
 void test_msix(const struct testdev *dev);
 void test_msi(const struct testdev *dev);

@@ -50,7 +50,7 @@ def test_panics_over_a_bad_option(run: RunGuest) -> None:
 
 @pytest.mark.parametrize(
     ("way", "vector", "rest"),
-    [("ud", 6, ""), ("pf", 14, ", cr2 0x654321000")],
+    [("ud", 6, ""), ("pf", 14, ", cr2 0x654321000"), ("print", 14, ", cr2 0x654321000")],
 )
 def test_exceptions_are_reported(run: RunGuest, way: str, vector: int, rest: str) -> None:
     result = run("hello", f"crash={way}")
