@@ -113,8 +113,8 @@ class HostVectors:
             # All must go off before more can come on, and what the device signals meanwhile is
             # lost. Doubling makes these moments few.
             needed = max(needed, min(2 * self._range, self.size))
-            self._range = 0
             self._device.disable_irqs(self._index)
+            self._range = 0
         if not self.on:
             fds = [everything[i].eventfd.fileno() if i in everything else -1 for i in range(needed)]
             self._device.set_triggers(self._index, 0, fds)
@@ -159,12 +159,12 @@ class HostVectors:
     def disable(self) -> None:
         """Switch the kind off; nothing stays pending."""
         vectors, self._vectors = self._vectors, {}
-        on, self._range = self.on, 0
         with ExitStack() as stack:
             for vector in vectors.values():
                 stack.callback(vector.release, self._vm)
-            if on:
+            if self.on:
                 self._device.disable_irqs(self._index)
+                self._range = 0
 
 
 def _runs(vectors: Iterable[int]) -> list[list[int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from pyvmm.memory import AddressMap, GuestMemory
 from pyvmm.pci.assigned import Assigned
 from pyvmm.pci.bus import Bus
 from pyvmm.pci.config_space import ConfigSpace
+from pyvmm.pci.host_bridge import Ecam
 from pyvmm.pci.vectors import Message
 from pyvmm.uapi.vfio import (
     VFIO_DEVICE_FLAGS_PCI,
@@ -186,6 +186,7 @@ class FakeDevice(Device):
         self.refuse: VfioError | None = None
         """What any access is answered with"""
         self.refuse_irqs: VfioError | None = None
+        self.refuse_triggers: VfioError | None = None
         self.takes_unmask_fd = True
         self.line = False  # INTx
         self.line_masked = False
@@ -285,6 +286,8 @@ class FakeDevice(Device):
             self._disable(kind)
 
     def _set_triggers(self, index: int, kind: _Kind, start: int, fds: Fds) -> None:
+        if self.refuse_triggers:
+            raise self.refuse_triggers
         if any(other.enabled for i, other in self.kinds.items() if i != index):
             raise DeviceError.answered("another kind is on", errno.EINVAL)
         end = start + len(fds)
@@ -397,17 +400,23 @@ class Setting:
         self.reports: list[str] = []
         self.lost: list[VfioError] = []
         self.bus = Bus()
-        self.function = Assigned(
-            device,
-            memory=self.memory,
-            mmio=self.mmio,
-            ports=self.ports,
-            vm=self.vm,
-            watch=self.watcher.watch,
-            report=self.reports.append,
-            on_gone=self.lost.append,
-            **options,
-        )
+        Ecam(self.bus).add_to(self.mmio)
+        try:
+            self.function = Assigned(
+                device,
+                memory=self.memory,
+                mmio=self.mmio,
+                ports=self.ports,
+                vm=self.vm,
+                watch=self.watcher.watch,
+                report=self.reports.append,
+                on_gone=self.lost.append,
+                **options,
+            )
+        except BaseException:
+            device.close()
+            self.memory.close()
+            raise
         self.bus.add(self.function, device=3)
 
     def read(self, offset: int, size: int) -> int:
@@ -433,24 +442,5 @@ class Setting:
 
 
 @pytest.fixture
-def vm() -> FakeVm:
-    return FakeVm()
-
-
-@pytest.fixture
 def config() -> ConfigSpace:
     return ConfigSpace(4096)
-
-
-@pytest.fixture
-def watcher() -> Watcher:
-    return Watcher()
-
-
-@pytest.fixture
-def settings() -> Iterator[list[Setting]]:
-    """Settings put here are closed at the end."""
-    made: list[Setting] = []
-    yield made
-    for setting in made:
-        setting.close()

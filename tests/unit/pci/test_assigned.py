@@ -1,0 +1,561 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""A VFIO device as the guest sees it: its configuration space, its BARs, its loss."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyvmm.memory import DEVICE
+from pyvmm.memory.layout import ECAM_BASE, IOAPIC_BASE, LAPIC_BASE
+from pyvmm.pci.allocator import Windows, place
+from pyvmm.pci.errors import BadDevice
+from pyvmm.pci.handlers import Layer
+from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
+from pyvmm.vfio import DeviceError, DeviceGone, EventFd, Interval, IoEventFd
+from tests.unit.pci.conftest import INTX, MSI, MSIX, FakeDevice, Setting
+
+CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
+ROM = VFIO_PCI_ROM_REGION_INDEX
+COMMAND = 0x04
+IO, MEMORY, MASTER, NO_INTX = 1, 2, 4, 0x400
+MSI_AT, MSIX_AT, VENDOR_AT = 0x50, 0x70, 0x90
+BAR0 = 0xC0010000
+
+
+def make_device() -> FakeDevice:
+    """BAR 0: registers, MSI-X, memory. BAR 1: I/O. BAR 2: 64 bits, all mappable. BAR 4: tiny."""
+    device = FakeDevice(intx=1, msi=8, msix=16)
+    device.add_region(0, 0x8000, register=0, mappable=(Interval(0, 0x8000),))
+    device.add_region(1, 0x40, register=1)
+    device.add_region(2, 0x10000, register=0xC, mappable=(Interval(0x2000, 0x10000),))
+    device.add_region(4, 0x100, register=0)
+    device.add_region(ROM, 0x1000)
+    device.config[0x3D] = 2
+    device.add_capability(VENDOR_AT, bytes([0x09, 0, 8, 1, 2, 3, 4, 5]))
+    device.add_capability(
+        MSIX_AT,
+        bytes([0x11, 0, 15, 0]) + (0x1800).to_bytes(4, "little") + (0x1C00).to_bytes(4, "little"),
+    )
+    device.add_capability(MSI_AT, bytes([0x05, 0, 0x86, 0x01]) + bytes(20))
+    return device
+
+
+@pytest.fixture
+def make(no_leaks: None) -> Iterator[Callable[..., Setting]]:
+    """Makes settings whose device has its BARs placed and has been reset."""
+    made: list[Setting] = []
+
+    def new(device: FakeDevice | None = None, **options: Any) -> Setting:
+        setting = Setting(device or make_device(), **options)
+        made.append(setting)
+        place(setting.bus.functions, Windows(16 << 20, 40))
+        setting.function.reset()
+        return setting
+
+    yield new
+    for setting in made:
+        setting.close()
+
+
+@pytest.fixture
+def setting(make: Callable[..., Setting]) -> Setting:
+    return make()
+
+
+def device_regions(setting: Setting) -> list[tuple[int, int]]:
+    return [(r.gpa, r.size) for r in setting.memory.regions if r.kind == DEVICE]
+
+
+# -- configuration space ---------------------------------------------------------------------
+
+
+def test_identity_and_unknown_capabilities_are_the_devices(setting: Setting) -> None:
+    assert setting.read(0, 4) == 0x56781234
+    assert setting.read(VENDOR_AT, 4) == 0x01080009
+    setting.device.accesses.clear()
+    setting.write(VENDOR_AT + 4, 4, 0xDEADBEEF)
+    setting.write(VENDOR_AT + 5, 1, 0x11)
+    assert setting.device.accesses == [
+        ("write", CONFIG, VENDOR_AT + 4, 0xDEADBEEF, 4),
+        ("write", CONFIG, VENDOR_AT + 5, 0x11, 1),
+    ]
+    assert setting.read(VENDOR_AT + 4, 4) == 0xDEAD11EF
+
+
+def test_the_extended_space_is_the_devices(setting: Setting) -> None:
+    setting.device.config[0x100:0x104] = 0x03, 0x00, 0x01, 0x00
+    assert setting.read(0x100, 4) == 0x00010003
+    assert setting.read(0xFFC, 4) == 0
+
+
+def test_a_conventional_device_has_no_extended_space(make: Callable[..., Setting]) -> None:
+    device = make_device()
+    del device.config[256:]
+    setting = make(device)
+    assert setting.read(0x100, 4) == 0xFFFFFFFF
+    setting.write(0x100, 4, 0)
+    assert setting.read(0xFC, 4) == 0
+
+
+def test_the_capability_chain_is_fixed(setting: Setting) -> None:
+    pointers = setting.read(0x34, 1), setting.read(MSI_AT + 1, 1), setting.read(MSIX_AT + 1, 1)
+    assert pointers == (MSI_AT, MSIX_AT, VENDOR_AT)
+    setting.device.config[VENDOR_AT + 1] = MSI_AT
+    assert setting.read(VENDOR_AT + 1, 1) == 0, "no guest is led in circles"
+
+
+def test_interrupt_line_shows_the_gsi_and_the_pin_is_fixed(setting: Setting) -> None:
+    assert setting.read(0x3C, 2) == 2 << 8 | 16
+    setting.write(0x3C, 2, 0x040B)
+    assert setting.read(0x3C, 2) == 2 << 8 | 11, "software may keep a number of its own there"
+
+
+def test_a_device_without_intx_for_us_has_no_pin(make: Callable[..., Setting]) -> None:
+    device = make_device()
+    device.kinds[INTX].count = 0
+    setting = make(device)
+    assert setting.read(0x3C, 2) == 0
+    assert setting.device.log == [("reset",)]
+
+
+def test_command_bits_are_ours_and_told_to_the_device(setting: Setting) -> None:
+    setting.device.config[COMMAND : COMMAND + 2] = 0x47, 0x01
+    assert setting.read(COMMAND, 2) == 0x0140, "decoding is off until the guest turns it on"
+    setting.device.accesses.clear()
+    setting.write(COMMAND, 2, NO_INTX | MASTER | 0x100)
+    assert ("write", CONFIG, COMMAND, NO_INTX | MASTER | 0x100, 2) in setting.device.accesses
+    assert setting.read(COMMAND, 2) == NO_INTX | MASTER | 0x100
+
+
+def test_bars_are_sized_without_asking_the_device(setting: Setting) -> None:
+    setting.device.accesses.clear()
+    sizes = []
+    for at in (0x10, 0x14, 0x18, 0x1C, 0x20, 0x24, 0x30):
+        before = setting.read(at, 4)
+        setting.write(at, 4, 0xFFFFFFFF)
+        sizes.append(setting.read(at, 4))
+        setting.write(at, 4, before)
+    assert sizes == [0xFFFF8000, 0xFFFFFFC1, 0xFFFF000C, 0xFFFFFFFF, 0xFFFFFF00, 0, 0xFFFFF001]
+    assert setting.device.accesses == []
+
+
+def test_msi_without_vectors_is_hidden(make: Callable[..., Setting]) -> None:
+    device = make_device()
+    device.kinds[MSI].count = 0
+    device.kinds[MSIX].count = 0
+    setting = make(device)
+    assert setting.read(0x34, 1) == VENDOR_AT
+    assert setting.read(VENDOR_AT, 2) == 0x0009
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d.config.__setitem__(slice(0, 4), b"\xff" * 4), "does not answer"),
+        (lambda d: d.config.__setitem__(0x0E, 0x81), "is a bridge"),
+        (lambda d: d.config.__delitem__(slice(64, None)), "64 bytes of configuration space"),
+        (lambda d: d.config.__setitem__(MSIX_AT + 4, 3), "MSI-X table .* BAR 3"),
+        (lambda d: d.config.__setitem__(MSIX_AT + 10, 0x10), "MSI-X PBA .* BAR 0"),
+        (lambda d: d.add_region(5, 0x1000, register=4), "BAR 5: there is no such"),
+        (lambda d: d.add_region(4, 1 << 33), "too many for 32-bit memory"),
+    ],
+)
+def test_what_can_not_be_true_is_refused(
+    no_leaks: None, change: Callable[[FakeDevice], None], says: str
+) -> None:
+    device = make_device()
+    if "too many" in says:
+        device.regions[4] = device.regions[4]._replace(size=1 << 33)
+    else:
+        change(device)
+    with pytest.raises(BadDevice, match=says):
+        Setting(device)
+
+
+@settings(max_examples=60, deadline=None)
+@given(content=st.binary(min_size=192, max_size=192), flags=st.binary(min_size=24, max_size=24))
+def test_no_configuration_space_breaks_anything(content: bytes, flags: bytes) -> None:
+    device = make_device()
+    device.config[0x40:0x100] = content
+    device.config[0x10:0x28] = flags
+    device.config[0x34] = content[0]
+    try:
+        setting = Setting(device)
+    except BadDevice:
+        return
+    try:
+        for offset in range(0, 4096, 4):
+            setting.write(offset, 4, 0xFFFFFFFF)
+            setting.read(offset, 4)
+    finally:
+        setting.close()
+
+
+# -- BARs ------------------------------------------------------------------------------------
+
+
+def test_decoding_puts_bars_where_their_registers_say(setting: Setting) -> None:
+    assert device_regions(setting) == []
+    bar0, io, bar2, tiny, _rom = (bar.address for bar in setting.function.bars)
+    setting.write(COMMAND, 2, MEMORY)
+    # BAR 0 without the page of MSI-X; BAR 2 without its first two, which can't be mapped.
+    assert device_regions(setting) == [
+        (bar0, 0x1000),
+        (bar0 + 0x2000, 0x6000),
+        (bar2 + 0x2000, 0xE000),
+    ]
+    setting.device.contents[4][8] = 0x99
+    assert setting.load(tiny + 8, 1) == 0x99
+    assert setting.ports.lookup(io, 1)[0] == setting.ports.unclaimed.read
+    setting.write(COMMAND, 2, IO)
+    assert device_regions(setting) == []
+    assert setting.load(tiny + 8, 1) == 0xFF
+    setting.device.contents[1][0] = 0x77
+    read, _, offset = setting.ports.lookup(io, 1)
+    assert read(offset, 1) == 0x77
+
+
+def test_the_device_learns_of_bars_before_it_decodes_them(setting: Setting) -> None:
+    setting.device.accesses.clear()
+    setting.write(COMMAND, 2, MEMORY)
+    told = setting.device.accesses
+    assert [access[2] for access in told] == [0x10, 0x14, 0x18, 0x1C, 0x20, 0x30, COMMAND]
+    assert told[0][3] == setting.function.bars[0].address
+    told.clear()
+    setting.write(COMMAND, 2, 0)
+    setting.write(COMMAND, 2, MEMORY)
+    assert [access[2] for access in told] == [COMMAND, COMMAND], "what it knows it isn't told"
+
+
+def test_bars_appear_after_the_device_decodes_and_go_before_it_stops(
+    make: Callable[..., Setting],
+) -> None:
+    order: list[tuple[int, int]] = []
+
+    class Device(FakeDevice):
+        def region_write(self, index: int, offset: int, data: bytes) -> None:
+            super().region_write(index, offset, data)
+            if (index, offset) == (CONFIG, COMMAND) and made:
+                order.append((data[0], len(device_regions(made[0]))))
+
+    made: list[Setting] = []
+    device = Device()
+    device.add_region(0, 0x4000, register=0, mappable=(Interval(0, 0x4000),))
+    made.append(make(device))
+    made[0].write(COMMAND, 2, MEMORY)
+    made[0].write(COMMAND, 2, 0)
+    assert order == [(MEMORY, 0), (0, 0)]
+
+
+def test_a_device_that_refuses_to_decode_shows_no_bar(setting: Setting) -> None:
+    setting.device.refuse = DeviceError("not now", 5)
+    setting.write(COMMAND, 2, MEMORY)
+    assert device_regions(setting) == []
+    setting.device.refuse = None
+    setting.write(COMMAND, 2, MEMORY)
+    assert len(device_regions(setting)) == 3
+
+
+def test_moving_a_bar(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    setting.device.contents[0][0x1004] = 0x42
+    setting.write(0x10, 4, 0xD0000000)
+    assert device_regions(setting)[:2] == [(0xD0000000, 0x1000), (0xD0002000, 0x6000)]
+    assert setting.load(0xD0001004, 1) == 0x42
+    assert setting.load(BAR0 + 0x1004, 1) == 0xFF
+    # One byte at a time, over places that are none.
+    for i, byte in enumerate((0xD1000000).to_bytes(4, "little")):
+        setting.write(0x10 + i, 1, byte)
+    assert device_regions(setting)[0] == (0xD1000000, 0x1000)
+    assert setting.function.guard.counts == {}
+
+
+def test_sizing_with_decode_on_is_quiet(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    before = device_regions(setting)
+    address = setting.read(0x10, 4)
+    setting.write(0x10, 4, 0xFFFFFFFF)
+    assert setting.read(0x10, 4) == 0xFFFF8000
+    setting.write(0x10, 4, address)
+    assert device_regions(setting) == before
+    assert setting.function.guard.counts == {}
+    assert setting.reports == []
+
+
+@pytest.mark.parametrize("address", [0x100000, ECAM_BASE, IOAPIC_BASE, LAPIC_BASE & ~0x7FFF])
+def test_a_bar_on_top_of_something_is_nowhere(setting: Setting, address: int) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    others = device_regions(setting)[2:]
+    setting.write(0x10, 4, address)
+    assert device_regions(setting) == others
+    assert setting.load(BAR0 + 0x1000, 4) == 0xFFFFFFFF
+    assert setting.function.guard.counts["BARs on top of something else"] == 1
+    assert len(setting.reports) == 1
+    assert "fake BAR 0 is not mapped where the guest put it" in setting.reports[0]
+    setting.write(0x10, 4, 0xD0000000)
+    assert device_regions(setting)[0] == (0xD0000000, 0x1000)
+
+
+def test_two_bars_at_one_address(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    tiny = setting.function.bars[3].address
+    setting.write(0x10, 4, tiny & ~0x7FFF)
+    assert setting.function.guard.counts["BARs on top of something else"] == 1
+    setting.device.contents[4][0] = 0x13
+    assert setting.load(tiny, 1) == 0x13, "who was first stays"
+
+
+def test_half_a_64_bit_address(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    setting.write(0x1C, 4, 2)
+    setting.write(0x18, 4, 0x20000)
+    assert (0x2_0002_2000, 0xE000) in device_regions(setting)
+
+
+def test_the_rom_needs_its_enable_bit(setting: Setting) -> None:
+    setting.device.contents[ROM][0:2] = 0x55, 0xAA
+    rom = setting.function.bars[4].address
+    setting.write(COMMAND, 2, MEMORY)
+    assert setting.load(rom, 2) == 0xFFFF
+    setting.write(0x30, 4, rom | 1)
+    assert setting.load(rom, 2) == 0xAA55
+    assert setting.read(0x30, 4) == rom | 1
+
+
+def test_the_msix_table_shares_its_page_with_registers(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    bar0 = setting.function.bars[0].address
+    setting.store(bar0 + 0x1800, 4, 0xFEE00000)
+    setting.store(bar0 + 0x17F8, 8, 0x1122334455667788)
+    assert setting.device.contents[0][0x17F8:0x1804] == bytes.fromhex("887766554433221100000000")
+    assert setting.load(bar0 + 0x1800, 4) == 0xFEE00000
+    assert setting.load(bar0 + 0x17FC, 8) == 0xFEE00000_11223344
+    assert setting.load(bar0 + 0x1900, 4) == 0, "behind the table there are registers again"
+
+
+def test_a_region_that_is_no_power_of_two(make: Callable[..., Setting]) -> None:
+    device = FakeDevice()
+    device.add_region(0, 0x3004, register=0, mappable=(Interval(0, 0x3000),))
+    setting = make(device)
+    setting.write(COMMAND, 2, MEMORY)
+    bar = setting.function.bars[0]
+    assert bar.size == 0x4000
+    assert device_regions(setting) == [(bar.address, 0x3000)]
+    assert setting.load(bar.address + 0x3000, 4) == 0
+    assert setting.load(bar.address + 0x3004, 4) == 0xFFFFFFFF
+    setting.store(bar.address + 0x3004, 4, 1)
+    assert setting.function.guard.counts == {}
+
+
+def test_doorbells_follow_their_bar(make: Callable[..., Setting]) -> None:
+    with EventFd() as bell:
+        fd = bell.fileno()
+        device = make_device()
+        device.bells[0] = [IoEventFd(0x1000, 4, fd), IoEventFd(0x7FFE, 4, fd)]
+        device.bells[1] = [IoEventFd(8, 2, fd, 7)]
+        setting = make(device)
+        bar0, io = (bar.address for bar in setting.function.bars[:2])
+        setting.write(COMMAND, 2, MEMORY | IO)
+        assert set(setting.vm.doorbells) == {
+            (fd, bar0 + 0x1000, 4, False, None),
+            (fd, io + 8, 2, True, 7),
+        }
+        setting.write(0x10, 4, 0xD0000000)
+        assert (fd, 0xD0001000, 4, False, None) in setting.vm.doorbells
+        setting.write(COMMAND, 2, 0)
+        assert setting.vm.doorbells == {}
+        setting.vm.refuse_doorbells = True
+        setting.write(COMMAND, 2, MEMORY)
+        assert setting.function.guard.counts == {"doorbells not connected": 1}
+        setting.store(0xD0001000, 4, 5)
+        assert setting.device.contents[0][0x1000] == 5, "it is a register then"
+
+
+def test_a_layer_is_seen_and_not_mapped(make: Callable[..., Setting]) -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Tap:
+        def __init__(self, below: Any) -> None:
+            self.below = below
+
+        def read(self, offset: int, size: int) -> int:
+            seen.append((offset, size))
+            value: int = self.below.read(offset, size)
+            return value
+
+        def write(self, offset: int, size: int, value: int) -> None:
+            self.below.write(offset, size, value)
+
+    device = make_device()
+    with EventFd() as bell:
+        device.bells[0] = [IoEventFd(0x3008, 4, bell.fileno())]
+        setting = make(device, layers=[Layer(0, Interval(0x3008, 0x300C), Tap)])
+        setting.write(COMMAND, 2, MEMORY)
+        bar0 = setting.function.bars[0].address
+        assert device_regions(setting)[:3] == [
+            (bar0, 0x1000),
+            (bar0 + 0x2000, 0x1000),
+            (bar0 + 0x4000, 0x4000),
+        ]
+        assert setting.vm.doorbells == {}, "what is tapped is to be seen"
+        device.contents[0][0x3008] = 0x21
+        assert setting.load(bar0 + 0x3008, 4) == 0x21
+        assert setting.load(bar0 + 0x3000, 4) == 0
+        assert seen == [(0x3008, 4)]
+
+
+def test_a_region_that_can_only_be_read_is_not_mapped(make: Callable[..., Setting]) -> None:
+    device = make_device()
+    info = device.regions[2]
+    device.regions[2] = info._replace(flags=info.flags & ~2)
+    setting = make(device)
+    setting.write(COMMAND, 2, MEMORY)
+    assert len(device_regions(setting)) == 2
+    setting.store(setting.function.bars[2].address, 4, 1)
+    assert setting.function.guard.counts == {}, "writes to what is read-only are nothing special"
+
+
+def test_what_can_not_be_mapped_is_trapped(make: Callable[..., Setting]) -> None:
+    class Device(FakeDevice):
+        def region_fd(self, index: int) -> int:
+            return -1
+
+    device = Device()
+    device.add_region(0, 0x4000, register=0, mappable=(Interval(0, 0x4000),))
+    setting = make(device)
+    setting.write(COMMAND, 2, MEMORY)
+    assert device_regions(setting) == []
+    assert len(setting.reports) == 1
+    setting.store(setting.function.bars[0].address, 4, 0x1234)
+    assert device.contents[0][0:2] == b"\x34\x12"
+
+
+# -- interrupts ------------------------------------------------------------------------------
+
+
+def test_enable_bits_switch_the_kinds_and_the_device_sees_them(setting: Setting) -> None:
+    kinds = setting.device.kinds
+    assert kinds[INTX].enabled
+    assert setting.vm.irqfds, "INTx is there from the start: it needs no enabling"
+    setting.write(MSIX_AT + 2, 2, 0xC000)
+    assert (bool(kinds[INTX].enabled), bool(kinds[MSIX].enabled)) == (False, True)
+    assert setting.device.config[MSIX_AT + 3] == 0xC0
+    assert setting.read(MSIX_AT, 4) == 0xC00F0011 | VENDOR_AT << 8
+    setting.write(MSIX_AT + 2, 2, 0)
+    setting.write(MSI_AT + 4, 4, 0xFEE00000)
+    assert setting.device.config[MSI_AT + 4] == 0, "where our messages go is not for the device"
+    setting.write(MSI_AT + 2, 2, 0x21)
+    assert kinds[MSI].enabled == 4
+    assert setting.device.config[MSI_AT + 2] == 0x21
+    setting.write(MSI_AT + 2, 2, 0)
+    setting.write(COMMAND, 2, NO_INTX)
+    assert not any(kind.enabled for kind in kinds.values())
+    setting.write(COMMAND, 2, 0)
+    assert kinds[INTX].enabled
+
+
+def test_msi_pending_bits_are_read_through_configuration_space(setting: Setting) -> None:
+    setting.write(MSI_AT + 4, 4, 0xFEE00000)
+    setting.write(MSI_AT + 0x10, 4, 0xFF)
+    setting.write(MSI_AT + 2, 2, 0x31)
+    setting.device.signal(6, MSI)
+    assert setting.read(MSI_AT + 0x14, 4) == 1 << 6
+    assert setting.read(MSI_AT + 0x14, 1) == 1 << 6
+    setting.write(MSI_AT + 0x10, 4, 0)
+    assert setting.read(MSI_AT + 0x14, 4) == 0
+    assert len(setting.vm.delivered) == 1
+
+
+# -- reset, loss, close ----------------------------------------------------------------------
+
+
+def test_reset_is_power_on_with_bars_in_place(setting: Setting) -> None:
+    addresses = [bar.address for bar in setting.function.bars]
+    setting.write(COMMAND, 2, MEMORY | MASTER | NO_INTX)
+    setting.write(0x10, 4, 0xD0000000)
+    setting.write(MSIX_AT + 2, 2, 0x8000)
+    setting.store(0xD0001800, 4, 0xFEE00000)
+    setting.device.log.clear()
+    setting.function.reset()
+    assert ("reset",) in setting.device.log
+    assert device_regions(setting) == []
+    assert [bar.address for bar in setting.function.bars] == addresses
+    assert setting.read(COMMAND, 2) == 0
+    assert setting.device.config[COMMAND] == 0
+    assert setting.read(MSIX_AT + 2, 2) == 15
+    assert setting.device.kinds[INTX].enabled
+    setting.write(COMMAND, 2, MEMORY)
+    assert setting.load(addresses[0] + 0x1800, 4) == 0
+
+
+def test_a_device_without_reset_is_not_asked_for_one(make: Callable[..., Setting]) -> None:
+    device = make_device()
+    device.info = device.info._replace(flags=0)
+    assert ("reset",) not in make(device).device.log
+
+
+def test_a_device_that_is_gone_after_its_reset_is_told(setting: Setting) -> None:
+    setting.device.config[0:2] = b"\xff\xff"
+    with pytest.raises(BadDevice, match="fake does not answer after its reset"):
+        setting.function.reset()
+
+
+def test_a_lost_device_reads_as_all_ones(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    tiny = setting.function.bars[3].address
+    setting.device.refuse = setting.device.refuse_irqs = DeviceGone("the server died")
+    assert setting.load(tiny, 4) == 0xFFFFFFFF
+    assert setting.read(0, 4) == 0xFFFFFFFF
+    assert setting.read(0x10, 4) == 0xFFFFFFFF, "as of a card that was pulled"
+    setting.write(COMMAND, 2, 0)
+    setting.write(MSI_AT + 2, 2, 1)
+    setting.store(tiny, 4, 1)
+    assert [str(error) for error in setting.lost] == ["the server died"]
+    setting.function.close()
+    assert device_regions(setting) == []
+    assert setting.vm.irqfds == {}
+    setting.device.refuse = setting.device.refuse_irqs = None
+
+
+def test_close_takes_everything_back_and_can_be_repeated(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY | IO)
+    setting.write(MSI_AT + 2, 2, 0x31)
+    setting.function.close()
+    assert device_regions(setting) == []
+    assert setting.vm.irqfds == {}
+    assert setting.vm.routing.allocated == set()
+    assert not any(kind.enabled for kind in setting.device.kinds.values())
+    assert setting.load(setting.function.bars[3].address, 4) == 0xFFFFFFFF
+    setting.function.close()
+
+
+def test_vcpus_that_all_move_one_bar(setting: Setting) -> None:
+    """Whoever wins, what is mapped is what the registers say, once."""
+    errors: list[BaseException] = []
+
+    def vcpu(number: int) -> None:
+        try:
+            for turn in range(40):
+                setting.write(0x10, 4, 0xD0000000 + 0x100000 * (number + turn))
+                setting.write(COMMAND, 2, MEMORY if (turn + number) % 3 else 0)
+                setting.load(0xD0001000, 4)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=vcpu, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    setting.write(COMMAND, 2, MEMORY)
+    address = setting.function.bars[0].decoded()
+    assert address is not None
+    assert device_regions(setting)[:2] == [(address, 0x1000), (address + 0x2000, 0x6000)]
+    assert len(device_regions(setting)) == 3

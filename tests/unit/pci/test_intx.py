@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""INTx: a level that is neither lost nor stuck, with the unmask eventfd and without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from pyvmm.pci.intx import Intx
+from pyvmm.pci.pins import intx_gsi
+from pyvmm.uapi.vfio import VFIO_IRQ_INFO_EVENTFD
+from pyvmm.vfio import DeviceError, DeviceGone, VfioError
+from tests.unit.pci.conftest import INTX, FakeDevice, FakeVm, Watcher
+
+GSI = 17
+
+
+class Guest:
+    def __init__(self, *, takes_unmask_fd: bool = True, automasked: bool = True) -> None:
+        self.vm = FakeVm()
+        self.device = FakeDevice(intx=1)
+        self.device.takes_unmask_fd = takes_unmask_fd
+        if not automasked:
+            self.device.kinds[INTX].flags = VFIO_IRQ_INFO_EVENTFD
+        self.watcher = Watcher()
+        self.errors: list[VfioError] = []
+        self.intx = Intx(self.device, self.vm, self.watcher.watch, self.errors.append)
+        self.intx.gsi = GSI
+
+    def reconcile(self, on: bool = True) -> None:
+        self.intx.reconcile(on)
+        self.run()
+
+    def disable(self, disabled: bool) -> None:
+        self.intx.disabled = disabled
+        self.reconcile()
+
+    def line(self, level: bool) -> None:
+        self.device.set_line(level)
+        self.run()
+
+    def run(self) -> None:
+        """Let the kernels do what they do, until there is nothing left."""
+        for _ in range(3):
+            self.vm.run()
+            self.device.run()
+            self.watcher.run()
+
+    @property
+    def asserted(self) -> bool:
+        return GSI in self.vm.asserted
+
+    def eoi(self) -> None:
+        self.vm.eoi(GSI)
+        self.run()
+
+    def close(self) -> None:
+        self.intx.reconcile(False)
+        self.device.close()
+
+
+@pytest.fixture
+def make(no_leaks: None) -> Iterator[Callable[..., Guest]]:
+    made: list[Guest] = []
+
+    def new(**options: bool) -> Guest:
+        made.append(Guest(**options))
+        return made[-1]
+
+    yield new
+    for guest in made:
+        guest.close()
+
+
+def test_the_swizzle() -> None:
+    assert [intx_gsi(0, pin) for pin in (1, 2, 3, 4)] == [16, 17, 18, 19]
+    assert [intx_gsi(device, 1) for device in (1, 3, 4, 31)] == [17, 19, 16, 19]
+    assert intx_gsi(31, 4) == 18
+
+
+@pytest.mark.parametrize("takes_unmask_fd", [True, False])
+def test_a_level_comes_again_until_it_is_down(
+    make: Callable[..., Guest], takes_unmask_fd: bool
+) -> None:
+    guest = make(takes_unmask_fd=takes_unmask_fd)
+    guest.reconcile()
+    assert bool(guest.watcher.callbacks) != takes_unmask_fd
+    guest.line(True)
+    for _ in range(3):
+        assert guest.asserted
+        guest.eoi()
+    guest.line(False)
+    assert guest.asserted, "only the guest's EOI takes it back"
+    guest.eoi()
+    assert not guest.asserted
+    guest.line(True)
+    assert guest.asserted
+    assert guest.errors == []
+
+
+def test_the_calls(make: Callable[..., Guest]) -> None:
+    guest = make()
+    guest.reconcile()
+    assert guest.vm.log == [("irqfd", GSI)]
+    assert guest.device.log == [
+        ("trigger", INTX, 0, 1, [True]),
+        ("unmask", INTX, 0, 1, [True]),
+    ]
+    guest.reconcile()
+    assert (len(guest.vm.log), len(guest.device.log)) == (1, 2)
+    guest.disable(True)
+    assert guest.vm.log[1:] == [("remove_irqfd", GSI)]
+    assert guest.device.log[2:] == [("trigger", INTX, 0, 0, None)]
+
+
+def test_a_line_that_is_up_before_it_is_connected(make: Callable[..., Guest]) -> None:
+    guest = make()
+    guest.line(True)
+    guest.reconcile()
+    assert guest.asserted
+
+
+def test_disabled_goes_down_and_comes_back(make: Callable[..., Guest]) -> None:
+    guest = make()
+    guest.reconcile()
+    guest.line(True)
+    guest.disable(True)
+    assert not guest.asserted
+    guest.disable(False)
+    assert guest.asserted, "the device still asserts it"
+
+
+def test_nowhere_to_go(make: Callable[..., Guest]) -> None:
+    guest = make()
+    guest.intx.gsi = 0
+    guest.reconcile()
+    assert (guest.vm.log, guest.device.log) == ([], [])
+
+
+def test_a_device_that_does_not_mask_itself_is_not_unmasked(make: Callable[..., Guest]) -> None:
+    guest = make(automasked=False)
+    guest.reconcile()
+    assert guest.device.log == [("trigger", INTX, 0, 1, [True])]
+
+
+def test_what_fails_half_way_is_undone(make: Callable[..., Guest]) -> None:
+    guest = make()
+    guest.device.refuse_irqs = DeviceGone("gone")
+    with pytest.raises(DeviceGone):
+        guest.reconcile()
+    assert guest.vm.log == [("irqfd", GSI), ("remove_irqfd", GSI)]
+    guest.device.refuse_irqs = None
+    guest.reconcile()
+    guest.line(True)
+    assert guest.asserted
+
+
+def test_a_watcher_that_calls_too_late(make: Callable[..., Guest]) -> None:
+    guest = make(takes_unmask_fd=False)
+    guest.reconcile()
+    (callback,) = guest.watcher.callbacks.values()
+    guest.disable(True)
+    assert guest.watcher.callbacks == {}
+    before = list(guest.device.log)
+    callback()
+    assert guest.device.log == before
+
+
+def test_a_message_that_fails_is_told(make: Callable[..., Guest]) -> None:
+    guest = make(takes_unmask_fd=False)
+    guest.reconcile()
+    guest.line(True)
+    guest.device.refuse_irqs = error = DeviceError("no", 5)
+    guest.eoi()
+    assert error in guest.errors
+    guest.device.refuse_irqs = None
+
+
+class IntxMachine(RuleBasedStateMachine):
+    """Random lines, EOIs and Interrupt Disable bits."""
+
+    @initialize(takes_unmask_fd=st.booleans())
+    def start(self, takes_unmask_fd: bool) -> None:
+        self.guest = Guest(takes_unmask_fd=takes_unmask_fd)
+        self.wanted = False
+        self.line = False
+        self.may_linger = False
+        """The line went down and there has been no EOI since"""
+
+    @rule(on=st.booleans(), disabled=st.booleans())
+    def reconfigure(self, on: bool, disabled: bool) -> None:
+        self.guest.intx.disabled = disabled
+        self.wanted = on and not disabled
+        self.guest.reconcile(on)
+        if not self.wanted:
+            self.may_linger = False
+
+    @rule(level=st.booleans())
+    def device_drives(self, level: bool) -> None:
+        if self.wanted and self.line and not level:
+            self.may_linger = True
+        self.line = level
+        self.guest.line(level)
+
+    @rule()
+    def guest_sends_eoi(self) -> None:
+        if self.guest.asserted:
+            self.guest.eoi()
+            self.may_linger = False
+
+    @invariant()
+    def asserted_when_it_should_be(self) -> None:
+        if not self.wanted:
+            assert not self.guest.asserted
+        elif self.line:
+            assert self.guest.asserted
+        elif not self.may_linger:
+            assert not self.guest.asserted
+
+    @invariant()
+    def the_host_is_as_wanted(self) -> None:
+        assert bool(self.guest.device.kinds[INTX].enabled) == self.wanted
+        assert len(self.guest.vm.irqfds) == self.wanted
+
+    def teardown(self) -> None:
+        if hasattr(self, "guest"):
+            assert self.guest.errors == []
+            self.guest.close()
+
+
+TestIntxMachine = IntxMachine.TestCase
+TestIntxMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
