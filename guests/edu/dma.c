@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 /*
- * QEMU before 9.2 ends the whole VM for a transfer that touches the last byte of the device's
+ * QEMU 7.2, for one, ends the whole VM for a transfer that touches the last byte of the device's
  * buffer or leaves the buffer, so none here does.
  */
 #include "edu.h"

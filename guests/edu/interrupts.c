@@ -131,7 +131,7 @@ void test_intx(const struct edu *edu)
 	intx_enable(f, vector, lapic_id());
 	test_each_cause(edu);
 
-	/* Level-triggered: as long as the line is asserted, each end-of-interrupt brings one more. */
+	/* Level-triggered: while the line is asserted, each end-of-interrupt brings one more. */
 	expect(4);
 	mmio_write32(registers, EDU_IRQ_RAISE, 0x8);
 	check_taken(4, "acknowledged by the fourth handler");

@@ -43,10 +43,11 @@ static unsigned pin_of(unsigned gsi)
 void ioapic_route(unsigned gsi, enum trigger trigger, uint8_t vector, uint8_t apic_id)
 {
 	const unsigned pin = pin_of(gsi);
+	const uint32_t entry = trigger == LEVEL_LOW ? ENTRY_LEVEL | ENTRY_LOW_ACTIVE : 0;
 
 	write(REDIRECTION(pin), ENTRY_MASKED);
 	write(REDIRECTION(pin) + 1, (uint32_t)apic_id << 24);
-	write(REDIRECTION(pin), vector | (trigger == LEVEL_LOW ? ENTRY_LEVEL | ENTRY_LOW_ACTIVE : 0));
+	write(REDIRECTION(pin), vector | entry);
 }
 
 void ioapic_set_mask(unsigned gsi, bool masked)

@@ -57,6 +57,7 @@ static const struct floating_pointer *search(uint64_t start, uint64_t size)
 
 bool mptable_read(void)
 {
+	/* The last KiB of base memory, then the BIOS ROM (section 4). */
 	const struct floating_pointer *pointer = search(0x9fc00, 0x400);
 	const struct mp_header *header;
 	const uint8_t *entry;

@@ -115,8 +115,8 @@ void test_msix(const struct testdev *dev)
 	if (!check(msix_init(&msix, dev->function), "there is a capability"))
 		return;
 	check_equal(msix.vectors, MSIX_VECTORS, "it has 64 vectors");
-	check(msix.table_bar == 0 && msix.table_offset == MSIX_TABLE, "its table is in BAR 0 at 0x%x",
-	      MSIX_TABLE);
+	check(msix.table_bar == 0 && msix.table_offset == MSIX_TABLE,
+	      "its table is in BAR 0 at 0x%x", MSIX_TABLE);
 	check(msix.pba_bar == 0 && msix.pba_offset == MSIX_PBA, "its PBA is in BAR 0 at 0x%x",
 	      MSIX_PBA);
 	msix_map(&msix);
