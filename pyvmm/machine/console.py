@@ -21,7 +21,7 @@ LIMIT = 1 << 20
 """Bytes of output that are remembered; older ones are forgotten."""
 
 _LINES_IN_ERRORS = 8
-# Between two searches in vain, so that a chatty guest, a byte at a time, isn't slowed by them.
+# After each search in vain but the first, so that a chatty guest, a byte at a time, isn't slowed.
 _PAUSE = 0.002
 
 
@@ -170,6 +170,7 @@ class Console:
     def _wait_for(self, search: Callable[[], str | None], timeout: float, what: str) -> str:
         deadline = monotonic() + timeout
         searched = -1
+        pause = 0.0
         while True:
             with self._changed:
                 while searched == self._said and not self._ended:
@@ -185,7 +186,8 @@ class Console:
                     return found
                 if self._ended:
                     raise ConsoleEnded(f"the guest has ended without saying {what}; {self._tail()}")
-            sleep(_PAUSE)
+            sleep(pause)
+            pause = _PAUSE
 
     def _tail(self) -> str:
         lines = _decode(self._seen[-4096:]).splitlines()[-_LINES_IN_ERRORS:]
