@@ -48,7 +48,10 @@ class Table:
     def plain(self) -> str:
         grid = [self._headings(), *(self._cells(row) for row in self.rows)]
         cells = [[cell.split("\n") for cell in row] for row in grid]
-        widths = [max(len(line) for cell in column for line in cell) for column in zip(*cells)]  # noqa: B905
+        widths = [
+            max(len(line) for cell in column for line in cell)
+            for column in zip(*cells, strict=True)
+        ]
         lines = []
         for row_cells in cells:
             for parts in zip_longest(*row_cells, fillvalue=""):
