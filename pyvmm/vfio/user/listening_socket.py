@@ -10,7 +10,9 @@ import socket
 import stat
 
 from ...uapi.ioctl import failure
-from ..errors import VfioError
+from ..errors import CannotListen
+
+_MAX_PATH = 107
 
 
 class ListeningSocket:
@@ -23,12 +25,16 @@ class ListeningSocket:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Listen at path, which may hold the socket of a server that is gone.
 
-        Raises VfioError, if somebody listens there or it is no socket.
+        Raises CannotListen, if somebody listens there or it is no socket.
         """
         self.path = os.fspath(path)
         doing = f"listening at {self.path}"
+        if len(os.fsencode(self.path)) > _MAX_PATH:
+            cure = f"the path of a UNIX socket has at most {_MAX_PATH} bytes"
+            raise CannotListen(failure(doing, "bind", errno.ENAMETOOLONG, cure))
         _check_free(self.path, doing)
-        hidden = os.path.join(os.path.dirname(self.path), f".vfio-user-{os.getpid()}")
+        name = f".vfio-user-{os.getpid()}-{id(self):x}"
+        hidden = os.path.join(os.path.dirname(self.path), name)
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         call = "bind"
         try:
@@ -44,12 +50,12 @@ class ListeningSocket:
             self.sock.close()
             with contextlib.suppress(OSError):
                 os.unlink(hidden)
-            cure = {
+            cures = {
                 errno.ENOENT: "make the directory first",
                 errno.EACCES: "choose a directory you may write to",
             }
             number = e.errno or errno.ENAMETOOLONG
-            raise VfioError(failure(doing, call, number, cure.get(number, ""))) from None
+            raise CannotListen(failure(doing, call, number, cures.get(number, ""))) from None
 
     def close(self) -> None:
         """Stop listening, and remove the file, unless it is another server's by now."""
@@ -78,7 +84,7 @@ def _check_free(path: str, doing: str) -> None:
     except OSError:
         return
     if not stat.S_ISSOCK(status.st_mode):
-        raise VfioError(f"{doing}: there is a file that is no socket; choose another path")
+        raise CannotListen(f"{doing}: there is a file that is no socket; choose another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -87,4 +93,4 @@ def _check_free(path: str, doing: str) -> None:
             return  # nobody has it open any more
         except OSError:
             pass
-    raise VfioError(f"{doing}: another server listens there; stop it, or choose another path")
+    raise CannotListen(f"{doing}: another server listens there; stop it, or choose another path")

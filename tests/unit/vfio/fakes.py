@@ -206,7 +206,8 @@ class Peer:
         self.id = 0x100
 
     def send_bytes(self, data: bytes, fds: Sequence[int] = ()) -> None:
-        socket.send_fds(self.sock, [data], fds)
+        sent = socket.send_fds(self.sock, [data], fds)
+        self.sock.sendall(data[sent:])
 
     def send(
         self,

@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The server from its socket's first appearance to its end, with clients that come and go."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pyvmm.uapi.vfio import (
+    VFIO_IRQ_SET_ACTION_TRIGGER,
+    VFIO_IRQ_SET_ACTION_UNMASK,
+    VFIO_IRQ_SET_DATA_EVENTFD,
+)
+from pyvmm.vfio import DeviceGone, DmaFault, EventFd, VfioError
+from pyvmm.vfio.user import Client, ListeningSocket, Server, serve
+from tests.unit.vfio.fakes import (
+    DMA_MAP,
+    GET_INFO,
+    PATIENCE,
+    REGION_READ,
+    REGION_WRITE,
+    SET_IRQS,
+    VERSION,
+    FakeDevice,
+    Peer,
+    open_files,
+    wait_until,
+)
+
+CONFIG, MSIX, INTX = 7, 2, 0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "device.sock"
+
+
+@contextlib.contextmanager
+def serving(server: Server) -> Iterator[Server]:
+    thread = threading.Thread(target=server.serve_forever)
+    with server:
+        thread.start()
+        yield server
+        server.stop()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def server(device: FakeDevice, path: Path) -> Iterator[Server]:
+    with serving(Server.listen(device, path, timeout=PATIENCE)) as server:
+        yield server
+
+
+def connect(path: Path) -> Peer:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(str(path))
+    return Peer(sock)
+
+
+def greeted(path: Path) -> Peer:
+    peer = connect(path)
+    peer.answered(VERSION, struct.pack("=HH", 0, 1))
+    return peer
+
+
+def ram() -> int:
+    fd = os.memfd_create("ram", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 0x4000)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+    return fd
+
+
+def test_clients_come_one_after_the_other(server: Server, device: FakeDevice, path: Path) -> None:
+    for value in range(3):
+        with Client.connect(path, timeout=PATIENCE) as client:
+            client.region_write(CONFIG, 4, bytes([value]))
+            assert client.region_read(CONFIG, 4, 1) == bytes([value])
+    assert device.bytes[CONFIG][4] == 2
+
+
+def test_the_next_client_waits_for_the_one_before(server: Server, path: Path) -> None:
+    with greeted(path) as first, connect(path) as second:
+        second.send(VERSION, struct.pack("=HH", 0, 1))
+        first.answered(GET_INFO, struct.pack("=IIII", 16, 0, 0, 0))
+        first.close()
+        assert second.receive().command == VERSION
+
+
+def test_what_a_client_leaves_is_undone(server: Server, device: FakeDevice, path: Path) -> None:
+    """Its memory and eventfds are let go; the device keeps its state."""
+    before = open_files()
+    fd = ram()
+    trigger_eventfd = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD
+    unmask_eventfd = VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_DATA_EVENTFD
+    with greeted(path) as peer, EventFd() as one, EventFd() as unmask:
+        peer.answered(DMA_MAP, struct.pack("=IIQQQ", 32, 3, 0, 0x1000, 0x1000), [fd])
+        peer.answered(DMA_MAP, struct.pack("=IIQQQ", 32, 3, 0, 0x2000, 0x1000))
+        peer.answered(REGION_WRITE, struct.pack("=QII", 0, CONFIG, 4) + b"kept")
+        for index, vector in ((MSIX, 9), (INTX, 0)):
+            payload = struct.pack("=IIIII", 20, trigger_eventfd, index, vector, 1)
+            peer.answered(SET_IRQS, payload, [one.fileno()])
+        payload = struct.pack("=IIIII", 20, unmask_eventfd, INTX, 0, 1)
+        peer.answered(SET_IRQS, payload, [unmask.fileno()])
+        assert device.table.read(0x1000, 4) == bytes(4)
+    os.close(fd)
+    wait_until(lambda: open_files() == before)
+    assert not device.triggers
+    disabled = [call for call in device.irq_calls if call[3:] == (0, None)]
+    assert sorted(call[0] for call in disabled) == [INTX, MSIX]
+    for iova in (0x1000, 0x2000):
+        with pytest.raises(DmaFault, match="not mapped"):
+            device.table.read(iova, 1)
+    with greeted(path) as peer:
+        read = struct.pack("=QII", 0, CONFIG, 4)
+        assert peer.answered(REGION_READ, read) == read + b"kept"
+
+
+def test_a_device_that_fails_when_its_client_goes(
+    server: Server, device: FakeDevice, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with greeted(path) as peer, EventFd() as eventfd:
+        flags = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD
+        payload = struct.pack("=IIIII", 20, flags, MSIX, 0, 1)
+        peer.answered(SET_IRQS, payload, [eventfd.fileno()])
+        peer.answered(DMA_MAP, struct.pack("=IIQQQ", 32, 3, 0, 0x2000, 0x1000))
+        called = threading.Event()
+
+        def fail(*_: object) -> None:
+            called.set()
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(device, "set_irqs", fail)
+        monkeypatch.setattr(device.table, "unmap", fail)
+    with greeted(path) as peer:
+        assert called.is_set()
+        peer.answered(GET_INFO, struct.pack("=IIII", 16, 0, 0, 0))
+
+
+def conversation() -> bytes:
+    def message(command: int, payload: bytes) -> bytes:
+        return struct.pack("=HHIII", command, command, 16 + len(payload), 0, 0) + payload
+
+    return b"".join(
+        (
+            message(VERSION, struct.pack("=HH", 0, 1) + b"{}\0"),
+            message(DMA_MAP, struct.pack("=IIQQQ", 32, 3, 0, 0x2000, 0x1000)),
+            message(REGION_WRITE, struct.pack("=QII", 0, CONFIG, 4) + b"four"),
+            message(REGION_READ, struct.pack("=QII", 0, CONFIG, 256)),
+        )
+    )
+
+
+def test_clients_that_die_at_any_point(server: Server, device: FakeDevice, path: Path) -> None:
+    """After each byte, with and without reading the answers; and another is served after it."""
+    before = open_files()
+    data = conversation()
+    for length in range(0, len(data), 3):
+        with connect(path) as peer:
+            peer.send_bytes(data[:length])
+    for length in range(1, len(data), 7):
+        with connect(path) as peer:
+            peer.send_bytes(data[:length])
+            peer.sock.shutdown(socket.SHUT_WR)
+            while peer.sock.recv(4096):
+                pass
+    with greeted(path) as peer:
+        peer.answered(DMA_MAP, struct.pack("=IIQQQ", 32, 3, 0, 0x2000, 0x1000))
+    wait_until(lambda: open_files() == before)
+
+
+def test_a_client_that_says_nothing_does_not_keep_the_others_out(
+    device: FakeDevice, path: Path
+) -> None:
+    with (
+        serving(Server.listen(device, path, timeout=0.05)),
+        connect(path) as silent,
+        Client.connect(path, timeout=PATIENCE) as client,
+    ):
+        assert client.info.num_regions == 9
+        assert silent.ended()
+
+
+def test_stopping_ends_the_clients_session(device: FakeDevice, path: Path) -> None:
+    with serving(Server.listen(device, path)) as server, greeted(path) as peer:
+        server.stop()
+        assert peer.ended()
+    server.stop()
+    server.close()
+
+
+def test_stopping_from_a_signal_handler(device: FakeDevice, path: Path) -> None:
+    """As `pyvmm serve` does: the handler runs in the thread that serves."""
+    with Server.listen(device, path) as server:
+        main = threading.get_ident()
+
+        def client() -> None:
+            with greeted(path) as peer:
+                signal.pthread_kill(main, signal.SIGUSR1)
+                assert peer.ended()
+
+        old = signal.signal(signal.SIGUSR1, lambda *_: server.stop())
+        thread = threading.Thread(target=client)
+        thread.start()
+        try:
+            server.serve_forever()
+        finally:
+            thread.join(PATIENCE)
+            signal.signal(signal.SIGUSR1, old)
+
+
+def test_one_client_on_a_connected_socket(device: FakeDevice) -> None:
+    ours, theirs = socket.socketpair()
+    thread = threading.Thread(target=serve, args=(theirs, device))
+    thread.start()
+    with Client(ours, timeout=PATIENCE) as client:
+        assert client.region_read(CONFIG, 0, 2) == b"\0\1"
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_the_socket_is_there_when_it_listens_and_gone_when_closed(path: Path) -> None:
+    with ListeningSocket(path) as listening:
+        assert os.listdir(path.parent) == [path.name]
+        with connect(path):
+            listening.sock.accept()[0].close()
+    assert not os.listdir(path.parent)
+    listening.close()
+
+
+def test_a_stale_socket_is_replaced(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+    with ListeningSocket(path), connect(path):
+        pass
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("backlog_full", [False, True])
+def test_a_live_server_is_left_alone(path: Path, backlog_full: bool) -> None:
+    with contextlib.ExitStack() as stack:
+        live = stack.enter_context(socket.socket(socket.AF_UNIX))
+        live.bind(str(path))
+        live.listen(0)
+        if backlog_full:
+            stack.enter_context(connect(path))
+        with pytest.raises(VfioError, match="another server listens there"):
+            ListeningSocket(path)
+        assert path.is_socket()
+
+
+def test_what_is_no_socket_is_left_alone(path: Path) -> None:
+    path.write_text("precious")
+    with pytest.raises(VfioError, match="no socket"):
+        ListeningSocket(path)
+    assert path.read_text() == "precious"
+
+
+def test_a_socket_that_another_server_took_is_left_to_it(path: Path) -> None:
+    with ListeningSocket(path):
+        path.unlink()
+        with ListeningSocket(path) as second:
+            pass
+        second.close()
+        path.write_text("somebody else's")
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda tmp: tmp / "nowhere" / "s", r"bind: ENOENT .*; make the directory first"),
+        (lambda tmp: tmp / ("n" * 200), r"ENAMETOOLONG"),
+    ],
+)
+def test_paths_that_cannot_be(tmp_path: Path, make: Callable[[Path], Path], complaint: str) -> None:
+    with pytest.raises(VfioError, match=complaint):
+        ListeningSocket(make(tmp_path))
+    assert not os.listdir(tmp_path)
+
+
+def test_connecting_to_nothing(path: Path) -> None:
+    with pytest.raises(DeviceGone, match=r"device.sock: connect: ENOENT .*; start the server"):
+        Client.connect(path)
+    with ListeningSocket(path) as listening:
+        listening.sock.close()
+    with pytest.raises(DeviceGone, match=r"ECONNREFUSED .*; the server that made this socket"):
+        Client.connect(path)
+    with pytest.raises(DeviceGone, match="ENAMETOOLONG"):
+        Client.connect("/" + "n" * 200)
+
+
+def test_connecting_to_a_server_whose_queue_is_full(path: Path) -> None:
+    with ListeningSocket(path) as listening:
+        listening.sock.listen(0)
+        with connect(path), pytest.raises(DeviceGone, match=r"EAGAIN .*busy with another client"):
+            Client.connect(path, timeout=0.05)
