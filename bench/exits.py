@@ -14,7 +14,7 @@ from .measure import Row, at_most_times, below_above, take_turns
 from .settings import Settings
 from .vmms import C_LOOP, PYVMM
 
-COUNT = 20_000
+COUNT = 6000
 POST_CODE_PORT = 0x80
 UNCLAIMED_GPA = 0xD000_0000
 """In the PCI hole of all the machines, and nobody's."""
@@ -30,21 +30,20 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 
 def _row(settings: Settings, title: str, who: Sequence[str], **symbols: int) -> Row:
-    count = settings.count(COUNT)
-    commands = vmms.commands(build.guest("exits", COUNT=count, **symbols))
-    contenders = {name: _each(command, count) for name, command in commands.items() if name in who}
-    samples = take_turns(contenders, settings.rounds(13), settings.seconds(20))
+    commands = vmms.commands(build.guest("exits", COUNT=COUNT, **symbols))
+    contenders = {name: _each(command) for name, command in commands.items() if name in who}
+    samples = take_turns(contenders, settings.rounds(25), settings.seconds(20))
     goals = at_most_times(1.25, samples, PYVMM, C_LOOP)
     goals += below_above(2.5, "µs", samples, PYVMM, C_LOOP)
     return Row(title, "µs", samples, goals)
 
 
-def _each(command: Sequence[str], count: int) -> Callable[[], float]:
+def _each(command: Sequence[str]) -> Callable[[], float]:
     def measure() -> float:
         with vmms.running(command) as vmm:
             start = vmm.byte()
             end = vmm.byte()
             vmm.end()
-        return (end - start) / count * 1e6
+        return (end - start) / COUNT * 1e6
 
     return measure

@@ -29,9 +29,8 @@ _SAME = 1.1  # what noise may make of 1
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    count = settings.count(COUNT)
     samples = take_turns(
-        {PYVMM: lambda: _pyvmm(count), C_LOOP: lambda: _c_loop(count)},
+        {PYVMM: _pyvmm, C_LOOP: _c_loop},
         settings.rounds(15),
         settings.seconds(15),
     )
@@ -39,7 +38,7 @@ def rows(settings: Settings) -> Iterator[Row]:
     yield Row("eventfd, irqfd, MSI handler, ioeventfd", "µs", samples, goals)
 
 
-def _pyvmm(count: int) -> float:
+def _pyvmm() -> float:
     config = parse({"firmware": str(_guest()), "memory": vmms.MEMORY, "serial": "none"})
     with ExitStack() as stack:
         # Blocking ones, unlike pyvmm's own: the timer waits in read().
@@ -55,13 +54,13 @@ def _pyvmm(count: int) -> float:
         vm.routing.commit()
         vm.irqfd(signal, gsi)
         timer = str(build.program("irqfd_timer"))
-        return _timed([timer, str(signal), str(answer), str(count)], (signal, answer))
+        return _timed([timer, str(signal), str(answer), str(COUNT)], (signal, answer))
 
 
-def _c_loop(count: int) -> float:
+def _c_loop() -> float:
     timer = str(build.program("irqfd_timer"))
     vmm = str(build.program("irqfd_loop", "vmm"))
-    return _timed([vmm, str(_guest()), str(PORT), str(VECTOR), timer, str(count)])
+    return _timed([vmm, str(_guest()), str(PORT), str(VECTOR), timer, str(COUNT)])
 
 
 def _guest() -> os.PathLike[str]:

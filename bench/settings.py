@@ -19,6 +19,3 @@ class Settings(NamedTuple):
 
     def seconds(self, full: float) -> float:
         return full / _QUICK_SHARE if self.quick else full
-
-    def count(self, full: int) -> int:
-        return full // _QUICK_SHARE if self.quick else full
