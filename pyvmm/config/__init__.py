@@ -7,7 +7,7 @@ from .loader import load, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import ConfigError, ConfigInvalid, ConfigSyntaxError, ConfigUnreadable
+    from .errors import ConfigError, ConfigInvalid, ConfigSyntaxError, ConfigUnreadable, SlotTaken
     from .json_schema import json_schema
     from .schema import Device, Memory, VmConfig
 
@@ -18,6 +18,7 @@ __all__ = [
     "ConfigUnreadable",
     "Device",
     "Memory",
+    "SlotTaken",
     "VmConfig",
     "json_schema",
     "load",
@@ -31,6 +32,7 @@ _HOMES = {
     "ConfigUnreadable": "errors",
     "Device": "schema",
     "Memory": "schema",
+    "SlotTaken": "errors",
     "VmConfig": "schema",
     "json_schema": "json_schema",
 }

@@ -26,11 +26,11 @@ def check(document: Document) -> VmConfig:
         data = _meant(document, _shape(), document.data, ())
         return msgspec.convert(data, VmConfig)
     except ConfigInvalid as error:
-        problem, key = error.problem, error.key
+        found = error
     except msgspec.ValidationError as error:
-        problem, key = _explain(document, error)
-    origin = document.origin(key)
-    raise ConfigInvalid(problem, key=key, file=origin.file, line=origin.line) from None
+        found = _explain(document, error)
+    origin = document.origin(found.key)
+    raise type(found)(found.problem, key=found.key, file=origin.file, line=origin.line) from None
 
 
 @functools.cache
@@ -97,8 +97,8 @@ def _unknown(name: str, known: list[str]) -> str:
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `(?:key` in `)?\$(?P<key>.*)`)?", re.DOTALL)
 
 
-def _explain(document: Document, error: msgspec.ValidationError) -> tuple[str, KeyPath]:
-    """The problem and its key path, from "Expected ... - at `$.devices[1].slot`"."""
+def _explain(document: Document, error: msgspec.ValidationError) -> ConfigInvalid:
+    """The error with its key path, from "Expected ... - at `$.devices[1].slot`"."""
     match = _PLACE.fullmatch(str(error))
     assert match is not None
     key: KeyPath = tuple(
@@ -109,8 +109,8 @@ def _explain(document: Document, error: msgspec.ValidationError) -> tuple[str, K
     cause = error.__cause__
     if isinstance(cause, ConfigInvalid):
         # Two values of one struct that don't go together; its key starts at that struct.
-        return cause.problem, key + cause.key
-    return _unexpected(_expectation(key), document.value(key)), key
+        return type(cause)(cause.problem, key=key + cause.key)
+    return ConfigInvalid(_unexpected(_expectation(key), document.value(key)), key=key)
 
 
 def _expectation(key: KeyPath) -> str:

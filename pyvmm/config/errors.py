@@ -48,6 +48,10 @@ class ConfigInvalid(ConfigError, ValueError):
     """
 
 
+class SlotTaken(ConfigInvalid):
+    """Two devices in one slot."""
+
+
 def key_text(key: KeyPath) -> str:
     """The path as people write it: ("devices", 1, "slot") is devices[1].slot."""
     text = ""

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from . import notation
-from .errors import ConfigInvalid
+from .errors import ConfigInvalid, SlotTaken
 
 _Text = Annotated[str, Meta(min_length=1)]
 _Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
@@ -222,9 +222,9 @@ def _check_slots(devices: tuple[Device, ...]) -> None:
             continue
         other = taken.setdefault(device.slot, index)
         if other != index:
-            raise ConfigInvalid(
+            raise SlotTaken(
                 f"expected a slot of its own, got {notation.slot_text(device.slot)}, "
-                f"where devices[{other}] is",
+                f"where devices[{other}] is; choose another one, or leave it out",
                 key=("devices", index, "slot"),
             )
     for slot, index in taken.items():
