@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from time import monotonic
 
+from pyvmm.kvm import KvmError, System
+
 from . import build, exits, irqfd, mapped, memory, startup, vmms
 from .errors import BenchError
 from .measure import Row
@@ -34,6 +36,11 @@ def main() -> int:
         if not image.exists():
             print(f"bench: error: there is no {image}: make guests", file=sys.stderr)
             return 1
+    try:
+        System().close()
+    except KvmError as error:
+        print(f"bench: error: {error}", file=sys.stderr)
+        return 1
     if not vmms.has_qemu():
         print(f"bench: no {vmms.QEMU}: apt-get install qemu-system-x86", file=sys.stderr)
     settings = Settings(options.quick)
