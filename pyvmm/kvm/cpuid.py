@@ -57,6 +57,11 @@ def guest_cpuid(
     return leaves
 
 
+def physical_bits(leaves: Iterable[kvm_cpuid_entry2]) -> int:
+    """How wide a guest-physical address is, in bits; 36 if the processor doesn't tell."""
+    return next((leaf.eax & 0xFF for leaf in leaves if leaf.function == 0x80000008), 36)
+
+
 def _copy(entry: kvm_cpuid_entry2) -> kvm_cpuid_entry2:
     return uapi.kvm_cpuid_entry2.from_buffer_copy(entry)
 
@@ -114,8 +119,3 @@ def _extended_topology(index: int, cpus: int) -> list[kvm_cpuid_entry2]:
         )
         for number, (kind, shift, count) in enumerate(levels)
     ]
-
-
-def physical_bits(leaves: Iterable[kvm_cpuid_entry2]) -> int:
-    """How wide a guest-physical address is, in bits; 36 if the processor doesn't tell."""
-    return next((leaf.eax & 0xFF for leaf in leaves if leaf.function == 0x80000008), 36)

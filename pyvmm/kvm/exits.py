@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 EHWPOISON = 133  # not in Python's errno
 
+# Where kvm_run's union begins, which tells of the exit; in 64-bit words.
+_UNION_U64 = 32 // 8
+
 
 class Exit:
     """The end of a run. str() says in one line what it means.
@@ -161,7 +164,7 @@ class InternalError(Exit):
     def details(self) -> list[str]:
         if self.instruction:
             return [f"instruction as KVM fetched it: {self.instruction.hex(' ')}"]
-        return ["KVM's data: " + " ".join(f"{word:#x}" for word in self.data)]
+        return [_words(self.data)]
 
 
 class EntryFailed(Exit):
@@ -185,7 +188,7 @@ class EntryFailed(Exit):
 class UnexpectedExit(Exit):
     """An exit that needs a feature which pyvmm doesn't turn on, or a later kernel's."""
 
-    __slots__ = ("reason",)
+    __slots__ = ("data", "reason")
 
     _NAMES = (
         "KVM_EXIT_UNKNOWN",
@@ -210,9 +213,11 @@ class UnexpectedExit(Exit):
         "KVM_EXIT_SNP_REQ_CERTS",
     )
 
-    def __init__(self, vcpu: Vcpu, reason: int) -> None:
+    def __init__(self, vcpu: Vcpu, reason: int, data: tuple[int, ...]) -> None:
+        """data is the beginning of what kvm_run tells of the exit."""
         super().__init__(vcpu)
         self.reason = reason
+        self.data = data
 
     def __str__(self) -> str:
         name = next((name for name in self._NAMES if getattr(uapi, name) == self.reason), "")
@@ -220,6 +225,9 @@ class UnexpectedExit(Exit):
             f"{self.vcpu} left the guest for a reason that pyvmm has no use for: "
             f"{name or 'exit reason'} ({self.reason})"
         )
+
+    def details(self) -> list[str]:
+        return [_words(self.data)]
 
 
 class RunFailed(Exit):
@@ -287,7 +295,7 @@ def decode(vcpu: Vcpu) -> Exit:
         return EntryFailed(vcpu, entry.hardware_entry_failure_reason, entry.cpu)
     if reason == uapi.KVM_EXIT_INTERNAL_ERROR:
         return _internal_error(vcpu, state)
-    return UnexpectedExit(vcpu, reason)
+    return UnexpectedExit(vcpu, reason, tuple(vcpu.kvm_run[3][_UNION_U64 : _UNION_U64 + 4]))
 
 
 def _internal_error(vcpu: Vcpu, state: kvm_run) -> InternalError:
@@ -300,6 +308,10 @@ def _internal_error(vcpu: Vcpu, state: kvm_run) -> InternalError:
         if failure.ndata >= 3 and failure.flags & has_bytes:
             instruction = bytes(failure.insn_bytes[: failure.insn_size])
     return InternalError(vcpu, error.suberror, tuple(error.data[: error.ndata]), instruction)
+
+
+def _words(data: tuple[int, ...]) -> str:
+    return "KVM's data: " + " ".join(f"{word:#x}" for word in data)
 
 
 def _snapshot(vcpu: Vcpu) -> kvm_run:

@@ -11,7 +11,7 @@ from errno import ENOTTY
 from struct import Struct
 
 from ..uapi import kvm as uapi
-from .errors import KvmError, call
+from .errors import KvmCallFailed, KvmError, call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,11 @@ class Stats:
             self._data_size = max(self._data_size, offset + 8 * size)
 
     def _pread(self, size: int, offset: int) -> bytes:
-        data = os.pread(self._fd, size, offset)
+        try:
+            data = os.pread(self._fd, size, offset)
+        except OSError as error:
+            doing = f"reading the statistics of {self._owner}"
+            raise KvmCallFailed(doing, "pread", error.errno or 0) from None
         if len(data) != size:
             raise KvmError(f"the statistics of {self._owner} end before they should")
         return data

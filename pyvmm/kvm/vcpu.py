@@ -14,7 +14,7 @@ from mmap import mmap
 from ..uapi import kvm as uapi
 from . import msrs
 from .cpuid import MAX_CPUID_ENTRIES
-from .errors import call
+from .errors import KvmCallFailed, call
 from .flexible import flexible
 from .kick import Kick
 
@@ -41,16 +41,13 @@ class Vcpu:
         self._stats: Stats | None = None
         try:
             self._map = mmap(fd, run_size)
-        except BaseException:
+        except OSError as error:
             os.close(fd)
-            raise
+            raise KvmCallFailed(f"mapping kvm_run of {self}", "mmap", error.errno or 0) from None
         # kvm_run as 1-, 2-, 4- and 8-byte numbers: made once, for the run loop.
         u8 = memoryview(self._map)
         self.kvm_run = (u8, u8.cast("H"), u8.cast("I"), u8.cast("Q"))
         self._kick = Kick(u8)
-        self.kick = self._kick.kick
-        self.enter = self._kick.enter
-        self.leave = self._kick.leave
 
     def __enter__(self) -> Vcpu:
         return self
@@ -69,6 +66,24 @@ class Vcpu:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+    # -- running ------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """The calling thread is going to run this vCPU. Raises RuntimeError if another does."""
+        self._kick.enter()
+
+    def leave(self) -> None:
+        """The calling thread runs this vCPU no more."""
+        self._kick.leave()
+
+    def kick(self) -> None:
+        """Have run() return KICKED: the present one, or else the next. From any thread.
+
+        What the kick is for has to be said before it, where run()'s caller looks after it. Never
+        blocks, and does nothing once the vCPU is closed.
+        """
+        self._kick.kick()
 
     # -- registers ----------------------------------------------------------------------------
 

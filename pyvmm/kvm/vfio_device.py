@@ -43,7 +43,7 @@ class VfioDevice:
         self.close()
 
     def close(self) -> None:
-        """Idempotent. KVM keeps what it was told until the VM is gone."""
+        """Idempotent. KVM forgets what it was told, at the latest when the VM is gone."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from ctypes import c_uint64
-from errno import EBADF, EEXIST, EINVAL, ENOENT, ENOSPC
+from errno import EBADF, EBUSY, EEXIST, EINVAL, ENOENT, ENOSPC
 
 from ..uapi import kvm as uapi
 from .errors import call
@@ -128,7 +128,11 @@ class Vm:
             uapi.KVM_IRQFD,
             request,
             doing=f"connecting eventfd {eventfd} to GSI {gsi}",
-            cures={EBADF: "the eventfd is closed", EINVAL: "the file is no eventfd"},
+            cures={
+                EBADF: "the eventfd is closed",
+                EBUSY: "the eventfd is connected already",
+                EINVAL: "the file is no eventfd, or there is no such GSI",
+            },
         )
 
     def remove_irqfd(self, eventfd: int, gsi: int) -> None:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
 import pytest
 
 from pyvmm.kvm import KvmCallFailed, KvmMissing, System
-from pyvmm.kvm import vcpu as vcpu_module
 from pyvmm.uapi import kvm as uapi
 from tests.kvm.kvm_room.conftest import RAM_SIZE, Guest
 
@@ -33,14 +33,14 @@ def test_a_set_up_that_fails_half_way_leaves_nothing(
     no_leaks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise MemoryError
+        raise OSError(errno.ENOMEM, "told to fail")
 
     with System() as system, system.create_vm() as vm:
-        monkeypatch.setattr(vcpu_module, "mmap", fail)
-        with pytest.raises(MemoryError):
+        monkeypatch.setattr("pyvmm.kvm.vcpu.mmap", fail)
+        with pytest.raises(KvmCallFailed, match="mapping kvm_run of vCPU 0: mmap: ENOMEM"):
             vm.create_vcpu(0)
         monkeypatch.setattr("pyvmm.kvm.vm.Memslots", fail)
-        with pytest.raises(MemoryError):
+        with pytest.raises(OSError, match="told to fail"):
             system.create_vm()
 
 

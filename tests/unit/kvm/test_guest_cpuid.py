@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.kvm import guest_cpuid
+from pyvmm.kvm import guest_cpuid, physical_bits
 from pyvmm.uapi import kvm as uapi
 
 Leaves = list[uapi.kvm_cpuid_entry2]
@@ -101,3 +101,8 @@ def test_amd_topology(cpus: int, id_bits: int) -> None:
 def test_a_processor_without_leaf_0xb_does_not_get_one() -> None:
     leaves = by_number(guest_cpuid([vendor(b"GenuineIntel", 0xA), leaf(1)], 0, 2))
     assert set(leaves) == {(0, 0), (1, 0)}
+
+
+def test_the_width_of_physical_addresses() -> None:
+    assert physical_bits(intel()) == 46
+    assert physical_bits([leaf(0), leaf(1)]) == 36

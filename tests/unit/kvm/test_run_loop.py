@@ -223,6 +223,12 @@ def test_system_events(vcpu: FakeVcpu, event: int, is_crash: bool, text: str) ->
     assert (exit.data, exit.is_crash, str(exit)) == ((5, 6), is_crash, text)
 
 
+def test_an_unknown_exit_shows_what_kvm_told(vcpu: FakeVcpu) -> None:
+    exit = go(vcpu, exit_with(uapi.KVM_EXIT_UNKNOWN, hw__hardware_exit_reason=0x404))
+    assert str(exit).endswith("KVM_EXIT_UNKNOWN (0)")
+    assert exit.details() == ["KVM's data: 0x404 0x0 0x0 0x0"]
+
+
 def test_kvm_exit_intr_is_a_kick(vcpu: FakeVcpu) -> None:
     assert go(vcpu, exit_with(uapi.KVM_EXIT_INTR)) is KICKED
 
@@ -244,7 +250,10 @@ def test_an_emulation_failure_has_the_instruction_if_kvm_tells(vcpu: FakeVcpu, f
     assert exit.details()[0].startswith(details)
 
 
-@given(st.integers(0, 0xFFFFFFFF).filter(lambda r: r not in (uapi.KVM_EXIT_IO, uapi.KVM_EXIT_MMIO)))
+ACCESSES = (uapi.KVM_EXIT_IO, uapi.KVM_EXIT_MMIO)
+
+
+@given((st.integers(0, 60) | st.integers(0, 0xFFFFFFFF)).filter(lambda r: r not in ACCESSES))
 def test_every_other_reason_is_a_value_that_can_be_reported(reason: int) -> None:
     exit = go(FakeVcpu(), exit_with(reason))
     assert str(exit)
