@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import json
+import os
 import sys
 from pathlib import Path
 from time import monotonic
@@ -28,6 +29,8 @@ SECTIONS = {
 _LIMIT = 600
 """Seconds. Everything has limits of its own; this is for what hangs in spite of them."""
 
+_BUSY = 0.7
+
 
 def main() -> int:
     options = _options()
@@ -43,6 +46,9 @@ def main() -> int:
         return 1
     if not vmms.has_qemu():
         print(f"bench: no {vmms.QEMU}: apt-get install qemu-system-x86", file=sys.stderr)
+    load = os.getloadavg()[0]
+    if load > _BUSY:
+        print(f"bench: this machine is busy (load {load:.1f}): expect noise", file=sys.stderr)
     settings = Settings(options.quick)
     rows: list[Row] = []
     failed = False
