@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """The exit statuses of the command line, one for each kind of failure.
 
-Guests have 1 to 99 for themselves (their code at the debug-exit port), shells have 126 and up.
+Guests have 1 to 99 for themselves (their code at the debug-exit port), shells have 126 and up,
+and 124 and 125 are used as by timeout(1).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from pyvmm.machine import Outcome
 
 OK = 0
-INTERNAL = 70
 CONFIG = 100
 KVM_MISSING = 101
 KVM_PERMISSION = 102
@@ -30,12 +30,13 @@ PCI_CONFLICT = 112
 PCI_SPACE = 113
 GUEST_CRASH = 114
 SOCKET = 115
+USAGE = 116
 TIMEOUT = 124
+INTERNAL = 125
 
 TABLE = (
     (OK, "the guest reported success or powered off"),
     ("1-99", "the guest's own code"),
-    (INTERNAL, "a bug of pyvmm"),
     (CONFIG, "the YAML file is wrong or unreadable"),
     (KVM_MISSING, "no KVM here"),
     (KVM_PERMISSION, "no permission to use /dev/kvm"),
@@ -48,11 +49,13 @@ TABLE = (
     (DEVICE_SILENT, "a device's process did not answer in time"),
     (DEVICE_LIED, "a device's process broke the vfio-user protocol"),
     (DEVICE_FAILED, "a device refused something"),
-    (PCI_CONFLICT, "two devices at one PCI address"),
+    (PCI_CONFLICT, "no PCI address for a device, or one that another has"),
     (PCI_SPACE, "a BAR fits nowhere"),
     (GUEST_CRASH, "the guest crashed"),
     (SOCKET, "a socket can't be made or listened on"),
+    (USAGE, "the command line is wrong"),
     (TIMEOUT, "the time limit ended the guest"),
+    (INTERNAL, "a bug of pyvmm"),
     ("128+N", "signal N ended pyvmm"),
 )
 """(status, meaning), as the help shows it."""

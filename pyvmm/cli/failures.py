@@ -3,17 +3,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
+from signal import SIGINT, SIGPIPE
 
 from . import exit_codes
+from .signals import Interrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_STDERR = 2
+
 # By name, and looked up along the exception's bases: importing every package's errors here
 # would import every package. The most particular class wins.
 _STATUS_BY_CLASS = {
+    "pyvmm.config.errors.SlotTaken": exit_codes.PCI_CONFLICT,
     "pyvmm.config.errors.ConfigError": exit_codes.CONFIG,
     "pyvmm.kvm.errors.KvmMissing": exit_codes.KVM_MISSING,
     "pyvmm.kvm.errors.KvmPermission": exit_codes.KVM_PERMISSION,
@@ -26,9 +33,10 @@ _STATUS_BY_CLASS = {
     "pyvmm.vfio.errors.DeviceSilent": exit_codes.DEVICE_SILENT,
     "pyvmm.vfio.errors.DeviceGone": exit_codes.DEVICE_GONE,
     "pyvmm.vfio.errors.ProtocolError": exit_codes.DEVICE_LIED,
+    "pyvmm.vfio.errors.CannotListen": exit_codes.SOCKET,
     "pyvmm.vfio.errors.VfioError": exit_codes.DEVICE_FAILED,
-    "pyvmm.pci.errors.SlotTaken": exit_codes.PCI_CONFLICT,
-    "pyvmm.pci.errors.NoSpace": exit_codes.PCI_SPACE,
+    "pyvmm.pci.errors.BusConflict": exit_codes.PCI_CONFLICT,
+    "pyvmm.pci.errors.NoRoom": exit_codes.PCI_SPACE,
     "pyvmm.pci.errors.PciError": exit_codes.DEVICE_FAILED,
     "pyvmm.machine.errors.ModelProcessFailed": exit_codes.DEVICE_GONE,
     "pyvmm.machine.errors.MachineError": exit_codes.HOST_CALL,
@@ -47,13 +55,19 @@ def status_of(error: BaseException) -> int:
 def guarded(command: Callable[[], int], *, verbose: int = 0) -> int:
     """Run a command; on failure say why in one line on stderr. Returns the exit status."""
     try:
-        return command()
+        status = command()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
-        return 130
+        return 128 + SIGINT
+    except Interrupted as signal:
+        return 128 + signal.number
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter's own flush must not complain.
-        sys.stdout = None
-        return 141
+        # Whoever read our output has gone. The interpreter flushes once more, which is to
+        # succeed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + SIGPIPE
     except Exception as error:
         return report(error, verbose=verbose)
 
@@ -76,5 +90,9 @@ def report(error: BaseException, *, verbose: int = 0) -> int:
 
 
 def say(text: str) -> None:
-    """One line (or more) of pyvmm's own on stderr, told apart from the guest's output."""
-    print(f"pyvmm: {text}", file=sys.stderr, flush=True)
+    """One line (or more) of pyvmm's own on stderr, told apart from the guest's output.
+
+    Never raises: whether anybody reads stderr changes nothing. From any thread.
+    """
+    with suppress(OSError):
+        os.write(_STDERR, f"pyvmm: {text}\n".encode(errors="backslashreplace"))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -10,6 +11,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line argv (default: the process's) and return its exit status."""
     from .failures import guarded
 
+    _open_standard_streams()
     args = sys.argv[1:] if argv is None else argv
     if len(args) == 2 and args[0] == "run" and not args[1].startswith("-"):
         # The everyday command has nothing to parse, and an option parser takes as long to
@@ -17,7 +19,27 @@ def main(argv: list[str] | None = None) -> int:
         from .run import run
 
         return guarded(lambda: run(args[1]))
+    return guarded(lambda: _parsed(args))
+
+
+def _parsed(args: list[str]) -> int:
+    from .failures import guarded
     from .parser import parse
 
-    options = parse(args)
+    try:
+        options = parse(args)
+    except SystemExit as end:  # --help, --version, usage errors
+        return int(end.code or 0)
     return guarded(lambda: options.command(options), verbose=options.verbose)
+
+
+def _open_standard_streams() -> None:
+    """Have 0, 1 and 2 open, or else they would be the next files that we open.
+
+    Guest RAM as standard output, that is, where somebody has started us without one.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -7,12 +7,14 @@ import argparse
 
 from pyvmm import __version__
 
-from .exit_codes import TABLE
-from .settings import pair
+from .exit_codes import TABLE, USAGE
+from .settings import descriptor, pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from typing import NoReturn
+
+    Commands = argparse._SubParsersAction["_Parser"]
 
 _EPILOG = "exit status:\n" + "\n".join(f"  {code:>4}  {what}" for code, what in TABLE)
 
@@ -20,13 +22,20 @@ _EPILOG = "exit status:\n" + "\n".join(f"  {code:>4}  {what}" for code, what in 
 def parse(args: list[str]) -> argparse.Namespace:
     """Parse args; the result's ``command`` takes that result and returns the exit status.
 
-    Exits with 2 on a usage error, like every argparse program.
+    Exits with USAGE on a usage error.
     """
     return _parser().parse_args(args)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """argparse's own status for usage errors, 2, is one of the guest's."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"pyvmm: error: {message}; see {self.prog} --help\n")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="pyvmm",
         description="Boot guests under KVM with PCI devices assigned: models in Python and "
         "devices in other processes (vfio-user).",
@@ -42,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands: Commands, name: str, summary: str, details: str) -> argparse.ArgumentParser:
+def _add(commands: Commands, name: str, summary: str, details: str) -> _Parser:
     command = commands.add_parser(
         name,
         help=summary,
@@ -103,7 +112,10 @@ def _add_serve(commands: Commands) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--socket", metavar="PATH", help="listen on this UNIX socket")
     where.add_argument(
-        "--fd", metavar="N", type=int, help="serve one client on this inherited, connected socket"
+        "--fd",
+        metavar="N",
+        type=descriptor,
+        help="serve one client on this inherited, connected socket",
     )
     parser.add_argument(
         "-o",

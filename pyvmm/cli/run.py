@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import ExitStack
 
 from pyvmm.config import load
@@ -11,16 +10,14 @@ from pyvmm.machine import End, Machine
 
 from . import exit_codes
 from .failures import report, say, status_of
+from .signals import StopSignals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
-    from types import FrameType
 
     from pyvmm.machine import Outcome
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def command(options: argparse.Namespace) -> int:
@@ -33,17 +30,11 @@ def command(options: argparse.Namespace) -> int:
 def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: int = 0) -> int:
     """Run the VM until it ends; returns the exit status (exit_codes.py)."""
     config = load(path, overrides)
-    caught: list[int] = []
-    with ExitStack() as stack:
+    with StopSignals() as signals, ExitStack() as stack:
         vm = stack.enter_context(Machine(config, notice=say))
-
-        def stop(number: int, _frame: FrameType | None) -> None:
-            caught.append(number)
-            vm.request_stop(signal.Signals(number).name)
-
-        for number in _SIGNALS:
-            stack.callback(signal.signal, number, signal.signal(number, stop))
         _connect_serial(vm, stack)
+        vm.build()
+        signals.stop = vm.request_stop
         vm.start()
         outcome = vm.wait()
         assert outcome is not None
@@ -52,7 +43,7 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
 
             show(vm)
     status = _tell(outcome, verbose)
-    return 128 + caught[0] if caught and outcome.end is End.STOPPED else status
+    return 128 + signals.number if signals.number and outcome.end is End.STOPPED else status
 
 
 def _connect_serial(vm: Machine, stack: ExitStack) -> None:
@@ -74,12 +65,10 @@ def _tell(outcome: Outcome, verbose: int) -> int:
     if outcome.cause is not None:
         report(outcome.cause, verbose=verbose)
     if outcome.end in (End.CRASH, End.TIMEOUT, End.INTERNAL):
-        say(f"error: {outcome.detail}")
+        say(f"error: {outcome.report or outcome.detail}")
     elif verbose or outcome.end is End.RESET:
         say(outcome.detail)
-    if outcome.report:
-        say(outcome.report)
-    if outcome.device_errors:
+    if outcome.device_errors and outcome.end is not End.INTERNAL:
         # The guest went on without the device; whatever it made of that is no success.
         return status_of(outcome.device_errors[0])
     return status

@@ -3,50 +3,54 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 
 from .failures import say
+from .signals import StopSignals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from types import FrameType
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def command(options: argparse.Namespace) -> int:
     from pyvmm import models
     from pyvmm.vfio.user import Server
 
-    with models.create(options.model, dict(options.option)) as model:
+    with StopSignals() as signals, models.create(options.model, dict(options.option)) as model:
+        server: Server | None = None
+
+        def stop(_signal: str) -> None:
+            if server is not None:
+                server.stop()
+
+        # From here on no signal may come between the socket's file and what removes it.
+        signals.stop = stop
         if options.socket is not None:
             server = Server.listen(model, options.socket)
-            say(f"{model.name} is served at {options.socket}; Ctrl-C ends it")
         else:
             server = Server(model, _inherited(options.fd))
         with server:
-
-            def stop(_number: int, _frame: FrameType | None) -> None:
-                server.stop()
-
-            for number in _SIGNALS:
-                signal.signal(number, stop)
-            server.serve_forever()
+            if options.socket is not None:
+                say(f"{model.name} is served at {options.socket}; Ctrl-C ends it")
+            if not signals.number:
+                server.serve_forever()
     return 0
 
 
 def _inherited(fd: int) -> socket.socket:
     """The connected socket that whoever started us has left open as fd."""
-    from pyvmm.vfio import VfioError
+    from pyvmm.uapi.ioctl import failure
+    from pyvmm.vfio import CannotListen
 
+    doing = f"serving on --fd {fd}"
+    needed = "it has to be an open, connected UNIX socket"
     try:
         sock = socket.socket(fileno=fd)
         sock.getpeername()
     except OSError as error:
-        raise VfioError(
-            f"--fd {fd}: {error.strerror}; it has to be an open, connected UNIX socket"
-        ) from None
+        raise CannotListen(failure(doing, "getpeername", error.errno or 0, needed)) from None
+    if sock.family != socket.AF_UNIX:
+        raise CannotListen(f"{doing}: {needed}")
     sock.set_inheritable(False)
     return sock

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""KEY=VALUE arguments."""
+"""The kinds of values that options take."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ def pair(text: str) -> tuple[str, str]:
     if not separator or not key:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return key, value
+
+
+def descriptor(text: str) -> int:
+    """The number of a file descriptor, for argparse's type=."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is no file descriptor's number")
+    return int(text)

@@ -44,15 +44,19 @@ class ConfiguredDevices:
             from pyvmm import models
 
             return models.create(config.model, config.options)
+        from pyvmm.vfio import DeviceGone
         from pyvmm.vfio.user import Client
 
         if process is not None:
-            return Client(
-                process.socket,
-                process.name,
-                timeout=config.timeout,
-                on_gone=lambda error: self._lost(_explained(error, process)),
-            )
+            try:
+                return Client(
+                    process.socket,
+                    process.name,
+                    timeout=config.timeout,
+                    on_gone=lambda error: self._lost(_explained(error, process)),
+                )
+            except DeviceGone as error:
+                raise _explained(error, process) from None
         assert config.socket is not None
         return Client.connect(config.socket, timeout=config.timeout, on_gone=self._lost)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 from pyvmm import boot
 from pyvmm.kvm import BOOT_MSRS, HandlerFailed, System, SystemEvent, guest_cpuid, physical_bits
@@ -16,6 +16,7 @@ from pyvmm.pci.pins import intx_gsi
 from pyvmm.uapi.kvm import KVM_SYSTEM_EVENT_RESET
 
 from .console import Console
+from .latch import Latch
 from .outcome import End, Outcome
 from .phases import Phases
 from .platform import Platform
@@ -23,10 +24,10 @@ from .vcpu_threads import VcpuThreads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pyvmm.config import VmConfig
-    from pyvmm.kvm import Exit
+    from pyvmm.kvm import Exit, Vcpu
     from pyvmm.pci.assigned import Assigned
 
     from .devices import ConfiguredDevices
@@ -48,11 +49,16 @@ class Machine:
         self.config = config
         self.console = Console()
         self.phases = Phases()
+        self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
         self.notice = notice
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._built = False
+        self._first = threading.Lock()  # who ends the run takes it, for good
+        self._ended = Latch()
         self._outcome: Outcome | None = None
+        self._lock = threading.Lock()  # of the next two
         self._device_errors: list[Exception] = []
+        self._running = False
+        self._vcpus: list[Vcpu] = []
         self._threads: VcpuThreads | None = None
         self._parts = ExitStack()
 
@@ -64,27 +70,54 @@ class Machine:
 
     # -- life ---------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Build the VM and let the guest run.
+    def build(self) -> None:
+        """Build the VM, all but letting the guest run.
 
-        Raises what stands in the way: ConfigError, BootError, KvmError, GuestMemoryError,
-        VfioError, ModelError, PciError, MachineError. Then nothing is left behind.
+        Raises what stands in the way: BootError, KvmError, GuestMemoryError, VfioError,
+        ModelError, PciError, MachineError. Then nothing is left behind.
         """
-        if self._threads is not None:
-            raise RuntimeError("a machine runs once")
-        try:
+        if self._built:
+            raise RuntimeError("a machine is built and runs once")
+        self._built = True
+        with self._closed_on_failure():
             self._build()
+
+    def start(self) -> None:
+        """Let the guest run, or, if a stop was requested already, not a step of it.
+
+        Builds the VM if need be; raises what build() raises.
+        """
+        if not self._built:
+            self.build()
+        threads = self._threads
+        if threads is None or threads.started:
+            raise RuntimeError("a machine is built and runs once")
+        with self._closed_on_failure():
             if self.config.timeout is not None:
                 self._end_after(self.config.timeout)
-        except BaseException:
-            self.close()
-            raise
-        assert self._threads is not None
-        self._threads.start()
+            with self._lock:
+                if self._device_errors:
+                    raise self._device_errors[0]
+                self._running = True
+            if self._outcome is not None:
+                threads.stop()
+            threads.start()
         self.phases.done("vCPU threads")
 
+    @contextmanager
+    def _closed_on_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            # A device that was lost explains best what came of it.
+            lost = self._device_errors[:1] if isinstance(error, Exception) else []
+            self.close()
+            if lost:
+                raise lost[0] from None
+            raise
+
     def wait(self, timeout: float | None = None) -> Outcome | None:
-        """Wait for the end, at most timeout seconds; None if the guest still runs."""
+        """Wait for the end, at most timeout seconds; None if there is none yet."""
         if not self._ended.wait(timeout):
             return None
         return self._finished()
@@ -101,9 +134,14 @@ class Machine:
     def _finished(self) -> Outcome:
         if self._threads is not None:
             self._threads.join()
-        assert self._outcome is not None
-        self._outcome.device_errors = tuple(self._device_errors)
-        return self._outcome
+        outcome = self._outcome
+        assert outcome is not None
+        with self._lock:
+            # What devices do while they are closed is no part of the run.
+            if self._running:
+                self._running = False
+                outcome.device_errors = tuple(self._device_errors)
+        return outcome
 
     @property
     def outcome(self) -> Outcome | None:
@@ -120,9 +158,12 @@ class Machine:
     # -- what one can see of it ---------------------------------------------------------------
 
     def stats(self) -> dict[str, int]:
-        """KVM's counters of exits and the like, summed over the vCPUs; see Vcpu.stats()."""
+        """KVM's counters of exits and the like, summed over the vCPUs; see Vcpu.stats().
+
+        From build() to close(); none before and after.
+        """
         total: dict[str, int] = {}
-        for vcpu in self.vm.vcpus:
+        for vcpu in self._vcpus:
             for name, value in vcpu.stats().items():
                 if isinstance(value, int):
                     total[name] = total.get(name, 0) + value
@@ -156,7 +197,6 @@ class Machine:
         vm.create_irqchip()
         vm.create_pit()
         done("KVM")
-        self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
         self.platform = Platform(
             vm,
             self.ports,
@@ -177,6 +217,7 @@ class Machine:
             vcpu.set_msrs(BOOT_MSRS)
         entry.apply(vm.vcpus[0])
         done("vCPUs")
+        self._vcpus = vm.vcpus
         self._threads = VcpuThreads(vm.vcpus, self.ports, self.mmio, self._vcpu_left)
 
     def _load(self, mmio64: tuple[int, int]) -> boot.Entry:
@@ -224,20 +265,24 @@ class Machine:
         timer = threading.Timer(seconds, lambda: self._end(Outcome(End.TIMEOUT, detail)))
         timer.daemon = True
         timer.start()
+        self._parts.callback(timer.join)
         self._parts.callback(timer.cancel)
 
     # -- the end ------------------------------------------------------------------------------
 
     def _end(self, outcome: Outcome) -> None:
-        """The run is over, and the first to say so decides how. From any thread."""
-        with self._lock:
-            if self._outcome is not None:
-                return
-            self._outcome = outcome
+        """The run is over, and the first to say so decides how.
+
+        From any thread, and from a signal handler, which may have come in the midst of this very
+        method: so nothing here waits for a lock that isn't reentrant.
+        """
+        if not self._first.acquire(blocking=False):
+            return
+        self._outcome = outcome
         if self._threads is not None:
             self._threads.stop()
         self.console.ended()
-        self._ended.set()
+        self._ended.open()
 
     def _exit_guest(self, code: int) -> None:
         self._end(Outcome(End.EXIT, f"the guest exited with code {code}", code=code))
@@ -257,6 +302,9 @@ class Machine:
             self._end(Outcome(End.CRASH, str(exit), report=report))
 
     def _device_lost(self, error: Exception) -> None:
-        """On any thread: a device is no longer there. The guest goes on without it."""
-        self._device_errors.append(error)
-        self.notice(f"{error}; the guest goes on without the device")
+        """On any thread: a device is no longer there. A guest that runs goes on without it."""
+        with self._lock:
+            self._device_errors.append(error)
+            running = self._running
+        if running:
+            self.notice(f"{error}; the guest goes on without the device")

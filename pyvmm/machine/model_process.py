@@ -35,26 +35,28 @@ class ModelProcess:
         self.name = model
         self._status: int | None = None
         self._lock = threading.Lock()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         command = [sys.executable, "-P", "-m", "pyvmm", "serve", model, "--fd", str(_CHILD_FD)]
         for key, value in options.items():
             command += ["--option", f"{key}={value}"]
         try:
-            self.pid = os.posix_spawn(
-                sys.executable,
-                command,
-                _environment(),
-                file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHILD_FD)],
-                # A session of its own: the terminal's Ctrl-C is for us, and we end the child.
-                setsid=True,
-                setsigmask=(),
-                setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
-            )
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         except OSError as error:
-            ours.close()
-            raise ModelProcessFailed(f"starting a process for {model}: {error.strerror}") from None
-        finally:
-            theirs.close()
+            raise _failed(model, "socketpair", error) from None
+        with theirs:
+            try:
+                self.pid = os.posix_spawn(
+                    sys.executable,
+                    command,
+                    _environment(),
+                    file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), _CHILD_FD)],
+                    # A session of its own: the terminal's Ctrl-C is for us, and we end the child.
+                    setsid=True,
+                    setsigmask=(),
+                    setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE),
+                )
+            except OSError as error:
+                ours.close()
+                raise _failed(model, f"posix_spawn {sys.executable}", error) from None
         self.socket = ours
 
     def ended(self) -> str:
@@ -105,6 +107,12 @@ class ModelProcess:
         finally:
             os.close(pidfd)
         self._poll()
+
+
+def _failed(model: str, call: str, error: OSError) -> ModelProcessFailed:
+    from pyvmm.uapi.ioctl import failure
+
+    return ModelProcessFailed(failure(f"starting a process for {model}", call, error.errno or 0))
 
 
 def _environment() -> dict[str, str]:

@@ -26,8 +26,8 @@ class Outcome:
     """What ended a run, the guest's exit code, and a report for people.
 
     code is the guest's own code after EXIT (0 is success), else None. detail is one line;
-    report, where there is more to say (a crash), several. device_errors says which devices
-    were lost on the way, and how.
+    report, where there is more to say (a crash), has several, of which detail is the first.
+    device_errors says which devices were lost on the way, and how.
     """
 
     __slots__ = ("cause", "code", "detail", "device_errors", "end", "report")

@@ -7,6 +7,8 @@ import threading
 
 from pyvmm.kvm import KICKED, run
 
+from .errors import MachineError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,15 +35,23 @@ class VcpuThreads:
         self._ports = ports
         self._mmio = mmio
         self._on_exit = on_exit
+        self.started = False
         self._stopping = False
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Let all vCPUs run."""
+        """Let all vCPUs run, once. Raises MachineError."""
+        self.started = True
         for vcpu in self._vcpus:
             thread = threading.Thread(target=self._run, args=(vcpu,), name=str(vcpu), daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise MachineError(
+                    f"starting a thread for {vcpu}: {error}; "
+                    "raise the limit on processes (ulimit -u), or give the guest fewer cpus"
+                ) from None
             self._threads.append(thread)
-            thread.start()
 
     def _run(self, vcpu: Vcpu) -> None:
         while not self._stopping:
