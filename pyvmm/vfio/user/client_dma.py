@@ -61,13 +61,16 @@ class ClientDma(DmaSpace):
         offset: int = 0,
         writable: bool = True,
     ) -> None:
+        doing = f"mapping IOVA {iova:#x}+{size:#x}"
+        if fd < 0 and not address:
+            raise DeviceError.answered(doing, errno.EINVAL, "there is neither memory nor a file")
         if address:  # first: the server may use it before its reply is read
             self._table.map(iova, size, address=address, writable=writable)
         try:
             flags = F_DMA_REGION_READ | (F_DMA_REGION_WRITE if writable else 0)
             payload = DMA_MAP.pack(DMA_MAP.size, flags, offset if fd >= 0 else 0, iova, size)
             fds = (fd,) if fd >= 0 else ()
-            self._ask(f"mapping IOVA {iova:#x}+{size:#x}", VFIO_USER_DMA_MAP, payload, fds)
+            self._ask(doing, VFIO_USER_DMA_MAP, payload, fds)
         except BaseException:
             if address:
                 self._table.unmap(iova, size)

@@ -60,8 +60,11 @@ class DmaTable(DmaSpace):
         writable: bool = True,
     ) -> None:
         what = self._check(iova, size)
+        memory: Memory
         if fd >= 0:
             memory = open_file(fd, offset, iova, size, writable)
+        elif not address:
+            raise DeviceError.answered(what, errno.EINVAL, "there is neither memory nor a file")
         else:
             memory = HostMemory(address, size)
         self._insert(_Mapping(iova, size, memory, writable), what)

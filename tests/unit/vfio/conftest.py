@@ -3,26 +3,27 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
+import os
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from pyvmm.vfio import VfioError
 from pyvmm.vfio.user import Client, Server
-from tests.unit.vfio.fakes import PATIENCE, FakeDevice, open_files, wait_until
+from tests.unit.vfio.fakes import PATIENCE, FakeDevice, Script, open_files, wait_until
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left_behind() -> Iterator[None]:
     """No test may leave a descriptor or a thread."""
-    gc.collect()
     files, threads = open_files(), set(threading.enumerate())
     yield
-    gc.collect()
     wait_until(lambda: set(threading.enumerate()) <= threads)
-    assert open_files() == files
+    left = set(open_files()) - set(files)
+    assert not left, f"left open: {sorted(left)}"
 
 
 @pytest.fixture
@@ -46,8 +47,48 @@ def served(device: FakeDevice) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def client(served: socket.socket) -> Iterator[Client]:
+def connected(served: socket.socket) -> Iterator[Client]:
     """Our client, connected to our server of the device."""
     with Client(served.dup(), timeout=PATIENCE) as client:
         served.close()
         yield client
+
+
+@pytest.fixture
+def ours_and_script() -> Iterator[tuple[socket.socket, Script]]:
+    ours, theirs = socket.socketpair()
+    script = Script(theirs)
+    yield ours, script
+    ours.close()
+    with contextlib.suppress(OSError):
+        script.peer.sock.shutdown(socket.SHUT_RDWR)
+    script.thread.join(PATIENCE)
+    script.peer.close()
+
+
+@pytest.fixture
+def script(ours_and_script: tuple[socket.socket, Script]) -> Script:
+    return ours_and_script[1]
+
+
+@pytest.fixture
+def gone() -> list[VfioError]:
+    """What on_gone was called with."""
+    return []
+
+
+@pytest.fixture
+def client(
+    ours_and_script: tuple[socket.socket, Script], gone: list[VfioError]
+) -> Iterator[Client]:
+    ours, _ = ours_and_script
+    with Client(ours, "server", timeout=PATIENCE, on_gone=gone.append) as client:
+        yield client
+
+
+@pytest.fixture
+def file() -> Iterator[int]:
+    fd = os.memfd_create("region")
+    os.ftruncate(fd, 0x8000)
+    yield fd
+    os.close(fd)

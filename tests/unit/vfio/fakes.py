@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -12,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import pytest
 
 from pyvmm.uapi.vfio import (
     VFIO_DEVICE_FLAGS_PCI,
@@ -35,6 +38,7 @@ from pyvmm.uapi.vfio import (
 from pyvmm.vfio import (
     Device,
     DeviceError,
+    DeviceGone,
     DeviceInfo,
     EventFd,
     Fds,
@@ -43,8 +47,9 @@ from pyvmm.vfio import (
     IrqData,
     IrqInfo,
     RegionInfo,
+    VfioError,
 )
-from pyvmm.vfio.user import DmaTable
+from pyvmm.vfio.user import Client, DmaTable
 
 RW = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE
 PATIENCE = 30.0
@@ -207,7 +212,8 @@ class Peer:
 
     def send_bytes(self, data: bytes, fds: Sequence[int] = ()) -> None:
         sent = socket.send_fds(self.sock, [data], fds)
-        self.sock.sendall(data[sent:])
+        if sent < len(data):
+            self.sock.sendall(data[sent:])
 
     def send(
         self,
@@ -284,3 +290,67 @@ class Peer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+Answer = bytes | tuple[bytes, list[int]] | int
+"""A good reply's payload, with fds perhaps; or the errno of an error reply."""
+
+CAPABILITIES = b'{"capabilities":{"max_msg_fds":3,"max_data_xfer_size":64}}\0'
+GOOD_VERSION = struct.pack("=HH", 0, 1) + CAPABILITIES
+GOOD_INFO = struct.pack("=IIII", 16, 3, 9, 5)
+
+
+class Script:
+    """A server in a thread: answers commands by table, and keeps what it was asked."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.peer = Peer(sock)
+        self.answers: dict[int, Answer | Callable[[Received], Answer | None]] = {
+            VERSION: GOOD_VERSION,
+            GET_INFO: GOOD_INFO,
+        }
+        self.asked: list[Received] = []
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                received = self.peer.receive()
+                received.close()
+                self.asked.append(received)
+                self.answer(received)
+
+    def answer(self, received: Received) -> None:
+        answer = self.answers[received.command]
+        if callable(answer):
+            found = answer(received)
+            if found is None:
+                return
+            answer = found
+        if isinstance(answer, int):
+            flags = F_REPLY | F_ERROR
+            self.peer.send(received.command, id=received.id, flags=flags, error=answer)
+        else:
+            payload, fds = answer if isinstance(answer, tuple) else (answer, [])
+            self.peer.send(received.command, payload, fds, id=received.id, flags=F_REPLY)
+
+    def requests(self, command: int) -> list[bytes]:
+        return [received.payload for received in self.asked if received.command == command]
+
+
+def assert_gone(client: Client, gone: list[VfioError], error: VfioError) -> None:
+    """The connection is over, told once, and for good."""
+    assert client.gone is error
+    assert gone == [error]
+    for use in (
+        lambda: client.region_read(0, 0, 4),
+        lambda: client.region_write(0, 0, b"1234"),
+        lambda: client.reset(),
+        lambda: client.disable_irqs(2),
+        lambda: client.dma.unmap(0, 0x1000),
+    ):
+        with pytest.raises(DeviceGone) as caught:
+            use()
+        assert str(caught.value) == str(error)
+    assert gone == [error]

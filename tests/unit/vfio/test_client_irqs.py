@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The client against a scripted server: interrupts."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+import pytest
+
+from pyvmm.uapi.vfio import (
+    VFIO_IRQ_SET_ACTION_TRIGGER,
+    VFIO_IRQ_SET_ACTION_UNMASK,
+    VFIO_IRQ_SET_DATA_BOOL,
+    VFIO_IRQ_SET_DATA_EVENTFD,
+    VFIO_IRQ_SET_DATA_NONE,
+)
+from pyvmm.vfio import (
+    DeviceError,
+    EventFd,
+    Fds,
+    ProtocolError,
+    VfioError,
+)
+from pyvmm.vfio.user import Client
+from tests.unit.vfio.fakes import (
+    GET_IRQ_INFO,
+    RESET,
+    SET_IRQS,
+    Script,
+    assert_gone,
+)
+
+
+def test_irq_info(client: Client, script: Script) -> None:
+    script.answers[GET_IRQ_INFO] = struct.pack("=IIII", 16, 9, 2, 64)
+    info = client.irq_info(2)
+    assert info == (2, 9, 64)
+    assert (info.eventfd, info.noresize, info.maskable, info.automasked) == (
+        True,
+        True,
+        False,
+        False,
+    )
+    assert client.irq_info(2) is info
+    assert script.requests(GET_IRQ_INFO) == [struct.pack("=IIII", 16, 0, 2, 0)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        struct.pack("=IIII", 16, 9, 2, 64)[:15],
+        struct.pack("=IIII", 16, 9, 1, 64),
+        struct.pack("=IIII", 16, 9, 2, 1 << 31),
+    ],
+)
+def test_lies_about_interrupts(
+    client: Client, script: Script, gone: list[VfioError], answer: bytes
+) -> None:
+    script.answers[GET_IRQ_INFO] = answer
+    with pytest.raises(ProtocolError, match="GET_IRQ_INFO") as caught:
+        client.irq_info(2)
+    assert_gone(client, gone, caught.value)
+
+
+EVENTFD = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD
+
+
+def test_triggers_go_in_messages_of_as_many_fds_as_the_server_takes(
+    client: Client, script: Script
+) -> None:
+    """And the holes between them in messages without fds."""
+    script.answers[SET_IRQS] = b""
+    with EventFd() as eventfd:
+        fd = eventfd.fileno()
+        client.set_triggers(2, 10, [fd, fd, fd, fd, -1, -1, fd])
+    requests = [(asked.payload, len(asked.fds)) for asked in script.asked[2:]]
+    assert requests == [
+        (struct.pack("=IIIII", 20, EVENTFD, 2, 10, 3), 3),
+        (struct.pack("=IIIII", 20, EVENTFD, 2, 13, 1), 1),
+        (struct.pack("=IIIII", 20, EVENTFD, 2, 14, 2), 0),
+        (struct.pack("=IIIII", 20, EVENTFD, 2, 16, 1), 1),
+    ]
+
+
+def test_the_other_ways_to_set_interrupts(client: Client, script: Script) -> None:
+    script.answers[SET_IRQS] = b""
+    client.disable_irqs(2)
+    client.set_irqs(0, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, None)
+    client.set_irqs(2, VFIO_IRQ_SET_ACTION_TRIGGER, 4, 3, [True, False, True])
+    with EventFd() as eventfd:
+        client.set_irqs(0, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, Fds([eventfd.fileno()]))
+    none, by_bool = VFIO_IRQ_SET_DATA_NONE, VFIO_IRQ_SET_DATA_BOOL
+    trigger, unmask = VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK
+    assert script.requests(SET_IRQS) == [
+        struct.pack("=IIIII", 20, none | trigger, 2, 0, 0),
+        struct.pack("=IIIII", 20, none | unmask, 0, 0, 1),
+        struct.pack("=IIIII", 23, by_bool | trigger, 2, 4, 3) + b"\1\0\1",
+        struct.pack("=IIIII", 20, VFIO_IRQ_SET_DATA_EVENTFD | unmask, 0, 0, 1),
+    ]
+
+
+def test_interrupts_the_server_refuses(client: Client, script: Script) -> None:
+    script.answers[SET_IRQS] = errno.EINVAL
+    with (
+        EventFd() as eventfd,
+        pytest.raises(DeviceError, match=r"setting interrupts 0\+1 of kind"),
+    ):
+        client.set_irqs(0, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, Fds([eventfd.fileno()]))
+    with pytest.raises(DeviceError, match="3 interrupts with 1 values"):
+        client.set_irqs(2, VFIO_IRQ_SET_ACTION_TRIGGER, 0, 3, [True])
+    with pytest.raises(DeviceError, match="passing fds 12345"):
+        client.set_triggers(2, 0, [12345])
+    script.answers[RESET] = b""
+    client.reset()

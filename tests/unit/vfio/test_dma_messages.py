@@ -1,0 +1,481 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""DMA_READ and DMA_WRITE in bytes: our client before a scripted server, and the reverse."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from pyvmm.vfio import DeviceGone, DmaFault, VfioError
+from pyvmm.vfio.user import Client, Server
+from tests.unit.vfio.fakes import (
+    DMA_MAP,
+    DMA_READ,
+    DMA_UNMAP,
+    DMA_WRITE,
+    F_ERROR,
+    F_NO_REPLY,
+    F_REPLY,
+    PATIENCE,
+    REGION_READ,
+    REGION_WRITE,
+    RESET,
+    VERSION,
+    Answer,
+    FakeDevice,
+    Peer,
+    Received,
+    Script,
+    wait_until,
+)
+
+PAGE = 4096
+CONFIG = 7
+READ = struct.pack("=QII", 0, 0, 4)
+
+
+@pytest.fixture
+def memory(client: Client, script: Script) -> ctypes.Array[ctypes.c_ubyte]:
+    """One page at IOVA 0x1000, a read-only one behind it; none of the server's has a file."""
+    pages = (ctypes.c_ubyte * (2 * PAGE)).from_buffer(bytearray(range(256)) * 32)
+    script.answers[DMA_MAP] = b""
+    script.answers[DMA_UNMAP] = lambda asked: asked.payload
+    client.dma.map(0x1000, PAGE, address=ctypes.addressof(pages))
+    address = ctypes.addressof(pages) + PAGE
+    client.dma.map(0x2000, PAGE, address=address, writable=False)
+    return pages
+
+
+def dma(iova: int, count: int, data: bytes = b"") -> bytes:
+    return struct.pack("=QQ", iova, count) + data
+
+
+class Asker:
+    """Lets the scripted server ask the client, although its thread reads the socket."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.replies: dict[int, Future[Received]] = {}
+        for command in (DMA_READ, DMA_WRITE, 99):
+            script.answers[command] = self._take
+
+    def _take(self, received: Received) -> None:
+        self.replies[received.id].set_result(received)
+
+    def __call__(self, id: int, command: int, payload: bytes) -> Received:
+        self.replies[id] = Future()
+        self.script.peer.send(command, payload, id=id)
+        return self.replies[id].result(PATIENCE)
+
+
+@pytest.fixture
+def ask(script: Script) -> Asker:
+    return Asker(script)
+
+
+def test_a_dma_read(client: Client, ask: Asker, memory: ctypes.Array[ctypes.c_ubyte]) -> None:
+    received = ask(7, DMA_READ, dma(0x1005, 4))
+    assert received == (7, DMA_READ, F_REPLY, 0, dma(0x1005, 4, b"\5\6\7\10"), [])
+    assert ask(7, DMA_READ, dma(0x1FFE, 4)).payload == dma(0x1FFE, 4, b"\xfe\xff\0\1")
+    assert ask(0xFFFF, DMA_READ, dma(0x1000, 0)).payload == dma(0x1000, 0)
+
+
+def test_a_dma_write(
+    client: Client, script: Script, ask: Asker, memory: ctypes.Array[ctypes.c_ubyte]
+) -> None:
+    """The reply has a count of 8 bytes, as everyone's has."""
+    received = ask(8, DMA_WRITE, dma(0x1001, 3, b"abc"))
+    assert received == (8, DMA_WRITE, F_REPLY, 0, dma(0x1001, 3), [])
+    assert bytes(memory[:5]) == b"\0abc\4"
+    script.peer.send(DMA_WRITE, dma(0x1000, 1, b"!"), flags=F_NO_REPLY)
+    assert ask(9, DMA_READ, dma(0x1000, 1)).payload == dma(0x1000, 1, b"!")
+
+
+@pytest.mark.parametrize(
+    ("command", "payload", "number"),
+    [
+        (DMA_READ, dma(0xFFF, 1), errno.EFAULT),
+        (DMA_READ, dma(0xFFF, 2), errno.EFAULT),
+        (DMA_READ, dma(0x3000, 1), errno.EFAULT),
+        (DMA_READ, dma(0x2FFF, 2), errno.EFAULT),
+        (DMA_READ, dma(0, 0x1001), errno.EFAULT),
+        (DMA_READ, dma((1 << 64) - 1, 2), errno.EFAULT),
+        (DMA_READ, dma(0x1000, (1 << 20) + 1), errno.EINVAL),
+        (DMA_READ, dma(0x1000, (1 << 64) - 1), errno.EINVAL),
+        (DMA_READ, dma(0x1000, 4)[:15], errno.EINVAL),
+        (DMA_READ, b"", errno.EINVAL),
+        (DMA_WRITE, dma(0x0FFF, 1, b"x"), errno.EFAULT),
+        (DMA_WRITE, dma(0x2000, 1, b"x"), errno.EFAULT),
+        (DMA_WRITE, dma(0x1FFF, 2, b"xx"), errno.EFAULT),
+        (DMA_WRITE, dma(0x1000, 2, b"x"), errno.EINVAL),
+        (DMA_WRITE, dma(0x1000, 1, b"xx"), errno.EINVAL),
+        (DMA_WRITE, dma(0x1000, (1 << 64) - 1, b"x"), errno.EINVAL),
+        (DMA_WRITE, b"", errno.EINVAL),
+        (99, dma(0x1000, 1), errno.EOPNOTSUPP),
+    ],
+)
+def test_dma_that_is_refused(
+    client: Client,
+    ask: Asker,
+    memory: ctypes.Array[ctypes.c_ubyte],
+    command: int,
+    payload: bytes,
+    number: int,
+) -> None:
+    before = bytes(memory)
+    assert ask(1, command, payload) == (1, command, F_REPLY | F_ERROR, number, b"", [])
+    assert bytes(memory) == before
+    assert client.gone is None
+
+
+def test_what_is_unmapped_is_out_of_reach(
+    client: Client, ask: Asker, memory: ctypes.Array[ctypes.c_ubyte]
+) -> None:
+    client.dma.unmap(0x1000, PAGE)
+    assert ask(1, DMA_READ, dma(0x1000, 1)).error == errno.EFAULT
+    assert ask(2, DMA_READ, dma(0x2000, 1)).error == 0
+
+
+def test_what_the_server_refused_to_map_is_out_of_reach(
+    client: Client, script: Script, ask: Asker
+) -> None:
+    page = (ctypes.c_ubyte * PAGE)()
+    script.answers[DMA_MAP] = errno.ENOMEM
+    with pytest.raises(VfioError):
+        client.dma.map(0x1000, PAGE, address=ctypes.addressof(page))
+    assert ask(1, DMA_READ, dma(0x1000, 1)).error == errno.EFAULT
+
+
+def test_dma_before_the_reply_to_its_mapping(client: Client, script: Script) -> None:
+    """The server may use a mapping as soon as it has it."""
+    page = (ctypes.c_ubyte * PAGE)(1, 2, 3)
+    seen: list[bytes] = []
+
+    def use_first(asked: Received) -> Answer:
+        script.peer.send(DMA_READ, dma(0x1000, 3))
+        seen.append(script.peer.receive().payload)
+        return b""
+
+    script.answers[DMA_MAP] = use_first
+    client.dma.map(0x1000, PAGE, address=ctypes.addressof(page))
+    assert seen == [dma(0x1000, 3, b"\1\2\3")]
+
+
+def test_dma_while_a_call_waits(
+    client: Client, script: Script, memory: ctypes.Array[ctypes.c_ubyte]
+) -> None:
+    """As QEMU's client does not; the thread that waits serves it."""
+    seen: list[bytes] = []
+
+    def dma_first(asked: Received) -> Answer:
+        for turn in range(3):
+            script.peer.send(DMA_READ, dma(0x1000 + turn, 1))
+            seen.append(script.peer.receive().payload[16:])
+        return asked.payload + b"1234"
+
+    script.answers[REGION_READ] = dma_first
+    assert client.region_read(0, 0, 4) == b"1234"
+    assert seen == [b"\0", b"\1", b"\2"]
+
+
+def test_a_reply_with_a_request_right_behind_it(
+    client: Client, script: Script, ask: Asker, memory: ctypes.Array[ctypes.c_ubyte]
+) -> None:
+    """In one piece: whoever takes the reply must not leave the request in the buffer."""
+
+    def both(asked: Received) -> None:
+        reply = struct.pack("=HHIII", asked.id, REGION_READ, 36, F_REPLY, 0) + READ + b"1234"
+        request = struct.pack("=HHIII", 5, DMA_READ, 32, 0, 0) + dma(0x1000, 1)
+        ask.replies[5] = Future()
+        script.peer.send_bytes(reply + request)
+
+    script.answers[REGION_READ] = both
+    assert client.region_read(0, 0, 4) == b"1234"
+    assert ask.replies[5].result(PATIENCE).payload == dma(0x1000, 1, b"\0")
+
+
+def test_a_server_that_asks_much_and_reads_late(
+    client: Client, script: Script, memory: ctypes.Array[ctypes.c_ubyte]
+) -> None:
+    """Answers that don't fit in the socket wait; the call behind them is not lost."""
+    count = 400
+
+    def flood(asked: Received) -> Answer:
+        for _ in range(count):
+            script.peer.send(DMA_READ, dma(0x1000, 2 * PAGE))
+        for _ in range(count):
+            assert len(script.peer.receive().payload) == 16 + 2 * PAGE
+        return asked.payload + b"1234"
+
+    script.answers[REGION_READ] = flood
+    assert client.region_read(0, 0, 4) == b"1234"
+
+
+def test_replies_in_another_order(client: Client, script: Script) -> None:
+    """Four threads wait; the last is answered first, and all at once."""
+    waiting: list[Received] = []
+
+    def hold(asked: Received) -> None:
+        waiting.append(asked)
+        if len(waiting) == 4:
+            data = b""
+            for held in reversed(waiting):
+                payload = held.payload + held.payload[:4]
+                header = struct.pack("=HHIII", held.id, REGION_READ, 36, F_REPLY, 0)
+                data += header + payload
+            script.peer.send_bytes(data)
+
+    script.answers[REGION_READ] = hold
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: client.region_read(0, i, 4), range(4)))
+    assert found == [struct.pack("=I", i) for i in range(4)]
+    assert len({held.id for held in waiting}) == 4
+
+
+def test_all_that_wait_learn_of_the_end(client: Client, script: Script) -> None:
+    waiting: list[Received] = []
+
+    def hold(asked: Received) -> None:
+        waiting.append(asked)
+        if len(waiting) == 4:
+            script.peer.sock.shutdown(socket.SHUT_RDWR)
+
+    def read(i: int) -> str:
+        with pytest.raises(DeviceGone) as caught:
+            client.region_read(0, i, 4)
+        return str(caught.value)
+
+    script.answers[REGION_READ] = hold
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read, range(4))) == ["server hung up"] * 4
+
+
+def test_an_id_that_is_in_use_is_not_used_again(client: Client, script: Script) -> None:
+    held: list[Received] = []
+    script.answers[REGION_READ] = held.append
+    script.answers[RESET] = b""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(client.region_read, 0, 0, 4)
+        wait_until(lambda: bool(held))
+        client._channel._last_id = (held[0].id - 1) & 0xFFFF
+        client.reset()
+        assert script.asked[-1].id == (held[0].id + 1) & 0xFFFF
+        script.peer.send(REGION_READ, READ + b"1234", id=held[0].id, flags=F_REPLY)
+        assert future.result(PATIENCE) == b"1234"
+
+
+# The server's side
+
+
+class Guest:
+    """A scripted client of our server, whose memory at 0x10000 has no file."""
+
+    def __init__(self, peer: Peer, max_transfer: int = 1 << 20) -> None:
+        self.peer = peer
+        capabilities = b'{"capabilities":{"max_data_xfer_size":%d}}\0' % max_transfer
+        peer.answered(VERSION, struct.pack("=HH", 0, 1) + capabilities)
+        peer.answered(DMA_MAP, struct.pack("=IIQQQ", 32, 3, 0, 0x10000, 0x100000))
+
+
+@pytest.fixture
+def guest(served: socket.socket) -> Iterator[Guest]:
+    with Peer(served) as peer:
+        yield Guest(peer)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+def answer(peer: Peer, received: Received, data: bytes = b"") -> None:
+    payload = received.payload[:16] + data
+    peer.send(received.command, payload, id=received.id, flags=F_REPLY)
+
+
+def test_the_servers_dma_read(guest: Guest, device: FakeDevice, pool: ThreadPoolExecutor) -> None:
+    future = pool.submit(device.table.read, 0x10008, 4)
+    received = guest.peer.receive()
+    assert received[1:] == (DMA_READ, 0, 0, dma(0x10008, 4), [])
+    answer(guest.peer, received, b"data")
+    assert future.result(PATIENCE) == b"data"
+
+
+def test_the_servers_dma_write(guest: Guest, device: FakeDevice, pool: ThreadPoolExecutor) -> None:
+    future = pool.submit(device.table.write, 0x10008, b"data")
+    received = guest.peer.receive()
+    assert received[1:] == (DMA_WRITE, 0, 0, dma(0x10008, 4, b"data"), [])
+    answer(guest.peer, received)
+    future.result(PATIENCE)
+
+
+def test_no_dma_is_longer_than_the_client_takes(
+    served: socket.socket, device: FakeDevice, pool: ThreadPoolExecutor
+) -> None:
+    with Peer(served) as peer:
+        Guest(peer, max_transfer=100)
+        reading = pool.submit(device.table.read, 0x10000, 250)
+        data = bytes(range(250))
+        for at, count in ((0, 100), (100, 100), (200, 50)):
+            received = peer.receive()
+            assert received.payload == dma(0x10000 + at, count)
+            answer(peer, received, data[at : at + count])
+        assert reading.result(PATIENCE) == data
+        writing = pool.submit(device.table.write, 0x10000, data)
+        for at, count in ((0, 100), (100, 100), (200, 50)):
+            received = peer.receive()
+            assert received.payload == dma(0x10000 + at, count, data[at : at + count])
+            answer(peer, received)
+        writing.result(PATIENCE)
+
+
+def test_the_servers_dma_outside_of_what_is_mapped_is_not_even_asked_for(
+    guest: Guest, device: FakeDevice
+) -> None:
+    for iova, size in ((0xFFFF, 1), (0x10FFFF, 2), (0x110000, 1)):
+        with pytest.raises(DmaFault, match="not mapped"):
+            device.table.read(iova, size)
+    guest.peer.answered(RESET)
+
+
+def test_dma_that_the_client_refuses(
+    guest: Guest, device: FakeDevice, pool: ThreadPoolExecutor
+) -> None:
+    future = pool.submit(device.table.read, 0x10000, 4)
+    received = guest.peer.receive()
+    guest.peer.send(DMA_READ, id=received.id, flags=F_REPLY | F_ERROR, error=errno.EINVAL)
+    with pytest.raises(DmaFault, match="the client refused VFIO_USER_DMA_READ"):
+        future.result(PATIENCE)
+    guest.peer.answered(RESET)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"",
+        dma(0x10000, 4),
+        dma(0x10000, 4, b"123"),
+        dma(0x10000, 4, b"12345"),
+        dma(0x10000, 3, b"1234"),
+        dma(0x10001, 4, b"1234"),
+    ],
+)
+def test_lies_about_dma_end_the_session(
+    guest: Guest, device: FakeDevice, pool: ThreadPoolExecutor, lie: bytes
+) -> None:
+    future = pool.submit(device.table.read, 0x10000, 4)
+    received = guest.peer.receive()
+    guest.peer.send(DMA_READ, lie, id=received.id, flags=F_REPLY)
+    with pytest.raises(DmaFault, match="reply to VFIO_USER_DMA_READ with"):
+        future.result(PATIENCE)
+    assert guest.peer.ended()
+
+
+def test_the_server_answers_while_its_dma_waits(
+    guest: Guest, device: FakeDevice, pool: ThreadPoolExecutor
+) -> None:
+    """QEMU's client answers DMA only when none of its own reads waits."""
+    future = pool.submit(device.table.read, 0x10000, 4)
+    received = guest.peer.receive()
+    for _ in range(3):
+        read = struct.pack("=QII", 0, CONFIG, 2)
+        assert guest.peer.answered(REGION_READ, read) == read + b"\0\1"
+        guest.peer.answered(REGION_WRITE, struct.pack("=QII", 8, CONFIG, 1) + b"x")
+    answer(guest.peer, received, b"data")
+    assert future.result(PATIENCE) == b"data"
+
+
+def test_the_server_answers_while_dma_from_inside_an_access_waits(
+    guest: Guest, device: FakeDevice
+) -> None:
+    read: list[bytes] = []
+    device.on_write = lambda *_: read.append(device.table.read(0x10000, 4))
+    write = struct.pack("=QII", 0, CONFIG, 1)
+    guest.peer.send(REGION_WRITE, write + b"x", id=50)
+    request = guest.peer.receive()
+    assert request.command == DMA_READ
+    other = struct.pack("=QII", 1, CONFIG, 1)
+    assert guest.peer.answered(REGION_READ, other) == other + b"\1"
+    answer(guest.peer, request, b"data")
+    assert guest.peer.receive() == (50, REGION_WRITE, F_REPLY, 0, write, [])
+    assert read == [b"data"]
+
+
+def test_accesses_nested_too_deep_are_refused(guest: Guest, device: FakeDevice) -> None:
+    """A client that answers each DMA_READ with one more write can't use up the stack."""
+    read: list[bytes] = []
+    device.on_write = lambda *_: read.append(device.table.read(0x10000, 1))
+    write = struct.pack("=QII", 0, CONFIG, 1) + b"x"
+    waiting: list[Received] = []
+    while True:
+        guest.peer.send(REGION_WRITE, write)
+        received = guest.peer.receive()
+        if received.command == REGION_WRITE:
+            break
+        waiting.append(received)
+    assert (received.flags, received.error) == (F_REPLY | F_ERROR, errno.EBUSY)
+    assert len(waiting) < 100
+    for request in reversed(waiting):
+        answer(guest.peer, request, b"1")
+        assert guest.peer.receive().command == REGION_WRITE
+    assert read == [b"1"] * len(waiting)
+    guest.peer.answered(RESET)
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_client_that_does_not_answer_dma(device: FakeDevice, inline: bool) -> None:
+    ours, theirs = socket.socketpair()
+    faults: list[str] = []
+
+    def read(*_: object) -> None:
+        try:
+            device.table.read(0x10000, 4)
+        except DmaFault as e:
+            faults.append(str(e))
+
+    with Server(device, theirs, timeout=0.1) as server, Peer(ours) as peer:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        Guest(peer)
+        if inline:
+            device.on_read = read
+            peer.send(REGION_READ, struct.pack("=QII", 0, CONFIG, 1))
+        else:
+            read()
+        assert peer.receive().command == DMA_READ
+        thread.join(PATIENCE)
+        assert peer.ended()
+    assert faults == [
+        "DMA to IOVA 0x10000+0x4: client of fake did not answer VFIO_USER_DMA_READ within 0.1 s"
+    ]
+
+
+def test_unmapping_while_dma_by_message_waits(
+    guest: Guest, device: FakeDevice, pool: ThreadPoolExecutor
+) -> None:
+    """It must not wait for DMA that only the unmapping client can end."""
+    future = pool.submit(device.table.read, 0x10000, 4)
+    request = guest.peer.receive()
+    query = struct.pack("=IIQQ", 24, 0, 0x10000, 0x100000)
+    assert guest.peer.answered(DMA_UNMAP, query) == query
+    answer(guest.peer, request, b"late")
+    assert future.result(PATIENCE) == b"late"
+
+
+@pytest.mark.parametrize("act", [lambda p: p.close(), lambda p: p.send(1, size=3)])
+def test_dma_that_waits_when_the_client_dies(
+    guest: Guest, device: FakeDevice, pool: ThreadPoolExecutor, act: Callable[[Peer], None]
+) -> None:
+    future = pool.submit(device.table.write, 0x10000, bytes(4))
+    guest.peer.receive()
+    act(guest.peer)
+    with pytest.raises(DmaFault):
+        future.result(PATIENCE)
