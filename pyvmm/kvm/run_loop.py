@@ -71,14 +71,10 @@ def _run(vcpu: Vcpu, ports: AccessMap, mmio: AccessMap) -> Exit:
     u8, u16, u32, u64 = vcpu.kvm_run
     cached_ports = ports.cache
     cached_mmio = mmio.cache
-    # Locals are looked up more quickly than globals.
-    enter_guest, kvm_run, masks = ioctl, KVM_RUN, MASKS
-    exit_io, exit_mmio = KVM_EXIT_IO, KVM_EXIT_MMIO
-    exit_reason_u32 = EXIT_REASON_U32
     try:
         while True:
             try:
-                enter_guest(fd, kvm_run)
+                ioctl(fd, KVM_RUN)
             except OSError as error:
                 if error.errno == EAGAIN:  # INIT or SIPI has come to a waiting processor
                     continue
@@ -86,8 +82,8 @@ def _run(vcpu: Vcpu, ports: AccessMap, mmio: AccessMap) -> Exit:
                     u8[IMMEDIATE_EXIT] = 0
                     return KICKED
                 return RunFailed(vcpu, error.errno or 0)
-            reason = u32[exit_reason_u32]
-            if reason == exit_mmio:
+            reason = u32[EXIT_REASON_U32]
+            if reason == KVM_EXIT_MMIO:
                 address = u64[MMIO_ADDRESS_U64]
                 size = u32[MMIO_SIZE_U32]
                 try:
@@ -95,10 +91,10 @@ def _run(vcpu: Vcpu, ports: AccessMap, mmio: AccessMap) -> Exit:
                 except KeyError:
                     read, write, offset = _find(mmio, address, size)
                 if u8[MMIO_IS_WRITE_U8]:
-                    write(offset, size, u64[MMIO_DATA_U64] & masks[size])
+                    write(offset, size, u64[MMIO_DATA_U64] & MASKS[size])
                 else:
-                    u64[MMIO_DATA_U64] = read(offset, size) & masks[size]
-            elif reason == exit_io:
+                    u64[MMIO_DATA_U64] = read(offset, size) & MASKS[size]
+            elif reason == KVM_EXIT_IO:
                 port = u16[IO_PORT_U16]
                 size = u8[IO_SIZE_U8]
                 try:
@@ -109,9 +105,9 @@ def _run(vcpu: Vcpu, ports: AccessMap, mmio: AccessMap) -> Exit:
                 if u32[IO_COUNT_U32] != 1:
                     _string_io(vcpu, read, write, offset)
                 elif u8[IO_DIRECTION_U8]:
-                    write(offset, size, u32[data >> 2] & masks[size])
+                    write(offset, size, u32[data >> 2] & MASKS[size])
                 else:
-                    u32[data >> 2] = read(offset, size) & masks[size]
+                    u32[data >> 2] = read(offset, size) & MASKS[size]
             else:
                 return decode(vcpu)
     except Exception as error:
