@@ -4,8 +4,9 @@
 The kernel takes the whole table at once and makes all vCPUs notice, so that a change costs the
 same for one route as for a thousand: callers say what they want, then commit() once.
 
-GSIs 0 to 23 keep the routes that KVM gives an in-kernel irqchip: GSI n is pin n of the IOAPIC
-and, below 16, line n of the PIC pair. So ISA interrupt 0 is at IOAPIC pin 0, without override.
+GSIs 0 to 23 are wired as on a PC: GSI n is pin n of the IOAPIC and, below 16, line n of the PIC
+pair; but the timer's, GSI 0, is at pin 2, where the PIC pair's own cascade leaves room. (KVM's
+default has it at pin 0.) ACPI's MADT tells the guest so.
 
 Source: the kernel's Documentation/virt/kvm/api.rst, KVM_SET_GSI_ROUTING.
 """
@@ -20,6 +21,7 @@ from .errors import KvmLimitReached, call
 
 IRQCHIP_GSIS = uapi.KVM_IOAPIC_NUM_PINS
 _PIC_LINES = 8
+_CASCADE = 2
 
 _HEADER = Struct("=II")  # kvm_irq_routing: nr, flags
 _IRQCHIP = Struct("=IIII II 24x")  # kvm_irq_routing_entry with u.irqchip
@@ -29,7 +31,9 @@ _MSI = Struct("=IIII IIII 16x")  # kvm_irq_routing_entry with u.msi
 def _irqchip_routes() -> list[bytes]:
     routes = []
     for gsi in range(IRQCHIP_GSIS):
-        pins = [(uapi.KVM_IRQCHIP_IOAPIC, gsi)]
+        if gsi == _CASCADE:
+            continue
+        pins = [(uapi.KVM_IRQCHIP_IOAPIC, gsi or _CASCADE)]
         if gsi < _PIC_LINES:
             pins.append((uapi.KVM_IRQCHIP_PIC_MASTER, gsi))
         elif gsi < 2 * _PIC_LINES:
@@ -52,7 +56,7 @@ class GsiRouting:
         self._free: list[int] = []
         self._next = IRQCHIP_GSIS
         self._msi: dict[int, bytes] = {}
-        self._committed: dict[int, bytes] = {}
+        self._committed: dict[int, bytes] | None = None  # None: KVM has its own default
 
     def allocate(self) -> int:
         """A GSI (24 or more) with no route. Raises KvmLimitReached."""

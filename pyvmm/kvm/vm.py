@@ -83,8 +83,9 @@ class Vm:
         call(self.fd, uapi.KVM_SET_TSS_ADDR, address, doing=f"setting KVM's TSS to {address:#x}")
 
     def create_irqchip(self) -> None:
-        """PIC pair, IOAPIC and a local APIC per vCPU, all in the kernel."""
+        """PIC pair, IOAPIC and a local APIC per vCPU, all in the kernel, wired as on a PC."""
         call(self.fd, uapi.KVM_CREATE_IRQCHIP, doing="creating the in-kernel irqchip")
+        self.routing.commit()
 
     def create_pit(self) -> None:
         """The i8254 timer, in the kernel, on GSI 0; port 0x61 included."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pyvmm.kvm import KICKED, KvmCallFailed
+from pyvmm.kvm import KICKED, KvmCallFailed, System
 from pyvmm.uapi import kvm as uapi
+from pyvmm.uapi.ioctl import ioctl
 from tests.kvm.kvm_room.conftest import CODE, LIMIT, Guest, assemble
 
 pytestmark = pytest.mark.kvm
@@ -317,3 +318,13 @@ def test_a_second_vcpu_starts_by_init_and_sipi(make_guest: Callable[..., Guest])
     os.close(started.fd)
     assert second.get_sregs().cs.base == HANDLER
     assert guest.vcpu.get_regs().rip > CODE
+
+
+@pytest.mark.parametrize(("gsi", "pin"), [(0, 2), (1, 1), (4, 4), (15, 15), (16, 16), (23, 23)])
+def test_gsis_are_wired_to_the_ioapic_as_on_a_pc(gsi: int, pin: int) -> None:
+    with System() as system, system.create_vm() as vm:
+        vm.create_irqchip()
+        vm.irq_line(gsi, True)
+        chip = uapi.kvm_irqchip(chip_id=uapi.KVM_IRQCHIP_IOAPIC)
+        ioctl(vm.fd, uapi.KVM_GET_IRQCHIP, chip)
+        assert chip.chip.ioapic.irr == 1 << pin
