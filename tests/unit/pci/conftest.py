@@ -99,6 +99,7 @@ class FakeVm:
         self.log: list[Call] = []
         self.routing = FakeRouting(self.log)
         self.irqfds: dict[int, tuple[int, int | None]] = {}  # eventfd: gsi, resample
+        self._seen: dict[int, int] = {}  # what is left in an eventfd, for which KVM has acted
         self.delivered: list[Message] = []
         self.asserted: dict[int, int] = {}  # level GSIs: the resample eventfd
         self.doorbells: dict[Call, None] = {}
@@ -108,13 +109,18 @@ class FakeVm:
         self.log.append(("irqfd", gsi))
         assert eventfd not in self.irqfds, "EBUSY"
         self.irqfds[eventfd] = gsi, resample
-        self._look_at(eventfd)
+        # KVM acts on what is pending already, but leaves it in the eventfd.
+        self._seen[eventfd] = count = _drain(eventfd)
+        if count:
+            self._raise(gsi, resample)
+            os.eventfd_write(eventfd, count)
 
     def remove_irqfd(self, eventfd: int, gsi: int) -> None:
         self.log.append(("remove_irqfd", gsi))
         assert self.irqfds.pop(eventfd)[0] == gsi
         self.asserted.pop(gsi, None)
-        # KVM takes what is left in the eventfd with it when it lets go.
+        # It takes that with it when it lets go.
+        del self._seen[eventfd]
         _drain(eventfd)
 
     def ioeventfd(
@@ -133,16 +139,19 @@ class FakeVm:
 
     def run(self) -> None:
         """What KVM does as soon as an eventfd is signalled."""
-        for eventfd in list(self.irqfds):
-            self._look_at(eventfd)
+        for eventfd, (gsi, resample) in list(self.irqfds.items()):
+            count = _drain(eventfd)
+            if count > self._seen[eventfd]:
+                self._seen[eventfd] = 0
+                self._raise(gsi, resample)
+            elif count:
+                os.eventfd_write(eventfd, count)
 
-    def _look_at(self, eventfd: int) -> None:
-        gsi, resample = self.irqfds[eventfd]
-        if _drain(eventfd):
-            if resample is not None:
-                self.asserted[gsi] = resample
-            elif gsi in self.routing.table:
-                self.delivered.append(self.routing.table[gsi])
+    def _raise(self, gsi: int, resample: int | None) -> None:
+        if resample is not None:
+            self.asserted[gsi] = resample
+        elif gsi in self.routing.table:
+            self.delivered.append(self.routing.table[gsi])
 
     def eoi(self, gsi: int) -> None:
         """The guest's, for a level interrupt."""

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,9 +30,9 @@ MSI_AT, MSIX_AT, VENDOR_AT = 0x50, 0x70, 0x90
 BAR0 = 0xC0010000
 
 
-def make_device() -> FakeDevice:
+def make_device(kind: type[FakeDevice] = FakeDevice) -> FakeDevice:
     """BAR 0: registers, MSI-X, memory. BAR 1: I/O. BAR 2: 64 bits, all mappable. BAR 4: tiny."""
-    device = FakeDevice(intx=1, msi=8, msix=16)
+    device = kind(intx=1, msi=8, msix=16)
     device.add_region(0, 0x8000, register=0, mappable=(Interval(0, 0x8000),))
     device.add_region(1, 0x40, register=1)
     device.add_region(2, 0x10000, register=0xC, mappable=(Interval(0x2000, 0x10000),))
@@ -231,6 +233,10 @@ def test_the_device_learns_of_bars_before_it_decodes_them(setting: Setting) -> N
     setting.write(COMMAND, 2, 0)
     setting.write(COMMAND, 2, MEMORY)
     assert [access[2] for access in told] == [COMMAND, COMMAND], "what it knows it isn't told"
+    setting.function.reset()
+    told.clear()
+    setting.write(COMMAND, 2, MEMORY)
+    assert len(told) == 7, "a reset makes it forget"
 
 
 def test_bars_appear_after_the_device_decodes_and_go_before_it_stops(
@@ -535,8 +541,24 @@ def test_close_takes_everything_back_and_can_be_repeated(setting: Setting) -> No
     setting.function.close()
 
 
-def test_vcpus_that_all_move_one_bar(setting: Setting) -> None:
+@pytest.fixture
+def impatient_threads() -> Iterator[None]:
+    """Has Python switch threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_vcpus_that_all_move_one_bar(make: Callable[..., Setting], impatient_threads: None) -> None:
     """Whoever wins, what is mapped is what the registers say, once."""
+
+    class Device(FakeDevice):
+        def region_write(self, index: int, offset: int, data: bytes) -> None:
+            os.sched_yield()  # as a call to another process would
+            super().region_write(index, offset, data)
+
+    setting = make(make_device(Device))
     errors: list[BaseException] = []
 
     def vcpu(number: int) -> None:
@@ -559,3 +581,30 @@ def test_vcpus_that_all_move_one_bar(setting: Setting) -> None:
     assert address is not None
     assert device_regions(setting)[:2] == [(address, 0x1000), (address + 0x2000, 0x6000)]
     assert len(device_regions(setting)) == 3
+
+
+def test_the_last_command_is_what_the_device_has(make: Callable[..., Setting]) -> None:
+    """One vCPU turns decoding off while another's turning it on is still under way."""
+    under_way, go_on = threading.Event(), threading.Event()
+
+    class Device(FakeDevice):
+        def region_write(self, index: int, offset: int, data: bytes) -> None:
+            if (index, offset, data[0]) == (CONFIG, COMMAND, MEMORY):
+                under_way.set()
+                assert go_on.wait(30)
+            super().region_write(index, offset, data)
+
+    setting = make(make_device(Device))
+    first = threading.Thread(target=setting.write, args=(COMMAND, 2, MEMORY))
+    second = threading.Thread(target=setting.write, args=(COMMAND, 2, 0))
+    first.start()
+    assert under_way.wait(30)
+    second.start()
+    second.join(0.1)
+    assert setting.read(VENDOR_AT, 4) == 0x01080009, "what is the device's alone goes on"
+    go_on.set()
+    first.join()
+    second.join()
+    assert setting.read(COMMAND, 2) == 0
+    assert setting.device.config[COMMAND] == 0
+    assert device_regions(setting) == []

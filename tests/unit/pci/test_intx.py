@@ -233,4 +233,4 @@ class IntxMachine(RuleBasedStateMachine):
 
 
 TestIntxMachine = IntxMachine.TestCase
-TestIntxMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestIntxMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

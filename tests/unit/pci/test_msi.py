@@ -289,4 +289,4 @@ class MsiMachine(RuleBasedStateMachine):
 
 
 TestMsiMachine = MsiMachine.TestCase
-TestMsiMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestMsiMachine.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)

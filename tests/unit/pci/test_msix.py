@@ -472,4 +472,4 @@ class MsixMachine(RuleBasedStateMachine):
 
 
 TestMsixMachine = MsixMachine.TestCase
-TestMsixMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestMsixMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
