@@ -13,7 +13,8 @@ from .schema import VmConfig
 
 def json_schema() -> dict[str, Any]:
     """What ``pyvmm schema`` prints, as JSON Schema draft 2020-12."""
-    made = msgspec.json.schema(VmConfig)
+    # Through JSON and back: some defaults are tuples.
+    made = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(VmConfig)))
     kinds = made["$defs"]
     config, device, memory = (kinds[name] for name in ("VmConfig", "Device", "Memory"))
     # The structs hold what is meant; a config holds it as people write it.

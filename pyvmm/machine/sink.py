@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 BACKLOG_LIMIT = 1 << 20
 """Bytes that may wait; what the guest says beyond is lost, and counted."""
 
-# One write to something that poll() calls writable. A pipe takes PIPE_BUF bytes without blocking
-# then, a terminal in practice as many as this.
-_CHUNK = 256
+# What a pipe that poll() calls writable takes without blocking.
+_CHUNK = select.PIPE_BUF
 
 
 class Sink:
@@ -45,8 +44,7 @@ class Sink:
         limit: int = BACKLOG_LIMIT,
     ) -> None:
         self.name = name
-        self._fd = fd
-        self._owned = owned
+        self._fd, self._owned = (fd, owned) if owned else _unblocked(fd)
         self._limit = limit
         self._notice = notice
         self._changed = threading.Condition()
@@ -188,6 +186,19 @@ class Sink:
         if self._owned:
             self._owned = False
             os.close(self._fd)
+
+
+def _unblocked(fd: int) -> tuple[int, bool]:
+    """A descriptor to write to instead of fd, and whether it is ours to close.
+
+    A terminal that poll() calls writable may have room for one byte, and block on two. To have
+    it say EAGAIN takes a file description of our own: fd's is shared with the shell.
+    """
+    if os.isatty(fd):
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        with suppress(OSError):  # another user's terminal, after su; then it has to do
+            return os.open(f"/proc/self/fd/{fd}", flags), True
+    return fd, False
 
 
 def _named(error: OSError) -> str:
