@@ -12,7 +12,15 @@ from errno import EACCES, EBUSY, EINTR, ENODEV, ENOENT, ENOMEM, ENOTTY, ENXIO, E
 from ..uapi import kvm as uapi
 from ..uapi.ioctl import failure, ioctl
 from .cpuid import MAX_CPUID_ENTRIES, TSC_DEADLINE_TIMER
-from .errors import KvmCallFailed, KvmCapabilityMissing, KvmMissing, KvmPermission, call, name_of
+from .errors import (
+    KvmCallFailed,
+    KvmCapabilityMissing,
+    KvmMissing,
+    KvmPermission,
+    KvmUnavailable,
+    call,
+    name_of,
+)
 from .flexible import flexible
 from .vm import Vm
 
@@ -38,8 +46,6 @@ REQUIRED = (
     uapi.KVM_CAP_IMMEDIATE_EXIT,
 )
 
-_NOT_PERMITTED = (EACCES, EPERM)
-
 
 class System:
     """An open /dev/kvm. A context manager; its VMs live on when it is closed."""
@@ -47,13 +53,12 @@ class System:
     def __init__(self, path: str = "/dev/kvm") -> None:
         """Open KVM and check that it is all there.
 
-        Raises KvmMissing, KvmPermission and KvmCapabilityMissing.
+        Raises KvmUnavailable (KvmMissing, KvmPermission) and KvmCapabilityMissing.
         """
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            kind = KvmPermission if error.errno in _NOT_PERMITTED else KvmMissing
-            raise kind(_why_not(path, error.errno or 0)) from None
+            raise _unavailable(path, error.errno or 0) from None
         try:
             self._check_version(path)
             self.require(*REQUIRED)
@@ -142,15 +147,18 @@ class System:
                 return Vm(self, fd)
 
 
-def _why_not(path: str, errno: int) -> str:
+def _unavailable(path: str, errno: int) -> KvmUnavailable:
     cures = {
         ENOENT: "load the module (modprobe kvm_intel or kvm_amd); it needs virtualisation enabled "
         f"in the firmware, nested virtualisation in a VM, --device {path} in a container",
         ENODEV: "virtualisation is disabled in the firmware, or this VM has none",
         ENXIO: "the kvm module is gone; load kvm_intel or kvm_amd",
     }
-    cure = _permission_cure(path) if errno in _NOT_PERMITTED else cures.get(errno, "")
-    return failure("opening KVM", f"open {path}", errno, cure)
+    doing, call = "opening KVM", f"open {path}"
+    if errno in (EACCES, EPERM):
+        return KvmPermission(failure(doing, call, errno, _permission_cure(path)))
+    kind = KvmMissing if errno in cures else KvmUnavailable
+    return kind(failure(doing, call, errno, cures.get(errno, "")))
 
 
 def _permission_cure(path: str) -> str:

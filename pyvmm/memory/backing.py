@@ -13,7 +13,7 @@ import mmap
 import os
 from contextlib import suppress
 
-from .errors import OutOfHostMemory
+from .errors import GuestMemoryError, OutOfHostMemory
 
 SHARED = "shared"
 THP = "thp"
@@ -30,7 +30,10 @@ _HUGE_SIZE = {HUGETLB_2M: 2 << 20, HUGETLB_1G: 1 << 30}
 
 
 class Backing:
-    """Owns a memfd and its mapping. size is in bytes, rounded up to whole pages of its kind."""
+    """Owns a memfd and its mapping. size is in bytes, rounded up to whole pages of its kind.
+
+    Raises GuestMemoryError, which is OutOfHostMemory where that is what the host lacks.
+    """
 
     def __init__(self, name: str, size: int, kind: str = SHARED) -> None:
         page = _HUGE_SIZE.get(kind, mmap.PAGESIZE)
@@ -40,19 +43,24 @@ class Backing:
         flags = os.MFD_CLOEXEC | _MFD_HUGETLB.get(kind, 0)
         # Huge pages can't be sealed on every kernel, and need it less: nobody but us has the fd.
         sealable = kind in (SHARED, THP)
-        self.fd = os.memfd_create(name, flags | (os.MFD_ALLOW_SEALING if sealable else 0))
+        self.fd = -1
+        call = "memfd_create"
         try:
+            self.fd = os.memfd_create(name, flags | (os.MFD_ALLOW_SEALING if sealable else 0))
+            call = "ftruncate"
             os.ftruncate(self.fd, self.size)
             if sealable:
+                call = "F_ADD_SEALS"
                 _seal_size(self.fd)
+            call = "mmap"
             self._map = mmap.mmap(self.fd, self.size, flags=mmap.MAP_SHARED)
-        except (OSError, ValueError, OverflowError) as error:
-            os.close(self.fd)
-            raise OutOfHostMemory(
-                f"mapping {self.size:#x} bytes of {kind} memory: {error}"
-            ) from None
+        except OSError as error:
+            if self.fd >= 0:
+                os.close(self.fd)
+            raise _failed(f"getting {self.size >> 10} KiB of {kind} memory", call, error) from None
         if kind == THP:
-            self._map.madvise(mmap.MADV_HUGEPAGE)
+            with suppress(OSError):  # a kernel without them
+                self._map.madvise(mmap.MADV_HUGEPAGE)
         # RAM of a guest is not what one looks for in a core dump of the VMM.
         self._map.madvise(mmap.MADV_DONTDUMP)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
@@ -68,6 +76,22 @@ class Backing:
         with suppress(BufferError):
             self._map.close()
         os.close(fd)
+
+
+def _failed(doing: str, call: str, error: OSError) -> GuestMemoryError:
+    import errno
+
+    from ..uapi.ioctl import failure
+
+    number = error.errno or 0
+    cures = {
+        errno.EMFILE: "raise the limit on open files (ulimit -n)",
+        errno.ENOMEM: "give the guest less memory, or raise the limit on it (ulimit -v)",
+    }
+    text = failure(doing, call, number, cures.get(number, ""))
+    if number in (errno.ENOMEM, errno.ENOSPC, errno.EFBIG):
+        return OutOfHostMemory(text)
+    return GuestMemoryError(text)
 
 
 def _seal_size(fd: int) -> None:
