@@ -8,18 +8,26 @@ a device can read the firmware; BARs of other devices are not.
 from __future__ import annotations
 
 from pyvmm.memory import DEVICE
+from pyvmm.vfio import DeviceGone, ProtocolError, VfioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyvmm.memory import MemoryRegion
     from pyvmm.vfio import DmaSpace
 
 
 class DmaMapper:
-    """An observer of GuestMemory that maps each region into one DmaSpace."""
+    """An observer of GuestMemory that maps each region into one DmaSpace.
 
-    def __init__(self, space: DmaSpace) -> None:
+    Mapping raises what the space raises. Unmapping doesn't, so that the other regions are taken
+    back too; notice is told, unless the device has gone, which was told already.
+    """
+
+    def __init__(self, space: DmaSpace, notice: Callable[[str], None]) -> None:
         self._space = space
+        self._notice = notice
 
     def region_added(self, region: MemoryRegion) -> None:
         if region.kind != DEVICE:
@@ -33,5 +41,11 @@ class DmaMapper:
             )
 
     def region_removed(self, region: MemoryRegion) -> None:
-        if region.kind != DEVICE:
+        if region.kind == DEVICE:
+            return
+        try:
             self._space.unmap(region.gpa, region.size)
+        except (DeviceGone, ProtocolError):
+            return
+        except VfioError as error:
+            self._notice(str(error))

@@ -58,6 +58,14 @@ class ModelProcess:
                 ours.close()
                 raise _failed(model, f"posix_spawn {sys.executable}", error) from None
         self.socket = ours
+        try:
+            # Readable when the process has ended: no polling, no SIGCHLD handler.
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError as error:
+            ours.close()
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            raise _failed(model, "pidfd_open", error) from None
 
     def ended(self) -> str:
         """How the process ended, for messages; '' while it runs.
@@ -68,7 +76,10 @@ class ModelProcess:
         if self._status is None:
             return ""
         code = os.waitstatus_to_exitcode(self._status)
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        if code >= 0:
+            how = f"exited with {code}"
+        else:
+            how = f"was ended by signal {-code} ({signal.strsignal(-code)})"
         return f"the process of {self.name} (pid {self.pid}) {how}"
 
     def close(self) -> None:
@@ -78,11 +89,13 @@ class ModelProcess:
         """
         self.socket.close()
         for number in (None, signal.SIGTERM, signal.SIGKILL):
-            if self._status is not None:
-                return
-            if number is not None:
-                os.kill(self.pid, number)
-            self._wait(_GRACE)
+            if self._status is None:
+                if number is not None:
+                    os.kill(self.pid, number)
+                self._wait(_GRACE)
+        pidfd, self._pidfd = self._pidfd, -1
+        if pidfd >= 0:
+            os.close(pidfd)
 
     def _poll(self) -> None:
         # Whoever noticed the hang-up may ask while the machine is being closed.
@@ -96,16 +109,11 @@ class ModelProcess:
         self._poll()
         if self._status is not None:
             return
-        # A pidfd becomes readable when the process ends: no polling, no SIGCHLD handler.
         import select
 
-        pidfd = os.pidfd_open(self.pid)
-        try:
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            poll.poll(seconds * 1000)
-        finally:
-            os.close(pidfd)
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        poll.poll(seconds * 1000)
         self._poll()
 
 

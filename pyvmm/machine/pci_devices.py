@@ -42,7 +42,7 @@ def plug(
     parts. Raises PciError, VfioError, KvmError.
     """
     for space in {id(device.dma): device.dma for device in devices}.values():
-        mapper = DmaMapper(space)
+        mapper = DmaMapper(space, notice)
         memory.add_observer(mapper)
         parts.callback(memory.remove_observer, mapper)
     watcher = Watcher()

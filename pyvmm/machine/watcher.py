@@ -7,9 +7,11 @@ process that ends. The thread starts with the first descriptor.
 
 from __future__ import annotations
 
-import os
 import select
 import threading
+
+from pyvmm.uapi.ioctl import failure
+from pyvmm.vfio import EventFd, VfioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,13 +25,13 @@ class Watcher:
         self._lock = threading.Lock()
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._epoll: select.epoll | None = None
-        self._wake = -1
+        self._wake: EventFd | None = None
         self._thread: threading.Thread | None = None
 
     def watch(self, fd: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call callback whenever fd is readable. Returns what ends that.
 
-        fd must stay open until the returned function has been called.
+        fd must stay open until the returned function has been called. Raises VfioError.
         """
         with self._lock:
             if self._epoll is None:
@@ -46,17 +48,23 @@ class Watcher:
         return unwatch
 
     def _start(self) -> None:
-        self._epoll = select.epoll()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._wake, select.EPOLLIN)
-        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+        wake = EventFd()
+        try:
+            epoll = select.epoll()
+            epoll.register(wake, select.EPOLLIN)
+        except OSError as error:
+            wake.close()
+            raise VfioError(failure("waiting for eventfds", "epoll", error.errno or 0)) from None
+        self._epoll, self._wake = epoll, wake
+        self._thread = threading.Thread(
+            target=self._run, args=(epoll, wake), name="watcher", daemon=True
+        )
         self._thread.start()
 
-    def _run(self) -> None:
-        assert self._epoll is not None
+    def _run(self, epoll: select.epoll, wake: EventFd) -> None:
         while True:
-            for fd, _ in self._epoll.poll():
-                if fd == self._wake:
+            for fd, _ in epoll.poll():
+                if fd == wake.fileno():
                     return
                 with self._lock:
                     callback = self._callbacks.get(fd)
@@ -69,10 +77,11 @@ class Watcher:
             thread, self._thread = self._thread, None
         if thread is None:
             return
-        os.eventfd_write(self._wake, 1)
-        thread.join()
         assert self._epoll is not None
+        assert self._wake is not None
+        self._wake.signal()
+        thread.join()
         self._epoll.close()
-        os.close(self._wake)
-        self._epoll = None
+        self._wake.close()
+        self._epoll = self._wake = None
         self._callbacks.clear()

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from pyvmm.vfio import EventFd
+from pyvmm.uapi.ioctl import failure
+from pyvmm.vfio import EventFd, VfioError
 
 
 class EventLoop:
@@ -71,9 +72,16 @@ class EventLoop:
     def _start(self) -> None:
         if self._thread or self._closed:
             return
-        self._wake = EventFd()
-        self._poll = select.epoll()
-        self._poll.register(self._wake.fileno(), select.EPOLLIN)
+        wake = EventFd()
+        try:
+            self._poll = select.epoll()
+            self._poll.register(wake.fileno(), select.EPOLLIN)
+        except OSError as error:
+            wake.close()
+            raise VfioError(
+                failure(f"starting {self._name}", "epoll_create1", error.errno or 0)
+            ) from None
+        self._wake = wake
         self._thread = threading.Thread(
             target=self._run, args=(self._poll, self._wake), name=self._name, daemon=True
         )

@@ -10,7 +10,9 @@ import socket
 from types import TracebackType
 from typing import Self
 
+from ...uapi.ioctl import failure
 from ..device import Device
+from ..errors import VfioError
 from ..eventfd import EventFd
 from .channel import DEFAULT_TIMEOUT
 from .listening_socket import ListeningSocket
@@ -60,9 +62,17 @@ class Server:
             raise
 
     def serve_forever(self) -> None:
-        """Serve until stop(), or until a connected socket's client goes."""
+        """Serve until stop(), or until a connected socket's client goes.
+
+        Raises VfioError if the process has no file descriptor left for that client.
+        """
         if not self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            self._serve(self._sock.dup())
+            try:
+                sock = self._sock.dup()
+            except OSError as error:
+                doing = f"serving {self._device.name}"
+                raise VfioError(failure(doing, "dup", error.errno or 0)) from None
+            self._serve(sock)
             return
         self._sock.setblocking(False)
         poll = select.poll()
