@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""An assigned device's BARs, as a running guest reaches them: mapped, trapped, by eventfd."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.kvm.kvm_room.conftest import LIMIT
+from tests.kvm.pci.conftest import BAR0, COMMAND, IO, MEMORY, MOVED, PORTS, Machine
+
+pytestmark = pytest.mark.kvm
+
+# Read a dword of the BAR at %rdi, plus an offset, and say what it was.
+SAY = """
+    mov {offset}(%rdi), %eax
+    mov $0x500, %dx
+    out %eax, %dx
+"""
+DONE = """
+    out %al, $0xf4
+    hlt
+"""
+
+
+def run(machine: Machine, base: int, source: str) -> list[int]:
+    """Run a program with %rdi at base; what it wrote to the port."""
+    machine.guest.port.log.clear()
+    machine.guest.long_mode(f"mov ${base:#x}, %rdi\n{source}{DONE}")
+    machine.guest.run_until_done()
+    return machine.guest.port.written
+
+
+def test_mapped_memory_needs_no_exit(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, MEMORY)
+    machine.device.accesses.clear()
+    source = "movl $0x12345678, 0x4000(%rdi)\n" + SAY.format(offset=0x4000)
+    assert run(machine, BAR0, source) == [0x12345678]
+    assert machine.device.accesses == []
+
+
+def test_registers_beside_the_msix_table(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, MEMORY)
+    machine.device.contents[0][0x1010:0x1014] = b"\x11\x22\x33\x44"
+    machine.device.accesses.clear()
+    source = SAY.format(offset=0x1010) + "movb $0x99, 0x1011(%rdi)\n" + SAY.format(offset=0x180C)
+    assert run(machine, BAR0, source) == [0x44332211, 1]
+    assert machine.device.accesses == [("read", 0, 0x1010, 4), ("write", 0, 0x1011, 0x99, 1)]
+
+
+def test_a_doorbell_rings_without_us(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, MEMORY)
+    machine.device.accesses.clear()
+    run(machine, BAR0, "movl $1, 0x1100(%rdi)\n movw $2, 0x1100(%rdi)\n")
+    assert machine.bell.wait(LIMIT)
+    assert machine.bell.read() == 1
+    assert machine.device.accesses == [("write", 0, 0x1100, 2, 2)], "of another size, it traps"
+
+
+def test_a_moved_bar_is_where_it_is_and_nowhere_else(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, MEMORY)
+    say = SAY.format(offset=0x4000) + SAY.format(offset=0x1010)
+    machine.device.contents[0][0x1010] = 0x42
+    run(machine, BAR0, "movl $0x77, 0x4000(%rdi)\n")
+    for base, other in ((MOVED, BAR0), (BAR0, MOVED)):
+        machine.config_write(COMMAND, 2, 0)
+        assert run(machine, other, say) == [0xFFFFFFFF, 0xFFFFFFFF]
+        machine.config_write(0x10, 4, base)
+        machine.config_write(COMMAND, 2, MEMORY)
+        assert run(machine, base, say) == [0x77, 0x42]
+        assert run(machine, other, say) == [0xFFFFFFFF, 0xFFFFFFFF]
+        run(machine, base, "movl $1, 0x1100(%rdi)\n")
+        assert machine.bell.wait(LIMIT)
+        machine.bell.read()
+
+
+def test_a_bar_on_top_of_ram_leaves_ram_alone(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, MEMORY)
+    machine.guest.memory.write(0x14000, b"\xab\xcd\xef\x01")
+    machine.config_write(0x10, 4, 0x10000)
+    assert run(machine, 0x10000, SAY.format(offset=0x4000)) == [0x01EFCDAB]
+    assert machine.function.guard.counts.pop("BARs on top of something else") == 1
+    assert len(machine.reports) == 1
+    machine.reports.clear()
+
+
+def test_io_ports(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, IO)
+    machine.device.contents[1][4:8] = b"\x01\x02\x03\x04"
+    source = f"mov ${PORTS + 4:#x}, %dx\n in %dx, %eax\n mov $0x500, %dx\n out %eax, %dx\n"
+    assert run(machine, 0, source) == [0x04030201]
+    machine.config_write(COMMAND, 2, 0)
+    assert run(machine, 0, source) == [0xFFFFFFFF]
