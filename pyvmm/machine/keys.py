@@ -6,8 +6,7 @@ from __future__ import annotations
 HELP = """\
 Ctrl-A X       quit: stop the guest
 Ctrl-A H       this help
-Ctrl-A Ctrl-A  send Ctrl-A to the guest
-"""
+Ctrl-A Ctrl-A  send Ctrl-A to the guest"""
 
 QUIT = "quit"
 SHOW_HELP = "help"

@@ -67,7 +67,7 @@ class Stdio:
                 if command == QUIT:
                     self._quit()
                 else:
-                    self._notice(f"keys\n{HELP}")
+                    self._notice(f"keys:\n{HELP}")
             return len(keys)
 
         return typed

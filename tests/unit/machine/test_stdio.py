@@ -68,7 +68,7 @@ def test_on_a_terminal_ctrl_a_is_ours_and_the_rest_the_guests() -> None:
         assert child.stderr is not None
         told = child.stderr.read().decode()
         assert child.wait(60) == 0
-    assert told.startswith("notice: keys\nCtrl-A X       quit")
+    assert told.startswith("notice: keys:\nCtrl-A X       quit")
     assert told.endswith("notice: quit\n")
     assert termios.tcgetattr(slave) == before
     os.close(master)
