@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-_QUICK_ROUNDS = 3
+_QUICK_ROUNDS = 7
 _QUICK_SHARE = 5
 
 
