@@ -84,7 +84,7 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _Seconds,
         Meta(
             description="How many seconds a device in another process has to answer a request.",
-            extra={"expected": "a number of seconds above 0"},
+            extra={"expected": "a number of seconds above 0, at most a year"},
         ),
     ] = 5.0
     slot: Annotated[
@@ -129,8 +129,8 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kernel: Annotated[
         _Text | None,
         Meta(
-            description="The guest's image: a PVH ELF file (a test guest, a vmlinux), a bzImage, "
-            "or a flat binary. Exactly one of kernel and firmware is needed.",
+            description="The guest's image: a PVH ELF file, such as a test guest or a Linux vmlinux. "
+            "Exactly one of kernel and firmware is needed.",
             extra={"expected": "the path of a guest image", "notation": notation.path},
         ),
     ] = None
@@ -191,7 +191,7 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _Seconds | None,
         Meta(
             description="End the VM after so many seconds. Without it, it runs until it ends.",
-            extra={"expected": "a number of seconds above 0"},
+            extra={"expected": "a number of seconds above 0, at most a year"},
         ),
     ] = None
 
