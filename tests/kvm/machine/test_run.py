@@ -126,9 +126,14 @@ def test_leaving_the_block_stops_the_guest(config: Callable[..., VmConfig], no_l
 
 
 def test_an_exception_in_the_block_too(config: Callable[..., VmConfig], no_leaks: None) -> None:
-    with pytest.raises(ZeroDivisionError), Machine(config("hello", cmdline="crash=spin")) as vm:
-        vm.start()
-        raise ZeroDivisionError
+    def script(vm: Machine) -> None:
+        with vm:
+            vm.start()
+            raise ZeroDivisionError
+
+    vm = Machine(config("hello", cmdline="crash=spin"))
+    with pytest.raises(ZeroDivisionError):
+        script(vm)
     assert vm.outcome is not None
 
 

@@ -90,7 +90,7 @@ def test_no_thread(config: Config, no_leaks: None, monkeypatch: pytest.MonkeyPat
     vm.build()
     with monkeypatch.context() as patch:
         patch.setattr("threading.Thread.start", refuse)
-        with pytest.raises(MachineError, match="a thread for vCPU 0: .*; raise the limit"):
+        with pytest.raises(MachineError, match=r"a thread for vCPU 0: .*; raise the limit"):
             vm.start()
 
 
@@ -119,17 +119,17 @@ def test_each_of_kvms_ioctls_failing(
         vm.build()
         steps = faults.calls
     assert steps > 20
-    passed = 0
+    told = []
     for step in range(steps):
         faults.at, faults.calls = step, 0
         try:
             with Machine(settings) as vm:
                 vm.build()
-            passed += 1
         except KvmError as error:
-            assert "EIO" in str(error) or "lacks" in str(error)
-    # Some only ask for what can be done without.
-    assert passed < steps / 4
+            told.append(str(error))
+    # The others only ask for what can be done without.
+    assert len(told) > steps * 3 / 4
+    assert all("EIO" in line for line in told)
 
 
 @contextmanager
@@ -152,6 +152,7 @@ def test_too_few_file_descriptors(
     settings = config("hello", cpus=2, devices=[device])
     with Machine(settings) as vm:  # so that all is imported
         vm.build()
+    told = []
     for left in range(200):
         with descriptors(left):
             try:
@@ -159,7 +160,7 @@ def test_too_few_file_descriptors(
                     vm.build()
                 break
             except OURS as error:
-                told = str(error)
-                # Of what the server wanted to pass, nothing came.
-                assert "EMFILE" in told or isinstance(error, ProtocolError), told  # noqa: PT017
-    assert left > 5
+                # A server's file descriptors that we could not take look like none sent.
+                told.append("EMFILE" if isinstance(error, ProtocolError) else str(error))
+    assert len(told) > 10
+    assert all("EMFILE" in line for line in told), told
