@@ -216,26 +216,25 @@ class Assigned(Function):
         for mapping in self._mappings:
             if mapping.address != mapping.bar.decoded():
                 mapping.move(None)
-        if self._tell(offset, size, value):
+        self._tell(offset, size, value)
+        if not self.guard.gone:
             for mapping in self._mappings:
                 mapping.move(mapping.bar.decoded())
         self._intx.disabled = bool(self._config.u16(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE)
         self._interrupts.reconcile()
 
-    def _tell(self, offset: int, size: int, value: int) -> bool:
-        """Tell the device of a write; whether it took what it was told."""
-        taken = True
-        # Device servers may want to know where their BARs are before they let them be used.
+    def _tell(self, offset: int, size: int, value: int) -> None:
+        """Tell the device of a write. It may refuse: servers do so over bits they don't know."""
+        # Some want to know where their BARs are before they let them be used.
         if self._config.u16(PCI_COMMAND) & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY):
             for bar in self._bars:
                 for register, content in bar.registers:
                     if self._told.get(register) != content:
-                        taken &= self.guard.write(_CONFIG, register, 4, content)
                         self._told[register] = content
+                        self.guard.write(_CONFIG, register, 4, content)
         for at, length in self._view.told(offset, size):
             part = value >> 8 * (at - offset) & (1 << 8 * length) - 1
-            taken &= self.guard.write(_CONFIG, at, length, part)
-        return taken
+            self.guard.write(_CONFIG, at, length, part)
 
 
 def _config_size(device: Device) -> int:

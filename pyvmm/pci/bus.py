@@ -113,7 +113,8 @@ class Bus:
         if offset >= PCI_CFG_SPACE_EXP_SIZE:
             return (1 << 8 * size) - 1
         value = function.config_read(offset, size)
-        if offset <= PCI_HEADER_TYPE < offset + size:
+        # All-ones is a function that has gone, which has no header type.
+        if offset <= PCI_HEADER_TYPE < offset + size and value != (1 << 8 * size) - 1:
             bit = PCI_HEADER_TYPE_MFD << 8 * (PCI_HEADER_TYPE - offset)
             value = value | bit if bdf & ~7 in self._multifunction else value & ~bit
         return value

@@ -259,13 +259,24 @@ def test_bars_appear_after_the_device_decodes_and_go_before_it_stops(
     assert order == [(MEMORY, 0), (0, 0)]
 
 
-def test_a_device_that_refuses_to_decode_shows_no_bar(setting: Setting) -> None:
-    setting.device.refuse = DeviceError("not now", 5)
+def test_a_device_may_refuse_what_it_is_told(setting: Setting) -> None:
+    setting.device.refuse = DeviceError("unknown command bits", 22)
+    setting.write(COMMAND, 2, MEMORY | 0x40)
+    setting.device.refuse = None
+    assert len(device_regions(setting)) == 3
+    assert setting.function.guard.counts == {"writes refused": 7}
+    assert len(setting.reports) == 1
+    setting.device.accesses.clear()
+    setting.write(COMMAND, 2, MEMORY)
+    assert len(setting.device.accesses) == 1, "where its BARs are it was told once"
+
+
+def test_a_device_lost_while_it_is_told_shows_no_bar(setting: Setting) -> None:
+    setting.device.refuse = setting.device.refuse_irqs = DeviceGone("the server died")
     setting.write(COMMAND, 2, MEMORY)
     assert device_regions(setting) == []
-    setting.device.refuse = None
-    setting.write(COMMAND, 2, MEMORY)
-    assert len(device_regions(setting)) == 3
+    assert len(setting.lost) == 1
+    setting.device.refuse = setting.device.refuse_irqs = None
 
 
 def test_moving_a_bar(setting: Setting) -> None:

@@ -98,6 +98,8 @@ def test_the_multifunction_bit_is_the_buss() -> None:
     assert bus.config_read(two.bdf, 0x0C, 4) == 0x33802211
     assert bus.config_read(single.bdf, 0x0E, 2) == 0x3300
     assert bus.config_read(single.bdf, 0x0C, 4) == 0x33002211
+    single.data[0x0C:0x10] = b"\xff" * 4
+    assert bus.config_read(single.bdf, 0x0E, 1) == 0xFF, "it has gone"
 
 
 @given(offset=st.integers(0, 4200), size=st.sampled_from([1, 2, 4, 8]), value=st.integers(0))

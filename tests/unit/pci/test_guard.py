@@ -25,7 +25,7 @@ def guarded() -> Guarded:
 
 
 def test_accesses_are_little_endian_and_of_their_size(guarded: Guarded) -> None:
-    assert guarded.guard.write(0, 8, 4, 0x12345678)
+    guarded.guard.write(0, 8, 4, 0x12345678)
     assert guarded.guard.read(0, 8, 2) == 0x5678
     assert guarded.device.accesses == [("write", 0, 8, 0x12345678, 4), ("read", 0, 8, 2)]
 
@@ -34,7 +34,7 @@ def test_a_refusal_is_all_ones_or_dropped_and_told_once(guarded: Guarded) -> Non
     guarded.device.refuse = DeviceError("no such register", 22)
     for _ in range(3):
         assert guarded.guard.read(0, 0, 4) == 0xFFFFFFFF
-        assert not guarded.guard.write(0, 0, 1, 0)
+        guarded.guard.write(0, 0, 1, 0)
     assert guarded.guard.counts == {"reads refused": 3, "writes refused": 3}
     assert guarded.reports == ["no such register"] * 2
     assert guarded.lost == []
@@ -48,7 +48,7 @@ def test_a_lost_device_is_told_once_and_left_alone(guarded: Guarded, error: Vfio
     assert guarded.guard.read(0, 0, 8) == 0xFFFFFFFF_FFFFFFFF
     asked = len(guarded.device.accesses)
     assert guarded.guard.read(0, 0, 1) == 0xFF
-    assert not guarded.guard.write(0, 0, 4, 0)
+    guarded.guard.write(0, 0, 4, 0)
     guarded.guard.failed("late", error)
     assert len(guarded.device.accesses) == asked
     assert guarded.lost == [error]
