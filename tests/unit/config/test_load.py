@@ -119,7 +119,7 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\nmemory: []", "2: memory: expected a size such as 64M, or a mapping with siz"),
         ("kernel: a\nmemory:\n  backing: x", "3: memory.backing: expected one of shared, thp, hu"),
         ("kernel: a\nmemory:\n  sise: x", "3: memory.sise: no such key; did you mean size?"),
-        ("kernel: a\ntimeout: -1", "2: timeout: expected a number of seconds above 0, at most a ye"),
+        ("kernel: a\ntimeout: -1", "2: timeout: expected a number of seconds above 0, at most a y"),
         ("kernel: a\nserial:", "2: serial: expected stdio, none or the path of a file, got nothi"),
         ("kernel: a\ndevices: edu", "2: devices: expected a list of devices, got 'edu'"),
         ("kernel: a\ndevices:\n- edu", "3: devices[0]: expected a device, a mapping with model o"),
