@@ -27,6 +27,7 @@ from .config_view import Row, chain_rows, msi_rows, msix_rows
 from .errors import BadDevice
 from .interfaces import InterruptVm
 from .msi import Msi
+from .msi import capability_size as msi_size
 from .msix import CAPABILITY_SIZE as MSIX_SIZE
 from .msix import Msix
 from .vectors import HostVectors
@@ -57,13 +58,16 @@ def declare_capabilities(
         if kind == PCI_CAP_ID_MSI and msi is None:
             host = HostVectors(device, VFIO_PCI_MSI_IRQ_INDEX, vm)
             if host.size:
-                msi = Msi(config, at, snapshot.u16(at + PCI_MSI_FLAGS), host)
+                control = snapshot.u16(at + PCI_MSI_FLAGS)
+                _check_whole(device, "MSI", at, msi_size(control))
+                msi = Msi(config, at, control, host)
                 rows += msi_rows(at, msi.end)
             else:
                 hidden.add(at)
         elif kind == PCI_CAP_ID_MSIX and msix is None:
             host = HostVectors(device, VFIO_PCI_MSIX_IRQ_INDEX, vm)
             if host.size:
+                _check_whole(device, "MSI-X", at, MSIX_SIZE)
                 msix = _declare_msix(device, config, snapshot, at, host)
                 rows += msix_rows(at)
             else:
@@ -72,12 +76,15 @@ def declare_capabilities(
     return Declared(msi, msix, tuple(rows))
 
 
+def _check_whole(device: Device, what: str, at: int, size: int) -> None:
+    if at + size > PCI_CFG_SPACE_SIZE:
+        raise BadDevice(f"{device.name}: its {what} capability at {at:#x} is cut off")
+
+
 def _declare_msix(
     device: Device, config: ConfigSpace, snapshot: ConfigSpace, at: int, host: HostVectors
 ) -> Msix:
     """Declare MSI-X, if its table and PBA are where they can be. Raises BadDevice, VfioError."""
-    if at + MSIX_SIZE > PCI_CFG_SPACE_SIZE:
-        raise BadDevice(f"{device.name}: its MSI-X capability at {at:#x} is cut off")
     msix = Msix(
         config,
         at,

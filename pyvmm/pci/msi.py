@@ -31,6 +31,14 @@ _QMASK_SHIFT = 1
 _QSIZE_SHIFT = 4
 
 
+def capability_size(control: int) -> int:
+    """Bytes of a capability with this control word: 10, 14, 20 or 24."""
+    size = PCI_MSI_DATA_64 + 2 if control & PCI_MSI_FLAGS_64BIT else PCI_MSI_DATA_32 + 2
+    if control & PCI_MSI_FLAGS_MASKBIT:
+        size += 2 + 4 + 4  # up to a dword, mask bits, pending bits
+    return size
+
+
 class Msi:
     """One function's MSI. Not locked: its owner is. reconcile() raises VfioError and KvmError."""
 
@@ -51,7 +59,7 @@ class Msi:
         self._wide = wide
         self._data = offset + (PCI_MSI_DATA_64 if wide else PCI_MSI_DATA_32)
         self._mask = self._pending = 0
-        self.end = self._data + 2
+        self.end = offset + capability_size(control)
         """Where the capability ends, in configuration space."""
         kept = control & (PCI_MSI_FLAGS_64BIT | PCI_MSI_FLAGS_MASKBIT)
         self._reset_control = kept | messages_log2 << _QMASK_SHIFT
@@ -63,7 +71,6 @@ class Msi:
         if control & PCI_MSI_FLAGS_MASKBIT:
             self._mask = offset + (PCI_MSI_MASK_64 if wide else PCI_MSI_MASK_32)
             self._pending = offset + (PCI_MSI_PENDING_64 if wide else PCI_MSI_PENDING_32)
-            self.end = self._pending + 4
             config.make_writable(self._mask, 4, (1 << self._messages) - 1)
         self.reset()
 

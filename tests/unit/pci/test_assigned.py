@@ -165,6 +165,8 @@ def test_msi_without_vectors_is_hidden(make: Callable[..., Setting]) -> None:
         (lambda d: d.config.__setitem__(MSIX_AT + 4, 3), "MSI-X table .* BAR 3"),
         (lambda d: d.config.__setitem__(MSIX_AT + 10, 0x10), "MSI-X PBA .* BAR 0"),
         (lambda d: d.add_region(5, 0x1000, register=4), "BAR 5: there is no such"),
+        (lambda d: d.add_capability(0xEC, b"\x05\0\x80\x01"), "MSI capability at 0xec is cut off"),
+        (lambda d: d.add_capability(0xF8, b"\x11\0\0\0"), "MSI-X capability at 0xf8 is cut off"),
         (lambda d: d.add_region(4, 1 << 33), "too many for 32-bit memory"),
     ],
 )
@@ -180,10 +182,15 @@ def test_what_can_not_be_true_is_refused(
         Setting(device)
 
 
-@settings(max_examples=60, deadline=None)
-@given(content=st.binary(min_size=192, max_size=192), flags=st.binary(min_size=24, max_size=24))
-def test_no_configuration_space_breaks_anything(content: bytes, flags: bytes) -> None:
+@settings(max_examples=100, deadline=None)
+@given(
+    content=st.binary(min_size=192, max_size=192),
+    flags=st.binary(min_size=24, max_size=24),
+    size=st.sampled_from([256, 4096]),
+)
+def test_no_configuration_space_breaks_anything(content: bytes, flags: bytes, size: int) -> None:
     device = make_device()
+    del device.config[size:]
     device.config[0x40:0x100] = content
     device.config[0x10:0x28] = flags
     device.config[0x34] = content[0]
@@ -195,6 +202,7 @@ def test_no_configuration_space_breaks_anything(content: bytes, flags: bytes) ->
         for offset in range(0, 4096, 4):
             setting.write(offset, 4, 0xFFFFFFFF)
             setting.read(offset, 4)
+        assert setting.function.guard.counts.keys() <= {"BARs on top of something else"}
     finally:
         setting.close()
 
