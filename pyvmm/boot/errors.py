@@ -26,7 +26,7 @@ class MalformedImage(BootError):
     """The file is of an accepted kind, but its contents contradict each other."""
 
     def __init__(self, path: str, what: str) -> None:
-        super().__init__(f"{path} is malformed or cut off: {what}")
+        super().__init__(f"{path} is malformed or cut off: {what}; build or copy it again")
         self.path = path
 
 

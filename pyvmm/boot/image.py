@@ -5,10 +5,16 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import EACCES, ENOENT
 
 from pyvmm.uapi.ioctl import failure
 
 from .errors import UnreadableImage
+
+_CURES = {
+    ENOENT: "check the path; one that is relative starts at the config's own folder",
+    EACCES: "check its permissions and those of its folders",
+}
 
 
 class ImageFile:
@@ -28,9 +34,9 @@ class ImageFile:
         try:
             status = os.fstat(self._fd)
             if not stat.S_ISREG(status.st_mode):
-                raise UnreadableImage(f"{role} {path} is not a regular file")
+                raise UnreadableImage(f"{role} {path} is not a regular file; name an image")
             if status.st_size == 0:
-                raise UnreadableImage(f"{role} {path} is empty")
+                raise UnreadableImage(f"{role} {path} is empty; build or copy it again")
         except BaseException:
             self.close()
             raise
@@ -69,5 +75,5 @@ class ImageFile:
     def _unreadable(self, call: str, error: OSError | ValueError) -> UnreadableImage:
         doing = f"reading {self.role} {self.path}"
         if isinstance(error, OSError) and error.errno is not None:
-            return UnreadableImage(failure(doing, call, error.errno))
+            return UnreadableImage(failure(doing, call, error.errno, _CURES.get(error.errno, "")))
         return UnreadableImage(f"{doing}: {error}")
