@@ -104,9 +104,7 @@ class ConfigSpace:
     # The guest's way in.
 
     def read(self, offset: int, size: int) -> int:
-        """The `size` bytes at `offset`, little-endian; bytes outside the space read as 0xff."""
-        if offset < 0:
-            return (1 << 8 * size) - 1
+        """The `size` bytes at `offset` (not negative), little-endian; 0xff beyond the end."""
         found = self.data[offset : offset + size]
         value = int.from_bytes(found, "little")
         if len(found) < size:
@@ -115,11 +113,9 @@ class ConfigSpace:
 
     def write(self, offset: int, size: int, value: int) -> None:
         """Change the writable bits of the `size` bytes at `offset`, and clear write-1-to-clear
-        bits that are 1 in `value`. Bytes outside the space, and bits of `value` beyond `size`,
-        are dropped.
+        bits that are 1 in `value`. Bytes beyond the end of the space, and bits of `value` beyond
+        `size`, are dropped; `offset` is not negative.
         """
-        if offset < 0:
-            return
         end = min(offset + size, len(self.data))
         if end <= offset:
             return

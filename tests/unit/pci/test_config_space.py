@@ -30,7 +30,7 @@ from pyvmm.uapi.pci_regs import (
 SIZES = (256, 4096)
 
 accesses = st.tuples(
-    st.one_of(st.integers(-16, 4200), st.integers()),
+    st.one_of(st.integers(0, 4200), st.integers(min_value=0)),
     st.sampled_from((1, 2, 3, 4, 8)),
     st.one_of(st.integers(0, (1 << 64) - 1), st.integers()),
 )
@@ -100,9 +100,6 @@ def test_one_write_is_as_its_bytes_written_one_by_one(
 def test_one_read_is_as_its_bytes_read_one_by_one(size: int, access: tuple[int, int, int]) -> None:
     config = made(size, [], [])
     offset, length, _ = access
-    if offset < 0:
-        assert config.read(offset, length) == (1 << 8 * length) - 1
-        return
     single = [config.read(offset + i, 1) for i in range(length)]
     assert config.read(offset, length) == int.from_bytes(bytes(single), "little")
 
