@@ -14,10 +14,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..errors import DeviceError, DeviceGone, DeviceSilent, ProtocolError, VfioError
-from .protocol import F_ERROR, F_TYPE_REPLY, HEADER, HEADER_SIZE, command_name
+from .protocol import (
+    F_ERROR,
+    F_NO_REPLY,
+    F_TYPE_COMMAND,
+    F_TYPE_MASK,
+    F_TYPE_REPLY,
+    HEADER,
+    HEADER_SIZE,
+    command_name,
+)
 from .transport import Message, Transport
 
 DEFAULT_TIMEOUT = 5.0
@@ -26,10 +35,20 @@ _MAX_DEPTH = 8
 
 
 class Reply(NamedTuple):
-    """What a handler answers a command with. The fds stay the handler's."""
+    """What a handler answers a command with, if fds belong to it; they stay the handler's."""
 
-    payload: bytes = b""
-    fds: Sequence[int] = ()
+    payload: bytes
+    fds: Sequence[int]
+
+
+class Watch(Protocol):
+    """Watches the socket between calls. Called with a lock held: no calling back."""
+
+    def busy(self) -> None:
+        """A caller begins to read the socket."""
+
+    def idle(self) -> None:
+        """Nobody reads the socket any more."""
 
 
 class _Call:
@@ -48,7 +67,8 @@ class _Call:
 class Channel:
     """Calls the peer and answers its calls. Safe to use from any thread.
 
-    handler answers a command: it returns a Reply or raises; DeviceError becomes its errno.
+    handler answers a command: it returns the reply's payload, or a Reply, or raises;
+    DeviceError becomes an error reply with its errno.
     Replies are matched to calls by message id. A peer that breaks the protocol, does not
     answer in time or hangs up is gone for good: on_gone is called, once, and every call,
     present and future, raises.
@@ -58,25 +78,22 @@ class Channel:
         self,
         sock: socket.socket,
         peer: str,
-        handler: Callable[[Message], Reply],
+        handler: Callable[[Message], bytes | Reply],
         *,
         timeout: float = DEFAULT_TIMEOUT,
         on_gone: Callable[[VfioError], None] | None = None,
-        on_busy: Callable[[], None] | None = None,
-        on_idle: Callable[[], None] | None = None,
     ) -> None:
         """Take over a connected socket; `peer` names the other side in messages.
 
-        timeout is in seconds, for each reply. on_busy and on_idle are told, with a lock held,
-        when a caller begins to read the socket, and when nobody does any more.
+        timeout is in seconds, for each reply.
         """
         self.peer = peer
         self.timeout = timeout
         self._handler = handler
-        self._transport = Transport(sock, peer, min(timeout / 8, 0.5))
+        self._patience = min(timeout / 8, 0.5)  # how late a missing answer may be noticed
+        self._transport = Transport(sock, peer, self._patience)
         self._on_gone = on_gone
-        self._on_busy = on_busy
-        self._on_idle = on_idle
+        self._watch: Watch | None = None
         self._lock = threading.Lock()
         self._calls: dict[int, _Call] = {}
         self._last_id = 0
@@ -88,6 +105,10 @@ class Channel:
 
     def fileno(self) -> int:
         return self._transport.fileno()
+
+    def watched_by(self, watch: Watch) -> None:
+        """Have somebody told of when to watch for input, in order to call idle()."""
+        self._watch = watch
 
     @property
     def gone(self) -> VfioError | None:
@@ -108,33 +129,50 @@ class Channel:
         """Send a command and wait for its reply, which may be an error reply (failed).
 
         Raises DeviceGone (DeviceSilent for no answer in time) and ProtocolError; DeviceError
-        if the fds can't be sent.
+        if fds can't be sent or taken.
         """
         if timeout is None:
             timeout = self.timeout
         deadline = time.monotonic() + timeout
         thread = threading.get_ident()
+        transport = self._transport
         call = _Call(command, thread)
         with self._lock:
-            self._check_gone()
+            if self._gone:
+                self._check_gone()
             self._users += 1
-            id = self._register(call)
+            id = (self._last_id + 1) & 0xFFFF
+            while id in self._calls:
+                id = (id + 1) & 0xFFFF
+            self._last_id = id
+            self._calls[id] = call
             inline = self._reader == thread
             if not self._reader:
                 self._reader = thread
-                if self._on_busy:
-                    self._on_busy()
+                if self._watch:
+                    self._watch.busy()
             elif not inline:
                 call.wake = threading.Lock()
                 call.wake.acquire()
         try:
             header = HEADER.pack(id, command, HEADER_SIZE + len(payload), 0, 0)
-            sent = self._transport.send(header + payload, fds)
+            sent = transport.send(header + payload, fds)
             if call.wake:
-                if not sent and not self._transport.flush(deadline):
+                if not sent and not transport.flush(deadline):
                     raise self._no_answer(command, timeout)
                 self._sleep(call, deadline, timeout)
-            self._read_until(call, deadline, timeout)
+            if inline:
+                patience, transport.patience = transport.patience, self._patience
+            while call.reply is None:
+                message = transport.receive()
+                if message is not None:
+                    self._dispatch(message)
+                if self._gone:
+                    self._check_gone()
+                if call.reply is None and time.monotonic() >= deadline:
+                    raise self._no_answer(command, timeout)
+            if inline:
+                transport.patience = patience
         except DeviceError:
             with self._lock:
                 self._calls.pop(id, None)
@@ -146,6 +184,13 @@ class Channel:
             self._leave(keep_reading=inline)
         reply = call.reply
         assert reply is not None
+        if reply.fds_lost:
+            reply.close()
+            raise DeviceError.answered(
+                f"{self.peer}: taking the fds of the reply to {command_name(command)}",
+                errno.EMFILE,
+                "raise the limit of open files (ulimit -n)",
+            )
         if len(reply.fds) > max_fds:
             count = len(reply.fds)
             reply.close()
@@ -158,16 +203,6 @@ class Channel:
         self.fail(error)
         return error
 
-    def _register(self, call: _Call) -> int:
-        id = self._last_id
-        while True:
-            id = (id + 1) & 0xFFFF
-            if id not in self._calls:
-                break
-        self._last_id = id
-        self._calls[id] = call
-        return id
-
     def _sleep(self, call: _Call, deadline: float, timeout: float) -> None:
         """Wait for the reply, or to become the reader."""
         assert call.wake
@@ -175,16 +210,6 @@ class Channel:
             if not call.wake.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 raise self._no_answer(call.command, timeout)
             self._check_gone()
-
-    def _read_until(self, call: _Call, deadline: float, timeout: float) -> None:
-        while call.reply is None:
-            message = self._transport.receive()
-            if message is not None:
-                self._dispatch(message)
-            if self._gone:
-                self._check_gone()
-            if call.reply is None and time.monotonic() >= deadline:
-                raise self._no_answer(call.command, timeout)
 
     def _no_answer(self, command: int, timeout: float) -> DeviceSilent:
         return DeviceSilent(
@@ -199,6 +224,7 @@ class Channel:
     def serve(self, handshake: Callable[[], bool]) -> None:
         """Be the reader until the peer is gone, or handshake() isn't true in time."""
         deadline = time.monotonic() + self.timeout
+        greeted = False
         with self._lock:
             if self._gone:
                 return
@@ -209,8 +235,12 @@ class Channel:
                 message = self._transport.receive()
                 if message is not None:
                     self._dispatch(message)
-                if time.monotonic() >= deadline and not handshake():
-                    raise ProtocolError(f"{self.peer} did not say VFIO_USER_VERSION in time")
+                if not greeted:
+                    greeted = handshake()
+                    if greeted:
+                        self._transport.patience = None
+                    elif time.monotonic() >= deadline:
+                        raise ProtocolError(f"{self.peer} did not say VFIO_USER_VERSION in time")
         except VfioError as e:
             self.fail(e)
         finally:
@@ -245,17 +275,19 @@ class Channel:
         to the next, and sends all that it owes.
         """
         thread = threading.get_ident()
-        if self._reader == thread and not keep_reading:
+        if self._reader == thread and not keep_reading and not self._transport.quiet:
             self._tidy()
         with self._lock:
             self._users -= 1
             if self._reader == thread and not keep_reading:
-                waiting = next((c for c in self._calls.values() if c.wake), None)
+                waiting = None
+                if self._calls:
+                    waiting = next((c for c in self._calls.values() if c.wake), None)
                 self._reader = waiting.thread if waiting else 0
                 if waiting:
                     _wake(waiting)
-                elif self._on_idle and not self._gone:
-                    self._on_idle()
+                elif self._watch and not self._gone:
+                    self._watch.idle()
             if self._closed and not self._users:
                 self._transport.close()
 
@@ -276,20 +308,19 @@ class Channel:
             self.fail(e)
 
     def _dispatch(self, message: Message) -> None:
-        if message.is_command:
+        kind = message.flags & F_TYPE_MASK
+        if kind == F_TYPE_COMMAND:
             self._answer(message)
             return
         call = self._calls.pop(message.id, None)
-        name = command_name(message.command)
-        if call is None or not message.is_reply or message.oversized or message.fds_lost:
+        if call is None or kind != F_TYPE_REPLY or message.oversized or message.fds_lost:
             message.close()
-            what = f"sent a {name} message of type {message.flags:#x}, id {message.id}"
-            raise ProtocolError(f"{self.peer} {what}, that nothing asked for")
+            what = f"{command_name(message.command)}, type {message.flags:#x}, id {message.id}"
+            raise ProtocolError(f"{self.peer} sent a message ({what}) that nothing asked for")
         if call.command != message.command:
             message.close()
-            raise ProtocolError(
-                f"{self.peer} answered {command_name(call.command)} as if it were {name}"
-            )
+            asked, name = command_name(call.command), command_name(message.command)
+            raise ProtocolError(f"{self.peer} answered {asked} as if it were {name}")
         call.reply = message
         if call.wake:
             _wake(call)
@@ -300,17 +331,18 @@ class Channel:
         self._depth += 1
         try:
             reply = self._handle(message)
-            if message.wants_reply:
+            if not message.flags & F_NO_REPLY:
                 try:
-                    self._send_reply(message, reply)
+                    self._reply(message, reply)
                 except DeviceError as e:
-                    self._send_reply(message, e.errno)
+                    self._reply(message, e.errno)
         finally:
             self._depth -= 1
-            message.close()
+            if message.fds:
+                message.close()
 
-    def _handle(self, message: Message) -> Reply | int:
-        """The answer to a command: a Reply, or the errno it failed with."""
+    def _handle(self, message: Message) -> bytes | Reply | int:
+        """The answer to a command: a reply, or the errno it failed with."""
         if message.oversized:
             return errno.EINVAL
         if message.fds_lost:
@@ -330,11 +362,15 @@ class Channel:
             logging.getLogger(__name__).exception("%s: %s failed", self.peer, name)
             return errno.EIO
 
-    def _send_reply(self, message: Message, reply: Reply | int) -> None:
-        payload, fds = (b"", ()) if isinstance(reply, int) else reply
-        flags, error = (
-            (F_TYPE_REPLY | F_ERROR, reply) if isinstance(reply, int) else (F_TYPE_REPLY, 0)
-        )
+    def _reply(self, message: Message, reply: bytes | Reply | int) -> None:
+        fds: Sequence[int] = ()
+        flags, error = F_TYPE_REPLY, 0
+        if isinstance(reply, bytes):
+            payload = reply
+        elif isinstance(reply, Reply):
+            payload, fds = reply
+        else:
+            payload, flags, error = b"", F_TYPE_REPLY | F_ERROR, reply
         size = HEADER_SIZE + len(payload)
         header = HEADER.pack(message.id, message.command, size, flags, error)
         self._transport.send(header + payload, fds)

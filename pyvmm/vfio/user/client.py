@@ -22,10 +22,11 @@ from ..device import Device, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
 from ..errors import DeviceError, DeviceGone, VfioError
 from ..eventfd import EventFd
-from .channel import DEFAULT_TIMEOUT, Channel, Reply
+from .channel import DEFAULT_TIMEOUT, Channel
 from .client_dma import ClientDma
 from .idle_reader import IdleReader
 from .protocol import (
+    F_ERROR,
     IRQ_SET,
     REGION_ACCESS,
     VFIO_USER_DEVICE_RESET,
@@ -79,8 +80,6 @@ class Client(Device):
             self._handle,
             timeout=timeout,
             on_gone=self._tell_gone,
-            on_busy=lambda: self._idle_reader.busy(),
-            on_idle=lambda: self._idle_reader.idle(),
         )
         self._queries = Queries(self._channel)
         self._on_gone: Callable[[VfioError], None] | None = None
@@ -89,8 +88,10 @@ class Client(Device):
         except BaseException:
             self._channel.close()
             raise
+        self._channel.watched_by(self._idle_reader)
         try:
             self._server = self._queries.negotiate()
+            self._max_transfer = self._server.max_data_xfer_size
             self._dma = ClientDma(self._queries.ask, self._server.pgsizes)
             self.info = self._queries.device()
             # Until here whoever connects is told by the exception.
@@ -133,7 +134,7 @@ class Client(Device):
         if self._on_gone:
             self._on_gone(error)
 
-    def _handle(self, message: Message) -> Reply:
+    def _handle(self, message: Message) -> bytes:
         if self._dma and message.command in (VFIO_USER_DMA_READ, VFIO_USER_DMA_WRITE):
             return self._dma.serve(message)
         raise DeviceError.answered(command_name(message.command), errno.EOPNOTSUPP)
@@ -158,38 +159,41 @@ class Client(Device):
             raise DeviceError.answered(f"{self.name}: {kind} {index} of {count}", errno.EINVAL)
 
     def region_read(self, index: int, offset: int, size: int) -> bytes:
-        most = self._server.max_data_xfer_size
-        if size <= most:
-            return self._read(index, offset, size) if size else b""
-        starts = range(0, size, most)
-        return b"".join(self._read(index, offset + at, min(most, size - at)) for at in starts)
-
-    def _read(self, index: int, offset: int, size: int) -> bytes:
+        if not 0 < size <= self._max_transfer:
+            return self._read_in_pieces(index, offset, size)
         asked = REGION_ACCESS.pack(offset, index, size)
         reply = self._channel.call(VFIO_USER_REGION_READ, asked)
         payload = reply.payload
-        if reply.failed:
+        if reply.flags & F_ERROR:
             doing = f"reading {size} bytes at {offset:#x} of region {index}"
             raise self._queries.refused(doing, VFIO_USER_REGION_READ, reply)
-        if len(payload) != len(asked) + size or not payload.startswith(asked):
+        if len(payload) != REGION_ACCESS.size + size or not payload.startswith(asked):
             what = _difference(asked, payload, size)
             raise self._channel.lied(VFIO_USER_REGION_READ, what)
-        return payload[len(asked) :]
+        return payload[REGION_ACCESS.size :]
+
+    def _read_in_pieces(self, index: int, offset: int, size: int) -> bytes:
+        most = self._max_transfer
+        starts = range(0, size, most)
+        return b"".join(self.region_read(index, offset + at, min(most, size - at)) for at in starts)
 
     def region_write(self, index: int, offset: int, data: bytes) -> None:
-        most = self._server.max_data_xfer_size
-        for at in range(0, len(data), most):
-            self._write(index, offset + at, data[at : at + most])
-
-    def _write(self, index: int, offset: int, data: bytes) -> None:
+        if not 0 < len(data) <= self._max_transfer:
+            self._write_in_pieces(index, offset, data)
+            return
         asked = REGION_ACCESS.pack(offset, index, len(data))
         reply = self._channel.call(VFIO_USER_REGION_WRITE, asked + data)
-        if reply.failed:
+        if reply.flags & F_ERROR:
             doing = f"writing {len(data)} bytes at {offset:#x} of region {index}"
             raise self._queries.refused(doing, VFIO_USER_REGION_WRITE, reply)
         if reply.payload != asked:
             what = _difference(asked, reply.payload, 0)
             raise self._channel.lied(VFIO_USER_REGION_WRITE, what)
+
+    def _write_in_pieces(self, index: int, offset: int, data: bytes) -> None:
+        most = self._max_transfer
+        for at in range(0, len(data), most):
+            self.region_write(index, offset + at, data[at : at + most])
 
     def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
         with self._lock:

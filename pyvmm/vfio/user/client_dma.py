@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from ..dma import DmaSpace
 from ..errors import DeviceError
 from ..intervals import Interval
-from .channel import Reply
 from .dma_table import IOVA_END, DmaTable
 from .protocol import (
     DMA_ACCESS,
@@ -80,12 +79,16 @@ class ClientDma(DmaSpace):
 
     def unmap(self, iova: int, size: int) -> None:
         doing = f"unmapping IOVA {iova:#x}+{size:#x}"
-        self._ask(doing, VFIO_USER_DMA_UNMAP, DMA_UNMAP.pack(DMA_UNMAP.size, 0, iova, size), ())
-        if (iova, size) in self._reachable:
-            self._reachable.remove((iova, size))
-            self._table.unmap(iova, size)
+        payload = DMA_UNMAP.pack(DMA_UNMAP.size, 0, iova, size)
+        try:
+            self._ask(doing, VFIO_USER_DMA_UNMAP, payload, ())
+        finally:
+            # Whatever the server says to it: the memory may be gone after this.
+            if (iova, size) in self._reachable:
+                self._reachable.remove((iova, size))
+                self._table.unmap(iova, size)
 
-    def serve(self, message: Message) -> Reply:
+    def serve(self, message: Message) -> bytes:
         """Answer a DMA_READ or DMA_WRITE. Raises DeviceError for what is not allowed."""
         payload = message.payload
         if len(payload) < DMA_ACCESS.size:
@@ -94,12 +97,12 @@ class ClientDma(DmaSpace):
         if count > MAX_DATA_XFER_SIZE:
             raise DeviceError.answered("DMA by message", errno.EINVAL)
         if message.command == VFIO_USER_DMA_READ:
-            return Reply(payload[: DMA_ACCESS.size] + self._table.read(iova, count))
+            return payload[: DMA_ACCESS.size] + self._table.read(iova, count)
         data = memoryview(payload)[DMA_ACCESS.size :]
         if len(data) != count:
             raise DeviceError.answered("DMA by message", errno.EINVAL)
         self._table.write(iova, data)
-        return Reply(payload[: DMA_ACCESS.size])
+        return payload[: DMA_ACCESS.size]
 
     def close(self) -> None:
         self._table.close()

@@ -8,7 +8,11 @@ import socket
 import struct
 from collections.abc import Callable
 
-from ...uapi.vfio import VFIO_REGION_INFO_FLAG_CAPS
+from ...uapi.vfio import (
+    VFIO_REGION_INFO_FLAG_CAPS,
+    VFIO_REGION_INFO_FLAG_READ,
+    VFIO_REGION_INFO_FLAG_WRITE,
+)
 from .. import region_info
 from ..device import Device, RegionInfo
 from ..errors import DeviceError, ProtocolError, VfioError
@@ -62,7 +66,7 @@ class Session:
         self._mapped: set[tuple[int, int]] = set()
         self._regions: dict[int, RegionInfo] = {}
         self._irqs = ClientIrqs(device)
-        self._commands: dict[int, Callable[[Message], Reply]] = {
+        self._commands: dict[int, Callable[[Message], bytes | Reply]] = {
             VFIO_USER_REGION_READ: self._region_read,
             VFIO_USER_REGION_WRITE: self._region_write,
             VFIO_USER_VERSION: self._version,
@@ -94,7 +98,7 @@ class Session:
         """Have run() end soon. Signal handlers may call it."""
         self._channel.hang_up()
 
-    def _handle(self, message: Message) -> Reply:
+    def _handle(self, message: Message) -> bytes | Reply:
         if self._client is None and message.command != VFIO_USER_VERSION:
             raise _invalid("a command before VFIO_USER_VERSION")
         command = self._commands.get(message.command)
@@ -102,7 +106,7 @@ class Session:
             raise DeviceError.answered(command_name(message.command), errno.EOPNOTSUPP)
         return command(message)
 
-    def _version(self, message: Message) -> Reply:
+    def _version(self, message: Message) -> bytes:
         if self._client is not None:
             raise _invalid("a second VFIO_USER_VERSION")
         try:
@@ -112,15 +116,15 @@ class Session:
         if major != MAJOR:
             raise _invalid(f"version {major}.{minor}")
         self._client = capabilities
-        return Reply(pack_version(min(minor, MINOR)))
+        return pack_version(min(minor, MINOR))
 
     # What there is
 
-    def _get_info(self, message: Message) -> Reply:
+    def _get_info(self, message: Message) -> bytes:
         _unpack(DEVICE_INFO, message)
-        return Reply(DEVICE_INFO.pack(DEVICE_INFO.size, *self._device.info))
+        return DEVICE_INFO.pack(DEVICE_INFO.size, *self._device.info)
 
-    def _get_region_info(self, message: Message) -> Reply:
+    def _get_region_info(self, message: Message) -> bytes | Reply:
         argsz, _, index, *_ = _unpack(region_info.INFO, message)
         info = self._region(index)
         fd = self._device.region_fd(index)
@@ -128,12 +132,12 @@ class Session:
             info = info._replace(areas=())
         payload = region_info.build(info)
         if argsz >= len(payload):
-            return Reply(payload, (fd,) if info.areas else ())
+            return Reply(payload, (fd,)) if info.areas else payload
         # Without room for the capabilities: their size, and no fd, which clients expect only
         # with them.
         full, flags, _, _, size, offset = region_info.INFO.unpack_from(payload)
         flags &= ~VFIO_REGION_INFO_FLAG_CAPS
-        return Reply(region_info.INFO.pack(full, flags, index, 0, size, offset))
+        return region_info.INFO.pack(full, flags, index, 0, size, offset)
 
     def _region(self, index: int) -> RegionInfo:
         info = self._regions.get(index)
@@ -143,7 +147,7 @@ class Session:
             info = self._regions[index] = self._device.region_info(index)
         return info
 
-    def _get_region_io_fds(self, message: Message) -> Reply:
+    def _get_region_io_fds(self, message: Message) -> bytes | Reply:
         argsz, flags, index, count = _unpack(io_fds.REGION_IO_FDS, message)
         if flags or count:
             raise _invalid(f"flags {flags:#x}, count {count}")
@@ -155,50 +159,50 @@ class Session:
             raise DeviceError.answered(f"passing {len(fds)} fds at once", errno.EOPNOTSUPP)
         if argsz >= len(payload):
             return Reply(payload, fds)
-        return Reply(payload[: io_fds.REGION_IO_FDS.size])
+        return payload[: io_fds.REGION_IO_FDS.size]
 
-    def _get_irq_info(self, message: Message) -> Reply:
+    def _get_irq_info(self, message: Message) -> bytes:
         _, _, index, _ = _unpack(IRQ_INFO, message)
         if index >= self._device.info.num_irqs:
             raise _invalid(f"interrupt kind {index}")
         info = self._device.irq_info(index)
-        return Reply(IRQ_INFO.pack(IRQ_INFO.size, info.flags, index, info.count))
+        return IRQ_INFO.pack(IRQ_INFO.size, info.flags, index, info.count)
 
     # Accesses
 
-    def _region_read(self, message: Message) -> Reply:
-        if len(message.payload) < REGION_ACCESS.size:
+    def _region_read(self, message: Message) -> bytes:
+        payload = message.payload
+        if len(payload) < REGION_ACCESS.size:
             raise _invalid("a short payload")
-        offset, index, count = REGION_ACCESS.unpack_from(message.payload)
-        info = self._check_access(index, offset, count)
-        if not info.readable:
+        offset, index, count = REGION_ACCESS.unpack_from(payload)
+        info = self._regions.get(index) or self._region(index)
+        if count > MAX_DATA_XFER_SIZE or offset + count > info.size:
+            raise _invalid(f"reading {count} bytes at {offset:#x} of region {index}")
+        if not info.flags & VFIO_REGION_INFO_FLAG_READ:
             raise _invalid(f"reading region {index}")
         data = self._device.region_read(index, offset, count) if count else b""
         if len(data) != count:
             raise DeviceError.answered(f"reading {count} bytes gave {len(data)}", errno.EIO)
-        return Reply(message.payload[: REGION_ACCESS.size] + data)
+        return payload[: REGION_ACCESS.size] + data
 
-    def _region_write(self, message: Message) -> Reply:
-        if len(message.payload) < REGION_ACCESS.size:
+    def _region_write(self, message: Message) -> bytes:
+        payload = message.payload
+        if len(payload) < REGION_ACCESS.size:
             raise _invalid("a short payload")
-        offset, index, count = REGION_ACCESS.unpack_from(message.payload)
-        info = self._check_access(index, offset, count)
-        data = message.payload[REGION_ACCESS.size :]
-        if not info.writable or len(data) != count:
-            raise _invalid(f"writing {len(data)} bytes as {count} to region {index}")
+        offset, index, count = REGION_ACCESS.unpack_from(payload)
+        info = self._regions.get(index) or self._region(index)
+        data = payload[REGION_ACCESS.size :]
+        if len(data) != count or offset + count > info.size:
+            raise _invalid(f"writing {count} bytes at {offset:#x} of region {index}")
+        if not info.flags & VFIO_REGION_INFO_FLAG_WRITE or count > MAX_DATA_XFER_SIZE:
+            raise _invalid(f"writing region {index}")
         if data:
             self._device.region_write(index, offset, data)
-        return Reply(message.payload[: REGION_ACCESS.size])
-
-    def _check_access(self, index: int, offset: int, count: int) -> RegionInfo:
-        info = self._region(index)
-        if count > MAX_DATA_XFER_SIZE or offset + count > info.size:
-            raise _invalid(f"{count} bytes at {offset:#x} of region {index}")
-        return info
+        return payload[: REGION_ACCESS.size]
 
     # Memory
 
-    def _dma_map(self, message: Message) -> Reply:
+    def _dma_map(self, message: Message) -> bytes:
         _, flags, offset, iova, size = _unpack(DMA_MAP, message)
         writable = bool(flags & F_DMA_REGION_WRITE)
         if flags & ~F_DMA_REGION_WRITE != F_DMA_REGION_READ or len(message.fds) > 1:
@@ -212,9 +216,9 @@ class Session:
             remote = RemoteDma(self._channel, self._client.max_data_xfer_size)
             dma.map_remote(iova, size, remote, writable=writable)
         self._mapped.add((iova, size))
-        return Reply()
+        return b""
 
-    def _dma_unmap(self, message: Message) -> Reply:
+    def _dma_unmap(self, message: Message) -> bytes:
         _, flags, iova, size = _unpack(DMA_UNMAP, message)
         if flags == F_DMA_UNMAP_ALL and not iova and not size:
             which = sorted(self._mapped)
@@ -227,17 +231,17 @@ class Session:
                 raise DeviceError.answered(f"unmapping {iova:#x}+{size:#x}", errno.ENOENT)
             self._device.dma.unmap(*mapped)
             self._mapped.remove(mapped)
-        return Reply(message.payload[: DMA_UNMAP.size])
+        return message.payload[: DMA_UNMAP.size]
 
     # Control
 
-    def _set_irqs(self, message: Message) -> Reply:
+    def _set_irqs(self, message: Message) -> bytes:
         self._irqs.set(message)
-        return Reply()
+        return b""
 
-    def _reset(self, message: Message) -> Reply:
+    def _reset(self, message: Message) -> bytes:
         self._device.reset()
-        return Reply()
+        return b""
 
 
 def _unpack(form: struct.Struct, message: Message) -> tuple[int, ...]:

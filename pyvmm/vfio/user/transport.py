@@ -18,10 +18,6 @@ from collections.abc import Iterable, Sequence
 from ..errors import DeviceError, DeviceGone, ProtocolError
 from .protocol import (
     F_ERROR,
-    F_NO_REPLY,
-    F_TYPE_COMMAND,
-    F_TYPE_MASK,
-    F_TYPE_REPLY,
     HEADER,
     HEADER_SIZE,
     MAX_MESSAGE_SIZE,
@@ -33,7 +29,11 @@ _BACKLOG_LIMIT = 8 * MAX_MESSAGE_SIZE
 _ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_MSG_FDS * array.array("i").itemsize)
 # Nothing was sent: the fault is with the fds, not with the connection.
 _BAD_FDS = (errno.EBADF, errno.EINVAL, errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS)
-_SEND_FLAGS = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT
+# Plain numbers: arithmetic with enum members would take longer than the rest of a receive.
+_SEND_FLAGS = int(socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+_RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+_CTRUNC = int(socket.MSG_CTRUNC)
 
 
 class Message:
@@ -52,18 +52,6 @@ class Message:
         """More fds were sent than we have room for."""
         self.oversized = False
         """It was longer than any message may be, and is skipped: there is no payload."""
-
-    @property
-    def is_command(self) -> bool:
-        return self.flags & F_TYPE_MASK == F_TYPE_COMMAND
-
-    @property
-    def is_reply(self) -> bool:
-        return self.flags & F_TYPE_MASK == F_TYPE_REPLY
-
-    @property
-    def wants_reply(self) -> bool:
-        return not self.flags & F_NO_REPLY
 
     @property
     def failed(self) -> bool:
@@ -90,19 +78,16 @@ class Transport:
     when the stream makes no sense any more.
     """
 
-    def __init__(self, sock: socket.socket, peer: str, patience: float) -> None:
-        """Take over a socket; patience is how many seconds receive() waits for something."""
+    def __init__(self, sock: socket.socket, peer: str, patience: float | None) -> None:
+        """Take over a socket; patience is how many seconds receive() waits, None for ever."""
         self._sock = sock
         self._peer = peer
-        self._patience = patience
         sock.setblocking(True)
-        # The kernel's own timeout saves the poll(2) that settimeout() makes before each call.
-        timeval = struct.pack("@ll", int(patience), int(patience % 1 * 1e6))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
+        self.patience = patience
         self._send_lock = threading.Lock()
         self._queue: deque[tuple[memoryview, list[int]]] = deque()
         self._backlog = 0
-        self._buffer = bytearray(_BUFFER_SIZE)
+        self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._start = 0  # what is received but not yet a message: buffer[start:end]
         self._end = 0
         self._position = 0  # of buffer[start] in the stream
@@ -112,6 +97,19 @@ class Transport:
 
     def fileno(self) -> int:
         return self._sock.fileno()
+
+    @property
+    def patience(self) -> float | None:
+        """How many seconds receive() waits for something; None for ever."""
+        return self._patience
+
+    @patience.setter
+    def patience(self, patience: float | None) -> None:
+        self._patience = patience
+        # The kernel's own timeout saves the poll(2) that settimeout() makes before each call.
+        seconds = patience or 0.0
+        timeval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
 
     # Sending
 
@@ -128,7 +126,7 @@ class Transport:
                     if sent == len(message):
                         return True
                 # The queue outlives the call, so it needs fds of its own.
-                waiting = [] if sent else [os.dup(fd) for fd in fds]
+                waiting = [] if sent else _duplicate(fds)
             except OSError as e:
                 if fds and e.errno in _BAD_FDS:
                     what = f"passing fds {', '.join(map(str, fds))} to {self._peer}"
@@ -146,6 +144,11 @@ class Transport:
             return self._sock.send(data, _SEND_FLAGS)
         except BlockingIOError:
             return 0
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing waits to be sent, nor of what was received to be handled."""
+        return not (self._end or self._backlog)
 
     @property
     def backlog(self) -> int:
@@ -181,18 +184,18 @@ class Transport:
             self._push()
         return True
 
-    def _wait(self, events: int, timeout: float) -> int:
+    def _wait(self, events: int, timeout: float | None) -> int:
         poll = select.poll()
         poll.register(self._sock, events)
-        ready = poll.poll(timeout * 1000)
+        ready = poll.poll(None if timeout is None else timeout * 1000)
         return ready[0][1] if ready else 0
 
     # Receiving
 
     def receive(self, wait: bool = True) -> Message | None:
-        """The next message. None if there is none (after patience seconds, if asked to wait)."""
+        """The next message; None if there is none, after its patience if it is to wait."""
         while True:
-            message = self.buffered()
+            message = self.buffered() if self._end else None
             if message is not None:
                 return message
             if self._backlog:
@@ -203,21 +206,31 @@ class Transport:
                 if self._backlog < _BACKLOG_LIMIT:
                     events |= select.POLLIN
                 ready = self._wait(events, self._patience)
-                if ready & ~select.POLLOUT and not self._fill(socket.MSG_DONTWAIT):
+                if ready & ~select.POLLOUT and not self._fill(_DONTWAIT):
                     return None
                 if not ready:
                     return None
-            elif not self._fill(0 if wait else socket.MSG_DONTWAIT):
+            elif not self._fill(0 if wait else _DONTWAIT):
                 return None
 
     def buffered(self) -> Message | None:
         """A message that has been received already, if it is whole."""
         if self._skip_to:
             self._skip()
-        start, have = self._start, self._end - self._start
+        start = self._start
+        have = self._end - start
         if have < HEADER_SIZE or self._skip_to:
             return None
         id, command, size, flags, error = HEADER.unpack_from(self._buffer, start)
+        if HEADER_SIZE <= size <= have:
+            payload = self._buffer[start + HEADER_SIZE : start + size].tobytes()
+            message = Message(id, command, flags, error, payload)
+            self._consume(size)
+            if self._fds:
+                for fds, lost in self._fds_until(self._position):
+                    message.fds += fds
+                    message.fds_lost |= lost
+            return message
         if size < HEADER_SIZE:
             raise ProtocolError(f"{self._peer}: message of {size} bytes, less than its header")
         if size > MAX_MESSAGE_SIZE:
@@ -226,19 +239,11 @@ class Transport:
             self._skip_to = self._position + size
             self._skip()
             return message
-        if have < size:
-            if len(self._buffer) < size:
-                self._buffer.extend(bytes(size - len(self._buffer)))
-            return None
-        with memoryview(self._buffer) as view:
-            payload = bytes(view[start + HEADER_SIZE : start + size])
-        message = Message(id, command, flags, error, payload)
-        self._consume(size)
-        if self._fds:
-            for fds, lost in self._fds_until(self._position):
-                message.fds += fds
-                message.fds_lost |= lost
-        return message
+        if len(self._buffer) < size:
+            larger = memoryview(bytearray(size))
+            larger[:have] = self._buffer[start : self._end]
+            self._buffer, self._start, self._end = larger, 0, have
+        return None
 
     def _consume(self, size: int) -> None:
         self._start += size
@@ -264,20 +269,22 @@ class Transport:
         """Read once from the socket; False if nothing came in time."""
         if self._start and len(self._buffer) - self._end < HEADER_SIZE:
             left = self._end - self._start
-            self._buffer[:left] = self._buffer[self._start : self._end]
+            self._buffer[:left] = self._buffer[self._start : self._end].tobytes()
             self._start, self._end = 0, left
+        end = self._end
         try:
-            with memoryview(self._buffer) as view, view[self._end :] as room:
-                size, ancillary, happened, _ = self._sock.recvmsg_into(
-                    (room,), _ANCILLARY_SIZE, flags | socket.MSG_CMSG_CLOEXEC
-                )
+            size, ancillary, happened, _ = self._sock.recvmsg_into(
+                (self._buffer[end:] if end else self._buffer,),
+                _ANCILLARY_SIZE,
+                _RECEIVE_FLAGS | flags,
+            )
         except BlockingIOError:
             return False
         except OSError:
             raise self._hung_up() from None
-        self._end += size
-        if ancillary or happened & socket.MSG_CTRUNC:
-            self._receive_fds(ancillary, bool(happened & socket.MSG_CTRUNC))
+        self._end = end + size
+        if ancillary or happened & _CTRUNC:
+            self._receive_fds(ancillary, bool(happened & _CTRUNC))
         if not size:
             raise self._hung_up()
         return True
@@ -316,6 +323,16 @@ class Transport:
             _close_all(fds)
         self._queue.clear()
         self._fds.clear()
+
+
+def _duplicate(fds: Iterable[int]) -> list[int]:
+    copies: list[int] = []
+    try:
+        copies.extend(os.dup(fd) for fd in fds)
+    except OSError:
+        _close_all(copies)
+        raise
+    return copies
 
 
 def _close_all(fds: Iterable[int]) -> None:

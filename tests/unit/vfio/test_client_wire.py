@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import socket
 import struct
 import threading
@@ -14,6 +15,7 @@ import pytest
 from pyvmm.vfio import (
     DeviceError,
     DeviceGone,
+    DeviceSilent,
     Interval,
     IoEventFd,
     ProtocolError,
@@ -182,7 +184,7 @@ def test_lies_about_writing(
 @pytest.mark.parametrize(
     ("id", "command", "flags", "size", "complaint"),
     [
-        (1, REGION_READ, F_REPLY, 20, "id 769, that nothing asked for"),
+        (1, REGION_READ, F_REPLY, 20, r"id 769\) that nothing asked for"),
         (0, REGION_WRITE, F_REPLY, 20, "answered VFIO_USER_REGION_READ as if it were"),
         (0, 99, F_REPLY, 20, "as if it were command 99"),
         (0, REGION_READ, 2, 20, "type 0x2"),
@@ -240,7 +242,7 @@ def test_a_server_that_does_not_answer(ours_and_script: tuple[socket.socket, Scr
     script.answers[REGION_READ] = lambda _: None
     told: list[VfioError] = []
     with Client(ours, "server /path", timeout=0.2, on_gone=told.append) as client:
-        with pytest.raises(DeviceGone) as caught:
+        with pytest.raises(DeviceSilent) as caught:
             client.region_read(0, 0, 4)
         expected = "server /path did not answer VFIO_USER_REGION_READ within 0.2 s"
         assert str(caught.value) == expected
@@ -314,6 +316,39 @@ def test_closing_from_on_gone(ours_and_script: tuple[socket.socket, Script]) -> 
     script.peer.sock.shutdown(socket.SHUT_RDWR)
     assert closed.wait(PATIENCE)
     client.close()
+
+
+def test_an_interrupted_call_is_the_end(
+    client: Client, script: Script, gone: list[VfioError]
+) -> None:
+    """Ctrl-C while the main thread waits: the reply may come any time, to nobody."""
+    main = threading.get_ident()
+    script.answers[REGION_READ] = lambda _: signal.pthread_kill(main, signal.SIGUSR1)
+    old = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            client.region_read(0, 0, 4)
+    finally:
+        signal.signal(signal.SIGUSR1, old)
+    assert_gone(client, gone, gone[0])
+    assert str(gone[0]) == "server: interrupted while waiting for VFIO_USER_REGION_READ"
+
+
+def test_signals_that_raise_nothing_are_not_noticed(client: Client, script: Script) -> None:
+    main = threading.get_ident()
+    came = threading.Event()
+
+    def answer(asked: Received) -> Answer:
+        signal.pthread_kill(main, signal.SIGUSR1)
+        assert came.wait(PATIENCE)
+        return asked.payload + b"1234"
+
+    script.answers[REGION_READ] = answer
+    old = signal.signal(signal.SIGUSR1, lambda *_: came.set())
+    try:
+        assert client.region_read(0, 0, 4) == b"1234"
+    finally:
+        signal.signal(signal.SIGUSR1, old)
 
 
 def test_a_closed_client(client: Client, gone: list[VfioError]) -> None:

@@ -143,6 +143,15 @@ def test_what_is_unmapped_is_out_of_reach(
     assert ask(2, DMA_READ, dma(0x2000, 1)).error == 0
 
 
+def test_what_the_server_refused_to_unmap_is_out_of_reach_all_the_same(
+    client: Client, script: Script, ask: Asker, memory: ctypes.Array[ctypes.c_ubyte]
+) -> None:
+    script.answers[DMA_UNMAP] = errno.EBUSY
+    with pytest.raises(VfioError, match="EBUSY"):
+        client.dma.unmap(0x1000, PAGE)
+    assert ask(1, DMA_READ, dma(0x1000, 1)).error == errno.EFAULT
+
+
 def test_what_the_server_refused_to_map_is_out_of_reach(
     client: Client, script: Script, ask: Asker
 ) -> None:
