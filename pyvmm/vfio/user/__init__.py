@@ -3,9 +3,32 @@
 
 from __future__ import annotations
 
-from .client import Client
-from .dma_table import DmaTable
-from .listening_socket import ListeningSocket
-from .server import Server, serve
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .dma_table import DmaTable
+    from .listening_socket import ListeningSocket
+    from .server import Server, serve
 
 __all__ = ["Client", "DmaTable", "ListeningSocket", "Server", "serve"]
+
+# A client has no use for the server, a model in this process for neither.
+_HOMES = {
+    "Client": "client",
+    "DmaTable": "dma_table",
+    "ListeningSocket": "listening_socket",
+    "Server": "server",
+    "serve": "server",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value

@@ -193,25 +193,28 @@ class Transport:
     # Receiving
 
     def receive(self, wait: bool = True) -> Message | None:
-        """The next message; None if there is none, after its patience if it is to wait."""
-        while True:
-            message = self.buffered() if self._end else None
-            if message is not None:
-                return message
-            if self._backlog:
-                self._push()
-            if self._backlog and wait:
-                # A peer that only sends is not listened to until it takes our answers.
-                events = select.POLLOUT
-                if self._backlog < _BACKLOG_LIMIT:
-                    events |= select.POLLIN
-                ready = self._wait(events, self._patience)
-                if ready & ~select.POLLOUT and not self._fill(_DONTWAIT):
-                    return None
-                if not ready:
-                    return None
-            elif not self._fill(0 if wait else _DONTWAIT):
+        """The next message, if it is whole after at most one read of the socket.
+
+        None if nothing came (within its patience, if it is to wait) or only a part: so that
+        the caller can look at the time, however slowly a peer sends.
+        """
+        message = self.buffered() if self._end else None
+        if message is not None:
+            return message
+        if self._backlog:
+            self._push()
+        flags = 0 if wait else _DONTWAIT
+        if self._backlog and wait:
+            # A peer that only sends is not listened to until it takes our answers.
+            events = select.POLLOUT
+            if self._backlog < _BACKLOG_LIMIT:
+                events |= select.POLLIN
+            if not self._wait(events, self._patience) & ~select.POLLOUT:
                 return None
+            flags = _DONTWAIT
+        if not self._fill(flags):
+            return None
+        return self.buffered()
 
     def buffered(self) -> Message | None:
         """A message that has been received already, if it is whole."""

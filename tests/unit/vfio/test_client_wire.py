@@ -249,6 +249,24 @@ def test_a_server_that_does_not_answer(ours_and_script: tuple[socket.socket, Scr
         assert_gone(client, told, caught.value)
 
 
+def test_a_server_that_answers_ever_so_slowly(
+    ours_and_script: tuple[socket.socket, Script],
+) -> None:
+    """Byte by byte, each well in time: the reply is late all the same."""
+    ours, script = ours_and_script
+
+    def drip(asked: Received) -> None:
+        reply = struct.pack("=HHIII", asked.id, REGION_READ, 1 << 20, F_REPLY, 0)
+        with contextlib.suppress(OSError):
+            script.peer.send_bytes(reply)
+            while not client.gone:
+                script.peer.send_bytes(b"x")
+
+    script.answers[REGION_READ] = drip
+    with Client(ours, timeout=0.1) as client, pytest.raises(DeviceSilent):
+        client.region_read(0, 0, 4)
+
+
 def test_a_server_that_answers_everything_else(
     ours_and_script: tuple[socket.socket, Script],
 ) -> None:

@@ -190,6 +190,25 @@ def test_a_client_that_says_nothing_does_not_keep_the_others_out(
         assert silent.ended()
 
 
+def drip(peer: Peer) -> None:
+    while True:
+        peer.send_bytes(b"x")
+
+
+def test_a_client_that_begins_ever_so_slowly_does_not_either(
+    device: FakeDevice, path: Path
+) -> None:
+    with (
+        serving(Server.listen(device, path, timeout=0.1)),
+        connect(path) as slow,
+    ):
+        slow.send_bytes(struct.pack("=HHIII", 1, VERSION, 1 << 20, 0, 0))
+        with pytest.raises(OSError, match=r"Broken pipe|reset"):
+            drip(slow)
+        with Client.connect(path, timeout=PATIENCE) as client:
+            assert client.info.num_regions == 9
+
+
 def test_stopping_ends_the_clients_session(device: FakeDevice, path: Path) -> None:
     with serving(Server.listen(device, path)) as server, greeted(path) as peer:
         server.stop()

@@ -122,6 +122,7 @@ def test_the_end(pair: tuple[Transport, Peer], said: bytes) -> None:
     peer.send_bytes(said)
     peer.close()
     where = "peer hung up in the middle of a message" if said else "peer hung up$"
+    assert not said or transport.receive() is None
     with pytest.raises(DeviceGone, match=where):
         transport.receive()
     with pytest.raises(DeviceGone):
