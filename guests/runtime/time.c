@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 #include "time.h"
 
+#include <stdbool.h>
+
 #include "interrupt.h"
 #include "lapic.h"
 #include "panic.h"
@@ -16,12 +18,13 @@
 
 #define WINDOW_MS	10
 #define POLL_LIMIT	10000000
+#define ATTEMPTS	20
 
 uint64_t tsc_khz;
 static uint64_t tsc_start;
 static uint32_t timer_khz;		/* of the local APIC timer, after its divider */
 
-void time_init(void)
+static bool calibrate(void)
 {
 	const unsigned ticks = PIT_HZ * WINDOW_MS / 1000;
 	unsigned polls = 0;
@@ -38,8 +41,16 @@ void time_init(void)
 	timer_khz = (UINT32_MAX - lapic_timer_current()) / WINDOW_MS;
 	lapic_timer_stop();
 	/* OUT2 is low for 10 ms, so there are many polls; a missing port reads all-ones. */
-	if (polls < 2 || polls == POLL_LIMIT || !timer_khz)
-		panic("cannot calibrate time: no PIT channel 2");
+	return polls >= 2 && polls < POLL_LIMIT && timer_khz;
+}
+
+/* A busy host may take the CPU away for all of the window. */
+void time_init(void)
+{
+	for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++)
+		if (calibrate())
+			return;
+	panic("cannot calibrate time: no PIT channel 2");
 }
 
 uint64_t cycles_to_ns(uint64_t cycles)
