@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -39,7 +40,8 @@ class Done(NamedTuple):
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    for setting in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+        monkeypatch.delenv(setting, raising=False)
 
 
 def run(*args: str | Path, stdin: str | None = None, **options: Any) -> Done:
@@ -61,9 +63,10 @@ def run(*args: str | Path, stdin: str | None = None, **options: Any) -> Done:
 @pytest.fixture
 def vm(guests: Path, tmp_path: Path) -> Callable[..., Path]:
     """vm("hello", cpus=4): the path of a config for that guest."""
+    numbers = itertools.count()
 
     def vm(guest: str = "hello", /, **keys: object) -> Path:
-        path = tmp_path / "vm.yaml"
+        path = tmp_path / f"vm{next(numbers)}.yaml"
         config = {"kernel": str(guests / f"{guest}.elf"), **keys}
         path.write_text(
             json.dumps({key: value for key, value in config.items() if value is not None})

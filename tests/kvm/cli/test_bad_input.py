@@ -173,7 +173,7 @@ def test_two_devices_at_one_address(vm: Vm) -> None:
     done = run("run", vm(devices=[{"model": "edu", "slot": "05.0"}, {"model": "edu", "slot": 5}]))
     done.refused(
         exit_codes.PCI_CONFLICT,
-        "vm.yaml:1: devices[1].slot: expected a slot of its own, got 05.0, where devices[0] is",
+        "vm0.yaml:1: devices[1].slot: expected a slot of its own, got 05.0, where devices[0] is",
         "choose another one",
     )
 

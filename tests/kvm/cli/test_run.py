@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""`pyvmm run`: options, what it says, and the exit status for each way a run can end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyvmm.cli import exit_codes
+from tests.kvm.cli.conftest import run
+
+pytestmark = pytest.mark.kvm
+
+Vm = Callable[..., Path]
+
+
+def test_hello(vm: Vm) -> None:
+    done = run("run", vm())
+    assert done.out.startswith("Hello from the guest\n")
+    assert (done.status, done.err) == (0, "")
+
+
+def test_again_from_the_cache(vm: Vm) -> None:
+    """The second run finds the config ready-made, and is the same."""
+    config = vm(cmdline="a b")
+    assert run("run", config) == run("run", config)
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "status", "said"),
+    [
+        ("exit=1", 1, ""),
+        ("exit=99", 99, ""),
+        ("poweroff", 0, ""),
+        ("reset=cf9", 0, "pyvmm: the guest asked for a reset, by the reset control register\n"),
+        ("crash=panic", 2, ""),
+    ],
+)
+def test_how_the_guest_ends(vm: Vm, cmdline: str, status: int, said: str) -> None:
+    done = run("run", vm(cmdline=cmdline))
+    assert (done.status, done.err) == (status, said)
+
+
+def test_a_crash(vm: Vm) -> None:
+    done = run("run", vm(cmdline="crash=triple"))
+    assert done.status == exit_codes.GUEST_CRASH
+    first, *details = done.err.splitlines()
+    assert first.startswith("pyvmm: error: vCPU 0 met a triple fault")
+    assert any(line.startswith("code at RIP") for line in details)
+    assert done.err.count("triple fault") == 1
+
+
+def test_settings_of_one_run(vm: Vm) -> None:
+    done = run(
+        *("run", "--set", "cmdline=one two", "-s", "cpus=3", vm(cpus=2), "-s", "memory.size=32M")
+    )
+    assert "cpus: 3\n" in done.out
+    assert "command line: one two\n" in done.out
+    assert "memory: 32" in done.out
+    assert done.status == 0
+
+
+def test_a_device_for_one_run(vm: Vm, guests: Path) -> None:
+    done = run("run", vm(), "-s", f"kernel={guests}/lspci.elf", "-s", "devices[0].model=edu")
+    assert "1234:11e8" in done.out
+    assert done.status == 0
+
+
+@pytest.mark.parametrize("option", ["--timeout=0.2", "-t0.2", "--set=timeout=0.2"])
+def test_a_time_limit(vm: Vm, option: str) -> None:
+    done = run("run", option, vm(cmdline="crash=hang", timeout=1000))
+    assert done.err == "pyvmm: error: the guest has not ended within 0.2 s\n"
+    assert done.status == exit_codes.TIMEOUT
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
+def test_a_time_limit_that_is_none(vm: Vm, seconds: str) -> None:
+    done = run("run", f"--timeout={seconds}", vm())
+    done.refused(exit_codes.CONFIG, "override: timeout: expected a number of seconds above 0")
+
+
+def test_verbose(vm: Vm) -> None:
+    """Where the time went, what exited, how it ended."""
+    done = run("run", "-v", vm(cmdline="crash=badport", devices=[{"model": "edu"}]))
+    lines = done.err.splitlines()
+    assert lines[0] == "pyvmm: start-up:"
+    for phase in ("guest RAM", "KVM", "platform", "PCI", "vCPUs", "in all"):
+        assert any(line.startswith(f"pyvmm:   {phase} ") and line.endswith(" ms") for line in lines)
+    assert any(line.startswith("pyvmm:   exits ") for line in lines)
+    assert any("unclaimed ports: " in line and "(answered with all-ones)" in line for line in lines)
+    assert lines[-1] == "pyvmm: the guest exited with code 0"
+    assert done.status == 0
+
+
+def test_more_verbose(vm: Vm) -> None:
+    """An error brings its traceback along."""
+    done = run("run", "-vv", vm(kernel="/no/kernel"))
+    assert "Traceback" in done.err
+    assert done.err.splitlines()[-1].startswith("pyvmm: error: reading kernel /no/kernel")
+    assert done.status == exit_codes.BAD_IMAGE

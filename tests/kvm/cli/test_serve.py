@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""`pyvmm serve`: where it listens, what it refuses, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyvmm.cli import exit_codes
+from tests.kvm.cli.conftest import LIMIT, Start, finish, run
+
+pytestmark = pytest.mark.kvm
+
+Vm = Callable[..., Path]
+
+
+def listening(server: subprocess.Popen[str]) -> None:
+    """Wait until it is."""
+    assert server.stderr is not None
+    assert "is served at" in server.stderr.readline()
+
+
+def test_a_path_that_is_in_use(start: Start, sockets: Path) -> None:
+    path = sockets / "device"
+    server = start("serve", "edu", "--socket", path)
+    listening(server)
+    done = run("serve", "testdev", "--socket", path)
+    done.refused(exit_codes.SOCKET, f"listening at {path}: another server listens there; stop it")
+    assert path.is_socket()
+    server.terminate()
+    assert finish(server).status == 0
+
+
+def test_a_stale_socket_is_replaced(vm: Vm, start: Start, sockets: Path) -> None:
+    path = sockets / "device"
+    server = start("serve", "edu", "--socket", path)
+    listening(server)
+    server.kill()
+    server.wait(LIMIT)
+    assert path.is_socket()
+    again = start("serve", "edu", "--socket", path)
+    listening(again)
+    done = run("run", vm("lspci", devices=[{"socket": str(path)}]))
+    assert "1234:11e8" in done.out
+    again.terminate()
+    assert finish(again).status == 0
+    assert os.listdir(sockets) == []
+
+
+def test_a_file_is_not_replaced(sockets: Path) -> None:
+    path = sockets / "device"
+    path.write_text("precious")
+    done = run("serve", "edu", "--socket", path)
+    done.refused(exit_codes.SOCKET, f"listening at {path}: ", "no socket; choose another path")
+    assert path.read_text() == "precious"
+
+
+def test_a_folder_that_is_not_there(sockets: Path) -> None:
+    done = run("serve", "edu", "--socket", sockets / "no" / "device")
+    done.refused(exit_codes.SOCKET, "bind: ENOENT", "make the directory first")
+
+
+def test_a_path_that_is_too_long(sockets: Path) -> None:
+    done = run("serve", "edu", "--socket", sockets / ("x" * 120))
+    done.refused(exit_codes.SOCKET, "ENAMETOOLONG")
+    assert os.listdir(sockets) == []
+
+
+def test_a_model_that_there_is_not(sockets: Path) -> None:
+    done = run("serve", "edo", "--socket", sockets / "device")
+    done.refused(exit_codes.BAD_MODEL, "did you mean 'edu'")
+    done = run("serve", "edu", "--option", "dma_mask=wide", "--socket", sockets / "device")
+    done.refused(exit_codes.BAD_MODEL, "option dma_mask: 'wide' is not a number")
+    assert os.listdir(sockets) == []
+
+
+def test_an_inherited_socket_that_is_none() -> None:
+    done = run("serve", "edu", "--fd", "77")
+    done.refused(exit_codes.SOCKET, "--fd 77: ", "EBADF", "an open, connected UNIX socket")
+    with open(os.devnull) as file:
+        done = run("serve", "edu", "--fd", str(file.fileno()), pass_fds=[file.fileno()])
+    done.refused(exit_codes.SOCKET, "ENOTSOCK", "an open, connected UNIX socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        done = run("serve", "edu", "--fd", str(sock.fileno()), pass_fds=[sock.fileno()])
+    done.refused(exit_codes.SOCKET, "ENOTCONN", "an open, connected UNIX socket")
+
+
+def test_an_inherited_socket_of_another_kind() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as sock,
+    ):
+        done = run("serve", "edu", "--fd", str(sock.fileno()), pass_fds=[sock.fileno()])
+    done.refused(exit_codes.SOCKET, "an open, connected UNIX socket")
+
+
+def test_an_inherited_socket_whose_client_goes(start: Start) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        server = start("serve", "edu", "--fd", str(theirs.fileno()), pass_fds=[theirs.fileno()])
+    assert finish(server) == (0, "", "")
