@@ -14,11 +14,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..errors import DeviceError, DeviceGone, DeviceSilent, ProtocolError, VfioError
+from .answer import Handler, answer, pack_reply
 from .protocol import (
-    F_ERROR,
     F_NO_REPLY,
     F_TYPE_COMMAND,
     F_TYPE_MASK,
@@ -32,13 +32,6 @@ from .transport import Message, Transport
 DEFAULT_TIMEOUT = 5.0
 # A handler's own call handles commands inline, whose handlers may call again.
 _MAX_DEPTH = 8
-
-
-class Reply(NamedTuple):
-    """What a handler answers a command with, if fds belong to it; they stay the handler's."""
-
-    payload: bytes
-    fds: Sequence[int]
 
 
 class Watch(Protocol):
@@ -67,8 +60,6 @@ class _Call:
 class Channel:
     """Calls the peer and answers its calls. Safe to use from any thread.
 
-    handler answers a command: it returns the reply's payload, or a Reply, or raises;
-    DeviceError becomes an error reply with its errno.
     Replies are matched to calls by message id. A peer that breaks the protocol, does not
     answer in time or hangs up is gone for good: on_gone is called, once, and every call,
     present and future, raises.
@@ -78,7 +69,7 @@ class Channel:
         self,
         sock: socket.socket,
         peer: str,
-        handler: Callable[[Message], bytes | Reply],
+        handler: Handler,
         *,
         timeout: float = DEFAULT_TIMEOUT,
         on_gone: Callable[[VfioError], None] | None = None,
@@ -313,7 +304,7 @@ class Channel:
             self._answer(message)
             return
         call = self._calls.pop(message.id, None)
-        if call is None or kind != F_TYPE_REPLY or message.oversized or message.fds_lost:
+        if call is None or kind != F_TYPE_REPLY or message.oversized:
             message.close()
             what = f"{command_name(message.command)}, type {message.flags:#x}, id {message.id}"
             raise ProtocolError(f"{self.peer} sent a message ({what}) that nothing asked for")
@@ -330,50 +321,17 @@ class Channel:
     def _answer(self, message: Message) -> None:
         self._depth += 1
         try:
-            reply = self._handle(message)
+            busy = self._depth > _MAX_DEPTH
+            reply = errno.EBUSY if busy else answer(message, self._handler, self.peer)
             if not message.flags & F_NO_REPLY:
                 try:
-                    self._reply(message, reply)
+                    self._transport.send(*pack_reply(message, reply))
                 except DeviceError as e:
-                    self._reply(message, e.errno)
+                    self._transport.send(*pack_reply(message, e.errno))
         finally:
             self._depth -= 1
             if message.fds:
                 message.close()
-
-    def _handle(self, message: Message) -> bytes | Reply | int:
-        """The answer to a command: a reply, or the errno it failed with."""
-        if message.oversized:
-            return errno.EINVAL
-        if message.fds_lost:
-            return errno.EMFILE
-        if self._depth > _MAX_DEPTH:
-            return errno.EBUSY
-        try:
-            return self._handler(message)
-        except DeviceError as e:
-            return e.errno or errno.EIO
-        except VfioError:
-            return errno.EIO
-        except Exception:
-            import logging
-
-            name = command_name(message.command)
-            logging.getLogger(__name__).exception("%s: %s failed", self.peer, name)
-            return errno.EIO
-
-    def _reply(self, message: Message, reply: bytes | Reply | int) -> None:
-        fds: Sequence[int] = ()
-        flags, error = F_TYPE_REPLY, 0
-        if isinstance(reply, bytes):
-            payload = reply
-        elif isinstance(reply, Reply):
-            payload, fds = reply
-        else:
-            payload, flags, error = b"", F_TYPE_REPLY | F_ERROR, reply
-        size = HEADER_SIZE + len(payload)
-        header = HEADER.pack(message.id, message.command, size, flags, error)
-        self._transport.send(header + payload, fds)
 
     # Ending
 

@@ -48,7 +48,8 @@ class Client(Device):
     """The device that a vfio-user server serves; a context manager.
 
     When the server dies, breaks the protocol or does not answer in time, on_gone is called,
-    once, in whichever thread noticed, and every method raises DeviceGone from then on.
+    once, in whichever thread noticed, and every method raises DeviceGone from then on. It may
+    close() the client, but must not wait for a thread that does.
     """
 
     def __init__(

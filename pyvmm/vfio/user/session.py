@@ -17,7 +17,8 @@ from .. import region_info
 from ..device import Device, RegionInfo
 from ..errors import DeviceError, ProtocolError, VfioError
 from . import io_fds
-from .channel import Channel, Reply
+from .answer import Reply
+from .channel import Channel
 from .client_irqs import ClientIrqs
 from .protocol import (
     DEVICE_INFO,

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
@@ -13,7 +15,15 @@ import pytest
 
 from pyvmm.vfio import VfioError
 from pyvmm.vfio.user import Client, Server
-from tests.unit.vfio.fakes import PATIENCE, FakeDevice, Script, open_files, wait_until
+from tests.unit.vfio.fakes import (
+    PATIENCE,
+    VERSION,
+    FakeDevice,
+    Peer,
+    Script,
+    open_files,
+    wait_until,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -90,5 +100,28 @@ def client(
 def file() -> Iterator[int]:
     fd = os.memfd_create("region")
     os.ftruncate(fd, 0x8000)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
+def stranger(served: socket.socket) -> Iterator[Peer]:
+    """A client that has not said VERSION yet."""
+    with Peer(served) as peer:
+        yield peer
+
+
+@pytest.fixture
+def peer(stranger: Peer) -> Peer:
+    """A client of version 0.1."""
+    stranger.answered(VERSION, struct.pack("=HH", 0, 1) + b'{"capabilities":{"max_msg_fds":8}}\0')
+    return stranger
+
+
+@pytest.fixture
+def ram_fd() -> Iterator[int]:
+    fd = os.memfd_create("ram", os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, 0x4000)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
     yield fd
     os.close(fd)

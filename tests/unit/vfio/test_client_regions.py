@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import resource
 import socket
 import struct
 from collections.abc import Callable
@@ -23,10 +25,12 @@ from tests.unit.vfio.fakes import (
     GET_REGION_INFO,
     GET_REGION_IO_FDS,
     PATIENCE,
+    RESET,
     Answer,
     Received,
     Script,
     assert_gone,
+    open_files,
 )
 
 
@@ -148,6 +152,32 @@ def test_a_region_file_that_is_too_short(
     with pytest.raises(ProtocolError, match="file that has 0x8000"):
         client.region_info(2)
     assert len(gone) == 1
+
+
+def test_a_region_file_that_this_process_has_no_room_for(
+    client: Client, script: Script, gone: list[VfioError], file: int
+) -> None:
+    """Out of file descriptors is no lie of the server's, and no end."""
+    script.answers[GET_REGION_INFO] = (region(2, 0x4000, 7), [file])
+    script.answers[RESET] = b""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    highest = max(int(entry.split()[0]) for entry in open_files())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(file))
+        with pytest.raises(DeviceError, match=r"EMFILE.*raise the limit of open files") as caught:
+            client.region_info(2)
+        client.reset()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken:
+            os.close(fd)
+    assert caught.value.errno == errno.EMFILE
+    assert client.region_info(2).areas
+    assert not gone
 
 
 def test_more_files_than_a_region_has(

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,7 +21,6 @@ from tests.unit.vfio.fakes import (
     REGION_WRITE,
     RESET,
     SET_IRQS,
-    VERSION,
     FakeDevice,
     Peer,
 )
@@ -31,13 +28,6 @@ from tests.unit.vfio.fakes import (
 BAR0, BAR2, CONFIG, MSIX = 0, 2, 7, 2
 READ = struct.pack("=QII", 0, CONFIG, 4)
 READ_REPLY = READ + bytes(range(4))
-
-
-@pytest.fixture
-def peer(served: socket.socket) -> Iterator[Peer]:
-    with Peer(served) as peer:
-        peer.answered(VERSION, struct.pack("=HH", 0, 1))
-        yield peer
 
 
 def message(id: int, command: int, payload: bytes, size: int | None = None) -> bytes:

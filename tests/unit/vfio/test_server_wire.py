@@ -1,29 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The server, spoken to in bytes: every command's layout, and what each refuses."""
+"""The server, spoken to in bytes: the device, its regions, and what is refused."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import socket
 import struct
-from collections.abc import Iterator
 
 import pytest
 
 from pyvmm.uapi.vfio import (
-    VFIO_IRQ_SET_ACTION_MASK,
     VFIO_IRQ_SET_ACTION_TRIGGER,
-    VFIO_IRQ_SET_ACTION_UNMASK,
     VFIO_IRQ_SET_DATA_BOOL,
     VFIO_IRQ_SET_DATA_EVENTFD,
     VFIO_IRQ_SET_DATA_NONE,
 )
-from pyvmm.vfio import DeviceError, DmaFault, EventFd, Fds
+from pyvmm.vfio import DeviceError, DmaFault
 from tests.unit.vfio.fakes import (
-    DMA_MAP,
-    DMA_UNMAP,
     F_ERROR,
     F_NO_REPLY,
     F_REPLY,
@@ -31,15 +24,12 @@ from tests.unit.vfio.fakes import (
     GET_IRQ_INFO,
     GET_REGION_INFO,
     GET_REGION_IO_FDS,
-    PATIENCE,
     REGION_READ,
     REGION_WRITE,
     RESET,
-    SET_IRQS,
     VERSION,
     FakeDevice,
     Peer,
-    wait_until,
 )
 
 BAR0, BAR2, CONFIG = 0, 2, 7
@@ -47,20 +37,6 @@ INTX, MSIX = 0, 2
 TRIGGER_EVENTFD = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD
 TRIGGER_NONE = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_NONE
 TRIGGER_BOOL = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_BOOL
-
-
-@pytest.fixture
-def stranger(served: socket.socket) -> Iterator[Peer]:
-    """A client that has not said VERSION yet."""
-    with Peer(served) as peer:
-        yield peer
-
-
-@pytest.fixture
-def peer(stranger: Peer) -> Peer:
-    """A client of version 0.1."""
-    stranger.answered(VERSION, struct.pack("=HH", 0, 1) + b'{"capabilities":{"max_msg_fds":8}}\0')
-    return stranger
 
 
 def test_version(stranger: Peer) -> None:
@@ -268,242 +244,16 @@ def test_no_more_fds_than_the_client_can_receive(stranger: Peer) -> None:
     assert stranger.refused(GET_REGION_IO_FDS, query) == errno.EOPNOTSUPP
 
 
-def dma_map(iova: int, size: int, offset: int = 0, flags: int = 3, argsz: int = 32) -> bytes:
-    return struct.pack("=IIQQQ", argsz, flags, offset, iova, size)
-
-
-def dma_unmap(iova: int, size: int, flags: int = 0, argsz: int = 24) -> bytes:
-    return struct.pack("=IIQQ", argsz, flags, iova, size)
-
-
-@pytest.fixture
-def ram() -> Iterator[int]:
-    fd = os.memfd_create("ram", os.MFD_ALLOW_SEALING)
-    os.ftruncate(fd, 0x4000)
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
-    yield fd
-    os.close(fd)
-
-
-def test_dma_map_and_unmap(peer: Peer, device: FakeDevice, ram: int) -> None:
-    assert peer.answered(DMA_MAP, dma_map(0x10000, 0x2000, 0x1000), [ram]) == b""
-    os.pwrite(ram, b"guest", 0x1000)
-    assert device.table.read(0x10000, 5) == b"guest"
-    device.table.write(0x11FFC, b"devi")
-    assert os.pread(ram, 4, 0x2FFC) == b"devi"
-    query = dma_unmap(0x10000, 0x2000)
-    assert peer.answered(DMA_UNMAP, query) == query
-    with pytest.raises(DmaFault):
-        device.table.read(0x10000, 1)
-
-
-def test_dma_map_read_only(peer: Peer, device: FakeDevice, ram: int) -> None:
-    peer.answered(DMA_MAP, dma_map(0, 0x1000, flags=1), [ram])
-    assert device.table.read(0, 4) == bytes(4)
-    with pytest.raises(DmaFault, match="read-only"):
-        device.table.write(0, b"x")
-
-
-def test_dma_unmap_all(peer: Peer, device: FakeDevice, ram: int) -> None:
-    for i in range(3):
-        peer.answered(DMA_MAP, dma_map(i * 0x1000, 0x1000, i * 0x1000), [ram])
-    query = dma_unmap(0, 0, flags=2)
-    assert peer.answered(DMA_UNMAP, query) == query
-    assert peer.answered(DMA_UNMAP, query) == query
-    with pytest.raises(DmaFault):
-        device.table.read(0x1000, 1)
-
-
-@pytest.mark.parametrize(
-    ("payload", "fds", "number"),
-    [
-        (dma_map(0x100000, 0x1000)[:31], 1, errno.EINVAL),
-        (dma_map(0x100000, 0x1000, argsz=31), 1, errno.EINVAL),
-        (dma_map(0x100000, 0x1000), 2, errno.EINVAL),
-        (dma_map(0x100000, 0x1000, flags=0), 1, errno.EINVAL),
-        (dma_map(0x100000, 0x1000, flags=2), 1, errno.EINVAL),
-        (dma_map(0x100000, 0x1000, flags=0x80000001), 1, errno.EINVAL),
-        (dma_map(0x100000, 0), 1, errno.EINVAL),
-        (dma_map(0x100000, 0), 0, errno.EINVAL),
-        (dma_map(0x100000, 0x5000), 1, errno.EINVAL),
-        (dma_map(0x100000, 0x1000, 0x4000), 1, errno.EINVAL),
-        (dma_map(0x100000, 0x1000, (1 << 64) - 0x1000), 1, errno.EINVAL),
-        (dma_map((1 << 64) - 0x1000, 0x2000), 1, errno.EINVAL),
-        (dma_map((1 << 64) - 0x1000, 0x2000), 0, errno.EINVAL),
-        (dma_map(0x2000, 0x1000), 1, errno.EEXIST),
-        (dma_map(0x2FFF, 0x1000), 0, errno.EEXIST),
-    ],
-)
-def test_dma_map_refused(
-    peer: Peer, device: FakeDevice, ram: int, payload: bytes, fds: int, number: int
-) -> None:
-    peer.answered(DMA_MAP, dma_map(0x2000, 0x1000), [ram])
-    assert peer.refused(DMA_MAP, payload, [ram] * fds) == number
-    with pytest.raises(DmaFault):
-        device.table.read(0x100000, 1)
-
-
-def test_dma_map_of_what_is_no_memory(peer: Peer) -> None:
-    with EventFd() as eventfd:
-        assert peer.refused(DMA_MAP, dma_map(0, 0x1000), [eventfd.fileno()]) == errno.EINVAL
-
-
-@pytest.mark.parametrize(
-    ("payload", "number"),
-    [
-        (dma_unmap(0x2000, 0x1000)[:23], errno.EINVAL),
-        (dma_unmap(0x2000, 0x1000, argsz=23), errno.EINVAL),
-        (dma_unmap(0x2000, 0x1000, flags=1), errno.EINVAL),
-        (dma_unmap(0x2000, 0x1000, flags=2), errno.EINVAL),
-        (dma_unmap(0, 0, flags=3), errno.EINVAL),
-        (dma_unmap(0x2000, 0x800), errno.ENOENT),
-        (dma_unmap(0x2800, 0x800), errno.ENOENT),
-        (dma_unmap(0, 0), errno.ENOENT),
-        (dma_unmap(0x3000, 0x1000), errno.ENOENT),
-    ],
-)
-def test_dma_unmap_refused(
-    peer: Peer, device: FakeDevice, ram: int, payload: bytes, number: int
-) -> None:
-    peer.answered(DMA_MAP, dma_map(0x2000, 0x1000), [ram])
-    assert peer.refused(DMA_UNMAP, payload) == number
-    assert device.table.read(0x2000, 1) == b"\0"
-
-
-def test_only_its_own_mappings_are_a_clients_to_unmap(
-    peer: Peer, device: FakeDevice, ram: int
-) -> None:
-    device.table.map(0x8000, 0x1000, address=0, fd=ram)
-    assert peer.refused(DMA_UNMAP, dma_unmap(0x8000, 0x1000)) == errno.ENOENT
-    peer.answered(DMA_UNMAP, dma_unmap(0, 0, flags=2))
-    assert device.table.read(0x8000, 1) == b"\0"
-
-
-def irq_set(
-    flags: int, index: int, start: int, count: int, data: bytes = b"", argsz: int | None = None
-) -> bytes:
-    argsz = 20 + len(data) if argsz is None else argsz
-    return struct.pack("=IIIII", argsz, flags, index, start, count) + data
-
-
-def test_triggers(peer: Peer, device: FakeDevice) -> None:
-    with EventFd() as one, EventFd() as other:
-        fds = [one.fileno(), other.fileno()]
-        assert peer.answered(SET_IRQS, irq_set(TRIGGER_EVENTFD, MSIX, 5, 2), fds) == b""
-        device.triggers[MSIX, 6].signal()
-        assert (one.read(), other.read()) == (0, 1)
-        peer.answered(SET_IRQS, irq_set(TRIGGER_NONE, MSIX, 5, 2))
-        assert (one.read(), other.read()) == (1, 1)
-        peer.answered(SET_IRQS, irq_set(TRIGGER_BOOL, MSIX, 5, 2, b"\1\0"))
-        assert (one.read(), other.read()) == (1, 0)
-        peer.answered(SET_IRQS, irq_set(TRIGGER_EVENTFD, MSIX, 6, 1))
-        assert device.irq_calls[-1] == (MSIX, VFIO_IRQ_SET_ACTION_TRIGGER, 6, 1, Fds([-1]))
-        assert list(device.triggers) == [(MSIX, 5)]
-        peer.answered(SET_IRQS, irq_set(TRIGGER_NONE, MSIX, 0, 0))
-        assert not device.triggers
-
-
-def test_all_interrupts_of_a_kind_that_has_none_can_be_disabled(
-    peer: Peer, device: FakeDevice
-) -> None:
-    peer.answered(SET_IRQS, irq_set(TRIGGER_NONE, 1, 0, 0))
-    assert not device.irq_calls
-
-
-UNMASK_EVENTFD = VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_DATA_EVENTFD
-
-
-def test_an_eventfd_that_unmasks(peer: Peer, device: FakeDevice) -> None:
-    with EventFd() as unmask, EventFd() as mask:
-        mask_eventfd = VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_DATA_EVENTFD
-        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1), [unmask.fileno()])
-        peer.answered(SET_IRQS, irq_set(mask_eventfd, INTX, 0, 1), [mask.fileno()])
-        assert not device.irq_calls
-        for eventfd, action in (
-            (unmask, VFIO_IRQ_SET_ACTION_UNMASK),
-            (mask, VFIO_IRQ_SET_ACTION_MASK),
-            (unmask, VFIO_IRQ_SET_ACTION_UNMASK),
-        ):
-            device.irq_called.clear()
-            eventfd.signal()
-            assert device.irq_called.wait(PATIENCE)
-            assert device.irq_calls[-1] == (INTX, action, 0, 1, None)
-        assert len(device.irq_calls) == 3
-        # Taken away again, it does nothing.
-        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1))
-        unmask.signal()
-        device.irq_called.clear()
-        mask.signal()
-        assert device.irq_called.wait(PATIENCE)
-        assert [call[1] for call in device.irq_calls[3:]] == [VFIO_IRQ_SET_ACTION_MASK]
-
-
-def test_disabling_intx_forgets_the_eventfd_that_unmasks(peer: Peer, device: FakeDevice) -> None:
-    with EventFd() as unmask:
-        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1), [unmask.fileno()])
-        peer.answered(SET_IRQS, irq_set(TRIGGER_NONE, INTX, 0, 0))
-        unmask.signal()
-        assert unmask.pending()
-        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1), [unmask.fileno()])
-        wait_until(lambda: not unmask.pending())
-        wait_until(lambda: len(device.irq_calls) == 2)
-
-
-@pytest.mark.parametrize(
-    ("payload", "fds"),
-    [
-        (irq_set(TRIGGER_NONE, MSIX, 0, 1)[:19], 0),
-        (irq_set(TRIGGER_NONE, MSIX, 0, 1, argsz=19), 0),
-        (irq_set(TRIGGER_NONE, 5, 0, 1), 0),
-        (irq_set(TRIGGER_NONE, 0xFFFFFFFF, 0, 1), 0),
-        (irq_set(TRIGGER_NONE, MSIX, 600, 1), 0),
-        (irq_set(TRIGGER_NONE, MSIX, 599, 2), 0),
-        (irq_set(TRIGGER_NONE, MSIX, 1, 0xFFFFFFFF), 0),
-        (irq_set(TRIGGER_NONE, MSIX, 0xFFFFFFFF, 1), 0),
-        (irq_set(TRIGGER_NONE, MSIX, 1, 0), 0),
-        (irq_set(TRIGGER_BOOL, MSIX, 0, 0), 0),
-        (irq_set(TRIGGER_EVENTFD, MSIX, 0, 0), 0),
-        (irq_set(VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_DATA_NONE, INTX, 0, 0), 0),
-        (irq_set(TRIGGER_NONE, MSIX, 0, 1), 1),
-        (irq_set(TRIGGER_BOOL, MSIX, 0, 1, b"\1"), 1),
-        (irq_set(TRIGGER_BOOL, MSIX, 0, 2, b"\1"), 0),
-        (irq_set(TRIGGER_BOOL, MSIX, 0, 1, b"\1\1"), 0),
-        (irq_set(TRIGGER_EVENTFD, MSIX, 0, 1), 2),
-        (irq_set(TRIGGER_EVENTFD, MSIX, 0, 2), 1),
-        (irq_set(VFIO_IRQ_SET_DATA_NONE, MSIX, 0, 1), 0),
-        (irq_set(VFIO_IRQ_SET_ACTION_TRIGGER, MSIX, 0, 1), 0),
-        (irq_set(TRIGGER_NONE | VFIO_IRQ_SET_ACTION_MASK, MSIX, 0, 1), 0),
-        (irq_set(TRIGGER_NONE | VFIO_IRQ_SET_DATA_BOOL, MSIX, 0, 1, b"\1"), 0),
-        (irq_set(TRIGGER_NONE | 1 << 6, MSIX, 0, 1), 0),
-        (irq_set(UNMASK_EVENTFD, MSIX, 0, 1), 1),
-    ],
-)
-def test_set_irqs_refused(peer: Peer, device: FakeDevice, payload: bytes, fds: int) -> None:
-    with EventFd() as eventfd:
-        assert peer.refused(SET_IRQS, payload, [eventfd.fileno()] * fds) == errno.EINVAL
-    assert not device.irq_calls
-
-
-def test_triggers_must_be_eventfds(peer: Peer, device: FakeDevice) -> None:
-    reader, writer = os.pipe()
-    with EventFd() as eventfd:
-        fds = [eventfd.fileno(), writer]
-        assert peer.refused(SET_IRQS, irq_set(TRIGGER_EVENTFD, MSIX, 0, 2), fds) == errno.EINVAL
-    assert not device.irq_calls
-    os.close(reader)
-    os.close(writer)
-
-
 def test_unknown_commands_are_refused_and_their_payload_skipped(peer: Peer) -> None:
     for command in (0, 11, 12, 14, 19, 0xFFFF):
         assert peer.refused(command, bytes(range(200))) == errno.EOPNOTSUPP
     peer.answered(RESET)
 
 
-def test_fds_that_no_command_wants_are_closed(peer: Peer, ram: int) -> None:
-    peer.answered(RESET, b"", [ram])
-    peer.answered(GET_INFO, struct.pack("=IIII", 16, 0, 0, 0), [ram] * 3)
-    assert peer.refused(99, b"", [ram]) == errno.EOPNOTSUPP
+def test_fds_that_no_command_wants_are_closed(peer: Peer, ram_fd: int) -> None:
+    peer.answered(RESET, b"", [ram_fd])
+    peer.answered(GET_INFO, struct.pack("=IIII", 16, 0, 0, 0), [ram_fd] * 3)
+    assert peer.refused(99, b"", [ram_fd]) == errno.EOPNOTSUPP
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The answer to a command: what its handler returns or raises, as a reply."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ..errors import DeviceError, VfioError
+from .protocol import F_ERROR, F_TYPE_REPLY, HEADER, HEADER_SIZE, command_name
+from .transport import Message
+
+
+class Reply(NamedTuple):
+    """What a handler answers a command with, if fds belong to it; they stay the handler's."""
+
+    payload: bytes
+    fds: Sequence[int]
+
+
+Handler = Callable[[Message], bytes | Reply]
+"""Carries out a command: returns the reply's payload, or a Reply, or raises DeviceError."""
+
+
+def answer(message: Message, handler: Handler, peer: str) -> bytes | Reply | int:
+    """What the handler makes of a command; or an errno, whatever it raises."""
+    if message.oversized:
+        return errno.EINVAL
+    if message.fds_lost:
+        return errno.EMFILE
+    try:
+        return handler(message)
+    except DeviceError as e:
+        return e.errno or errno.EIO
+    except VfioError:
+        return errno.EIO
+    except Exception:
+        import logging
+
+        name = command_name(message.command)
+        logging.getLogger(__name__).exception("%s: %s failed", peer, name)
+        return errno.EIO
+
+
+def pack_reply(message: Message, reply: bytes | Reply | int) -> tuple[bytes, Sequence[int]]:
+    """The reply to a command in bytes, and its fds. An errno is a header, and nothing else."""
+    fds: Sequence[int] = ()
+    flags, error = F_TYPE_REPLY, 0
+    if isinstance(reply, bytes):
+        payload = reply
+    elif isinstance(reply, Reply):
+        payload, fds = reply
+    else:
+        payload, flags, error = b"", F_TYPE_REPLY | F_ERROR, reply
+    size = HEADER_SIZE + len(payload)
+    return HEADER.pack(message.id, message.command, size, flags, error) + payload, fds
