@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _CHILD_FD = 3
 _GRACE = 2.0  # seconds
+_LAST = 30.0
 _MOMENT = 0.1
 
 
@@ -88,11 +89,11 @@ class ModelProcess:
         Whoever was given the socket must have closed it before.
         """
         self.socket.close()
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
+        for number, patience in ((None, _GRACE), (signal.SIGTERM, _GRACE), (signal.SIGKILL, _LAST)):
             if self._status is None:
                 if number is not None:
                     os.kill(self.pid, number)
-                self._wait(_GRACE)
+                self._wait(patience)
         pidfd, self._pidfd = self._pidfd, -1
         if pidfd >= 0:
             os.close(pidfd)

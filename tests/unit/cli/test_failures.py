@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""What goes wrong becomes one line and a status; the table of statuses matches the packages."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from pyvmm.cli import exit_codes, failures
+from pyvmm.cli.signals import Interrupted
+from pyvmm.config import SlotTaken
+from pyvmm.kvm import KvmCapabilityMissing, KvmMissing, KvmPermission, KvmUnavailable
+from pyvmm.pci.errors import BadDevice
+from pyvmm.vfio import DeviceSilent, DmaFault
+
+ROOMS = ("boot", "config", "kvm", "machine", "memory", "models", "pci", "vfio")
+
+
+def errors() -> Iterator[type[Exception]]:
+    """Every exception of every room."""
+    for room in ROOMS:
+        module = importlib.import_module(f"pyvmm.{room}.errors")
+        for value in vars(module).values():
+            if inspect.isclass(value) and value.__module__ == module.__name__:
+                assert issubclass(value, Exception)
+                yield value
+
+
+def test_the_table_names_classes_that_exist() -> None:
+    there_are = {f"{kind.__module__}.{kind.__qualname__}" for kind in errors()}
+    assert set(failures._STATUS_BY_CLASS) <= there_are
+
+
+@pytest.mark.parametrize("kind", list(errors()), ids=lambda kind: kind.__qualname__)
+def test_no_error_of_ours_counts_as_a_bug(kind: type[Exception]) -> None:
+    assert failures.status_of(kind.__new__(kind)) not in (exit_codes.INTERNAL, exit_codes.OK)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (SlotTaken("taken"), exit_codes.PCI_CONFLICT),
+        (KvmMissing(), exit_codes.KVM_MISSING),
+        (KvmPermission(), exit_codes.KVM_PERMISSION),
+        (KvmCapabilityMissing("KVM_CAP_IRQFD"), exit_codes.KVM_CAPABILITY),
+        (KvmUnavailable(), exit_codes.HOST_CALL),
+        (DeviceSilent(), exit_codes.DEVICE_SILENT),
+        (DmaFault(0, 1), exit_codes.DEVICE_FAILED),
+        (BadDevice(), exit_codes.DEVICE_FAILED),
+        (ZeroDivisionError(), exit_codes.INTERNAL),
+        (OSError(), exit_codes.INTERNAL),
+    ],
+)
+def test_the_most_particular_class_counts(error: Exception, status: int) -> None:
+    assert failures.status_of(error) == status
+
+
+def raises(error: BaseException) -> int:
+    raise error
+
+
+def test_an_error_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+    status = failures.guarded(lambda: raises(KvmMissing("no KVM here; get one")))
+    assert capfd.readouterr().err == "pyvmm: error: no KVM here; get one\n"
+    assert status == exit_codes.KVM_MISSING
+
+
+def test_a_bug_is_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    status = failures.guarded(lambda: raises(ZeroDivisionError("a bug")))
+    told = capfd.readouterr().err
+    assert "Traceback" in told
+    assert told.splitlines()[-2:] == [
+        "ZeroDivisionError: a bug",
+        "pyvmm: this is a bug of pyvmm; please report it with the lines above",
+    ]
+    assert status == exit_codes.INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), 130), (Interrupted(15), 143), (Interrupted(1), 129)]
+)
+def test_signals_need_no_words(
+    error: BaseException, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert failures.guarded(lambda: raises(error)) == status
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_said_can_be_any_text(capfd: pytest.CaptureFixture[str]) -> None:
+    failures.say("a path that is no text: \udcff")
+    assert capfd.readouterr().err == "pyvmm: a path that is no text: \\udcff\n"
+
+
+def test_saying_never_fails() -> None:
+    """Somebody may have closed stderr, even all of it."""
+    script = """
+import os
+from pyvmm.cli.failures import say
+reader, writer = os.pipe()
+os.close(reader)
+os.dup2(writer, 2)
+say("into a broken pipe")
+os.close(2)
+say("into nothing")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout == b""
+
+
+def test_output_that_nobody_reads() -> None:
+    """Neither of the two ways, at the write or at the flush, ends in a traceback."""
+    script = """
+import sys
+from pyvmm.cli.failures import guarded
+sys.exit(guarded(lambda: print("x" * int(sys.argv[1])) or 0))
+"""
+    for size in ("10", "1000000"):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(
+            [sys.executable, "-c", script, size], stdout=writer, stderr=subprocess.PIPE, check=False
+        )
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (141, b"")

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The command line's grammar, and the commands that need no VM."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pyvmm import __version__
+from pyvmm.cli import exit_codes
+from pyvmm.cli.main import main
+from pyvmm.config import json_schema
+from pyvmm.models import MODELS
+
+ROOT = Path(__file__).resolve().parents[3]
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_version(capsys: Capture) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pyvmm {__version__}\n"
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == __version__
+
+
+@pytest.mark.parametrize("command", ["run", "serve", "models", "schema"])
+def test_help(command: str, capsys: Capture) -> None:
+    assert main(["--help"]) == 0
+    assert f"\n    {command} " in capsys.readouterr().out
+    assert main([command, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: pyvmm {command} ")
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        ([], "the following arguments are required: COMMAND; see pyvmm --help"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["run"], "the following arguments are required: CONFIG; see pyvmm run --help"),
+        (["run", "a.yaml", "b.yaml"], "unrecognized arguments: b.yaml"),
+        (["run", "a.yaml", "--set", "cpus"], "'cpus' is not KEY=VALUE"),
+        (["run", "a.yaml", "--set", "=1"], "'=1' is not KEY=VALUE"),
+        (["run", "a.yaml", "--timeout", "soon"], "invalid float value: 'soon'"),
+        (["run", "--frob"], "required: CONFIG"),
+        (["serve", "edu"], "one of the arguments --socket --fd is required"),
+        (["serve", "edu", "--socket", "a", "--fd", "3"], "not allowed with argument --socket"),
+        (["serve", "edu", "--fd", "-1"], "argument --fd"),
+        (["serve", "edu", "--fd", "three"], "'three' is no file descriptor's number"),
+    ],
+)
+def test_a_command_line_that_is_wrong(args: list[str], what: str, capsys: Capture) -> None:
+    assert main(args) == exit_codes.USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("pyvmm: error: ")
+    assert what in err
+    assert err.endswith(" --help\n")
+    assert err.count("\n") == 1
+
+
+def test_models(capsys: Capture) -> None:
+    assert main(["models"]) == 0
+    shown = capsys.readouterr().out
+    for name, entry in MODELS.items():
+        assert f"{name} " in shown
+        assert entry.description in shown
+        for option in entry.options:
+            assert f"{option.name}: {option.description}" in shown
+
+
+def test_schema(capsys: Capture) -> None:
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == json_schema()
+
+
+def test_a_config_that_is_wrong(tmp_path: Path, capfd: Capture) -> None:
+    """On the short way through main(), and on the one through the option parser."""
+    path = str(tmp_path / "none.yaml")
+    for args in (["run", path], ["run", "-v", path]):
+        assert main(args) == exit_codes.CONFIG
+        assert capfd.readouterr().err.startswith(f"pyvmm: error: {path}: no such file")
+
+
+def test_the_everyday_command_parses_nothing() -> None:
+    """An option parser takes as long to import as a VM takes to start."""
+    script = """
+import sys
+from pyvmm.cli.main import main
+main(["run", "/no/such.yaml"])
+print(*sorted({"argparse", "typing", "re", "dataclasses"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "\n"
+
+
+def test_python_m_pyvmm() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pyvmm", "--version"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    assert done.stdout == f"pyvmm {__version__}\n"
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
+def test_streams_that_are_closed_are_opened(closed: tuple[int, ...]) -> None:
+    """So that no other file gets their numbers, and becomes our stdout."""
+    script = f"""
+import os
+told = os.dup(2)
+for fd in {closed}:
+    os.close(fd)
+from pyvmm.cli.main import main
+main(["models"])
+for fd in {closed}:
+    os.write(told, os.readlink(f"/proc/self/fd/{{fd}}").encode() + b" ")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.split() == ["/dev/null"] * len(closed)

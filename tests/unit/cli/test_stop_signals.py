@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""StopSignals: what a signal does at which time, and that handlers are put back."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from pyvmm.cli.signals import Interrupted, StopSignals
+
+NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(autouse=True)
+def _handlers_put_back() -> Iterator[None]:
+    before = [signal.getsignal(number) for number in NUMBERS]
+    yield
+    assert [signal.getsignal(number) for number in NUMBERS] == before
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_before_there_is_anything_to_stop(number: signal.Signals) -> None:
+    signals = StopSignals()
+    with pytest.raises(Interrupted, match=number.name) as failed, signals:
+        signal.raise_signal(number)
+    assert failed.value.number == signals.number == number
+
+
+def test_undoing_is_not_interrupted() -> None:
+    signals = StopSignals()
+
+    def undo(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        undone.append(signals.number)
+
+    undone: list[int] = []
+    stack = ExitStack()
+    stack.push(undo)
+    with pytest.raises(Interrupted, match="SIGINT"), signals, stack:
+        signal.raise_signal(signal.SIGINT)
+    assert undone == [signal.SIGINT]
+
+
+def test_when_there_is() -> None:
+    stopped: list[str] = []
+    with StopSignals() as signals:
+        signals.stop = stopped.append
+        assert signals.number == 0
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert stopped == ["SIGTERM", "SIGINT"]
+    assert signals.number == signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_is_ignored_stays_ignored(number: signal.Signals) -> None:
+    handler = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            signal.raise_signal(number)
+        assert signals.number == 0
+    finally:
+        signal.signal(number, handler)

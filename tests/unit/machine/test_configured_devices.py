@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""ConfiguredDevices: opens what a config lists, and closes what it has opened when one fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from pyvmm.config import Device, parse
+from pyvmm.machine.devices import ConfiguredDevices
+from pyvmm.models import Model, ModelError
+from pyvmm.vfio import DeviceGone
+from pyvmm.vfio.user import Client
+
+LIMIT = 30.0
+
+
+def configs(*devices: dict[str, object]) -> Sequence[Device]:
+    return parse({"kernel": "none", "devices": list(devices)}).devices
+
+
+def never(error: Exception) -> None:
+    raise AssertionError(f"nothing is lost: {error}")
+
+
+def test_in_the_order_of_the_config(no_leaks: None) -> None:
+    listed = configs({"model": "edu", "process": True}, {"model": "testdev"}, {"model": "edu"})
+    owner = ConfiguredDevices(listed, never)
+    devices = owner.open()
+    assert [type(device) is Client for device in devices] == [True, False, False]
+    assert [device.name for device in devices] == ["edu", "testdev", "edu"]
+    assert all(isinstance(device, Model) for device in devices[1:])
+    owner.close()
+    owner.close()
+
+
+def test_closed_without_having_been_opened(no_leaks: None) -> None:
+    ConfiguredDevices(configs({"model": "edu", "process": True}), never).close()
+
+
+def test_a_wrong_model_after_a_process(no_leaks: None) -> None:
+    """Known before the process would be started, and the other one is ended."""
+    listed = configs({"model": "edu", "process": True}, {"model": "edo", "process": True})
+    with pytest.raises(ModelError):
+        ConfiguredDevices(listed, never)
+
+
+def test_one_that_does_not_open(no_leaks: None) -> None:
+    listed = configs({"model": "edu", "process": True}, {"model": "edo"})
+    owner = ConfiguredDevices(listed, never)
+    with pytest.raises(ModelError):
+        owner.open()
+    owner.close()
+
+
+def test_a_process_that_dies_before_it_is_opened(no_leaks: None) -> None:
+    owner = ConfiguredDevices(configs({"model": "edu", "process": True}), never)
+    (process,) = owner._processes
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(DeviceGone, match=r"hung up; the process of edu .* signal 9 \(Killed\)"):
+        owner.open()
+    owner.close()
+
+
+def test_a_process_that_dies_later(no_leaks: None) -> None:
+    lost: list[Exception] = []
+    told = threading.Event()
+
+    def note(error: Exception) -> None:
+        lost.append(error)
+        told.set()
+
+    owner = ConfiguredDevices(configs({"model": "edu", "process": True}), note)
+    owner.open()
+    (process,) = owner._processes
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    # Nobody has to touch the device for it to be noticed.
+    assert told.wait(LIMIT)
+    owner.close()
+    (error,) = lost
+    assert isinstance(error, DeviceGone)
+    assert str(error) == (
+        f"edu hung up; the process of edu (pid {process.pid}) was ended by signal 9 (Killed)"
+    )
