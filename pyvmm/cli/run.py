@@ -34,7 +34,7 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
         vm = stack.enter_context(Machine(config, notice=say))
         _connect_serial(vm, stack)
         vm.build()
-        signals.stop = vm.request_stop
+        signals.call(vm.request_stop)
         vm.start()
         outcome = vm.wait()
         assert outcome is not None

@@ -25,7 +25,7 @@ def command(options: argparse.Namespace) -> int:
                 server.stop()
 
         # From here on no signal may come between the socket's file and what removes it.
-        signals.stop = stop
+        signals.call(stop)
         if options.socket is not None:
             server = Server.listen(model, options.socket)
         else:

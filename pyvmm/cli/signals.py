@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,15 +27,16 @@ class Interrupted(BaseException):
 class StopSignals:
     """A context manager for the main thread. number is the first signal that came, or 0.
 
-    Once `stop` is set it is called with each signal's name; before, the first one raises
-    Interrupted. Signals that are ignored stay so: a shell's background jobs are not for Ctrl-C,
-    and what nohup starts is not for SIGHUP.
+    At first that signal raises Interrupted; after call() there is something to call instead.
+    Signals that are ignored stay so: a shell's background jobs are not for Ctrl-C, and what nohup
+    starts is not for SIGHUP.
     """
 
     def __init__(self) -> None:
         self.number = 0
-        self.stop: Callable[[str], None] | None = None
         self._handlers: dict[int, Any] = {}
+        self._thread: threading.Thread | None = None
+        self._pipe: tuple[int, ...] = ()
 
     def __enter__(self) -> StopSignals:
         for number in _SIGNALS:
@@ -41,15 +44,38 @@ class StopSignals:
                 self._handlers[number] = signal.signal(number, self._caught)
         return self
 
+    def call(self, stop: Callable[[str], None]) -> None:
+        """From now on call stop with the name of each signal, on a thread of its own.
+
+        Python's handlers won't do while the main thread waits: the kernel may hand a signal to
+        any other thread, which wakes nobody.
+        """
+        self._pipe = os.pipe()
+        os.set_blocking(self._pipe[1], False)
+        thread = threading.Thread(target=self._listen, args=(stop,), daemon=True)
+        thread.start()
+        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        self._thread = thread
+
     def __exit__(self, *_: object) -> None:
+        if self._pipe:
+            signal.set_wakeup_fd(-1)
+            reader, writer = self._pipe
+            os.close(writer)
+            if self._thread is not None:
+                self._thread.join()
+            os.close(reader)
         while self._handlers:
             signal.signal(*self._handlers.popitem())
 
     def _caught(self, number: int, _frame: FrameType | None) -> None:
-        first = not self.number
-        if first:
+        if self._thread is None and not self.number:
             self.number = number
-        if self.stop is not None:
-            self.stop(signal.Signals(number).name)
-        elif first:
             raise Interrupted(number)
+
+    def _listen(self, stop: Callable[[str], None]) -> None:
+        while numbers := os.read(self._pipe[0], 64):
+            for number in numbers:
+                if number in self._handlers:
+                    self.number = self.number or number
+                    stop(signal.Signals(number).name)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from .model_process import ModelProcess
 
 TYPE_CHECKING = False
@@ -12,73 +14,84 @@ if TYPE_CHECKING:
     from pyvmm.config import Device as DeviceConfig
     from pyvmm.vfio import Device, VfioError
 
+    Open = Callable[[Callable[[VfioError], None]], Device]
 
-class ConfiguredDevices:
-    """Owns the devices of a VM, and the processes that pyvmm started for them.
 
-    Two steps, since a process takes a while to start: the constructor starts the processes,
-    open() opens the devices. lost(error) is called, on any thread, once for each device that
-    goes away or breaks its protocol from then on.
+class DeviceProcesses:
+    """Owns the processes that pyvmm starts for a config's devices; they start in parallel.
+
+    openers has, for each device in the config's order, what opens it: open(lost) raises
+    VfioError or ModelError, and has lost(error) called, on any thread, when the device goes.
     """
 
-    def __init__(self, configs: Sequence[DeviceConfig], lost: Callable[[Exception], None]) -> None:
-        self._configs = configs
-        self._lost = lost
-        self._devices: list[Device] = []
-        self._processes: list[ModelProcess | None] = []
+    def __init__(self, configs: Sequence[DeviceConfig]) -> None:
+        """Start them. Raises ModelError, ModelProcessFailed."""
+        self._processes: list[ModelProcess] = []
+        self.openers: list[Open] = []
         try:
             for config in configs:
-                self._processes.append(_start(config) if config.process else None)
+                self.openers.append(self._opener(config))
         except BaseException:
             self.close()
             raise
 
-    def open(self) -> list[Device]:
-        """Open all devices, in the config's order. Raises VfioError, ModelError."""
-        for config, process in zip(self._configs, self._processes, strict=True):
-            self._devices.append(self._open(config, process))
-        return list(self._devices)
+    def _opener(self, config: DeviceConfig) -> Open:
+        if config.model is None:
+            return partial(_connect, config)
+        if not config.process:
+            return partial(_create, config)
+        from pyvmm import models
 
-    def _open(self, config: DeviceConfig, process: ModelProcess | None) -> Device:
-        if config.model is not None and process is None:
-            from pyvmm import models
-
-            return models.create(config.model, config.options)
-        from pyvmm.vfio import DeviceGone
-        from pyvmm.vfio.user import Client
-
-        if process is not None:
-            try:
-                return Client(
-                    process.socket,
-                    process.name,
-                    timeout=config.timeout,
-                    on_gone=lambda error: self._lost(_explained(error, process)),
-                )
-            except DeviceGone as error:
-                raise _explained(error, process) from None
-        assert config.socket is not None
-        return Client.connect(config.socket, timeout=config.timeout, on_gone=self._lost)
+        models.check(config.model, config.options)
+        process = ModelProcess(config.model, config.options)
+        self._processes.append(process)
+        return partial(_connect, config, process=process)
 
     def close(self) -> None:
-        """Close the devices, then end their processes. Idempotent."""
-        while self._devices:
-            self._devices.pop().close()
+        """End the processes. Whoever opened devices has closed them. Idempotent."""
         while self._processes:
-            process = self._processes.pop()
-            if process is not None:
-                process.close()
+            self._processes.pop().close()
 
 
-def _explained(error: VfioError, process: ModelProcess) -> VfioError:
-    """The same, with what became of the process that was to serve the device."""
-    ended = process.ended()
-    return type(error)(f"{error}; {ended}") if ended else error
-
-
-def _start(config: DeviceConfig) -> ModelProcess:
-    assert config.model is not None
+def _create(config: DeviceConfig, _lost: Callable[[VfioError], None]) -> Device:
     from pyvmm import models
 
-    models.check(config.model, config.options)
-    return ModelProcess(config.model, config.options)
+    assert config.model is not None
+    return models.create(config.model, config.options)
+
+
+def _connect(
+    config: DeviceConfig,
+    lost: Callable[[VfioError], None],
+    *,
+    process: ModelProcess | None = None,
+) -> Device:
+    from pyvmm.vfio import DeviceGone, DeviceSilent
+    from pyvmm.vfio.user import Client
+
+    timeout = config.timeout
+    try:
+        if process is not None:
+            return Client(
+                process.socket,
+                process.name,
+                timeout=timeout,
+                on_gone=lambda error: lost(_explained(error, process)),
+            )
+        assert config.socket is not None
+        return Client.connect(config.socket, timeout=timeout, on_gone=lost)
+    except DeviceSilent as error:
+        cure = "it may be serving another client, or need a longer timeout"
+        raise DeviceSilent(f"{error}; {cure}") from None
+    except DeviceGone as error:
+        raise _explained(error, process) from None
+
+
+def _explained(error: VfioError, process: ModelProcess | None) -> VfioError:
+    """The same, with what became of the process, if it was ours, that was to serve the device."""
+    from pyvmm.vfio import DeviceGone, ProtocolError
+
+    ended = process.ended() if process is not None else ""
+    if not ended or not isinstance(error, DeviceGone | ProtocolError):
+        return error
+    return type(error)(f"{error}; {ended}")

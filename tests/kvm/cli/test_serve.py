@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pyvmm.cli import exit_codes
-from tests.kvm.cli.conftest import LIMIT, Start, finish, run
+from tests.kvm.cli.conftest import LIMIT, Start, finish, read_until, run
 
 pytestmark = pytest.mark.kvm
 
@@ -104,3 +104,19 @@ def test_an_inherited_socket_whose_client_goes(start: Start) -> None:
     with ours, theirs:
         server = start("serve", "edu", "--fd", str(theirs.fileno()), pass_fds=[theirs.fileno()])
     assert finish(server) == (0, "", "")
+
+
+def test_one_client_at_a_time(vm: Vm, start: Start, sockets: Path) -> None:
+    path = sockets / "device"
+    server = start("serve", "edu", "--socket", path)
+    listening(server)
+    first = start("run", vm(cmdline="echo", devices=[{"socket": str(path)}]))
+    read_until(first, "q quits")
+    second = run("run", vm(devices=[{"socket": str(path), "timeout": 0.2}]))
+    second.refused(
+        exit_codes.DEVICE_SILENT, "within 0.2 s; it may be serving another client, or need"
+    )
+    first.communicate("q", timeout=LIMIT)
+    assert first.returncode == 0
+    server.terminate()
+    assert finish(server).status == 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -11,11 +12,12 @@ import pytest
 
 from pyvmm.cli.signals import Interrupted, StopSignals
 
+LIMIT = 30.0
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture(autouse=True)
-def _handlers_put_back() -> Iterator[None]:
+def _handlers_put_back(no_leaks: None) -> Iterator[None]:
     before = [signal.getsignal(number) for number in NUMBERS]
     yield
     assert [signal.getsignal(number) for number in NUMBERS] == before
@@ -47,12 +49,38 @@ def test_undoing_is_not_interrupted() -> None:
 def test_when_there_is() -> None:
     stopped: list[str] = []
     with StopSignals() as signals:
-        signals.stop = stopped.append
+        signals.call(stopped.append)
         assert signals.number == 0
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
     assert stopped == ["SIGTERM", "SIGINT"]
     assert signals.number == signal.SIGTERM
+
+
+def test_while_the_main_thread_waits() -> None:
+    """For a lock, and it is another thread that the kernel hands the signal to."""
+    stopped = threading.Lock()
+    stopped.acquire()
+    with StopSignals() as signals:
+        signals.call(lambda _: stopped.release())
+        other = threading.Thread(target=signal.raise_signal, args=(signal.SIGHUP,))
+        other.start()
+        assert stopped.acquire(timeout=LIMIT)
+        other.join(LIMIT)
+    assert signals.number == signal.SIGHUP
+
+
+def test_not_the_signals_of_others() -> None:
+    stopped: list[str] = []
+    handler = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        with StopSignals() as signals:
+            signals.call(stopped.append)
+            signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, handler)
+    assert stopped == []
+    assert signals.number == 0
 
 
 @pytest.mark.parametrize("number", NUMBERS)
