@@ -24,13 +24,13 @@ from .vcpu_threads import VcpuThreads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pyvmm.config import VmConfig
     from pyvmm.kvm import Exit, Vcpu
-    from pyvmm.pci.assigned import Assigned
 
-    from .devices import ConfiguredDevices
+    from .devices import Open
+    from .plugged_device import PluggedDevice
 
 
 class Machine:
@@ -51,6 +51,7 @@ class Machine:
         self.phases = Phases()
         self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
         self.notice = notice
+        self.devices: list[PluggedDevice] = []
         self._built = False
         self._first = threading.Lock()  # who ends the run takes it, for good
         self._ended = Latch()
@@ -173,13 +174,14 @@ class Machine:
 
     def _build(self) -> None:
         config, parts, done = self.config, self._parts, self.phases.done
-        devices = None
+        openers: Sequence[Open] = ()
         if config.devices:
             # First of all, so that their processes start while the rest is built.
-            from .devices import ConfiguredDevices
+            from .devices import DeviceProcesses
 
-            devices = ConfiguredDevices(config.devices, self._device_lost)
-            parts.callback(devices.close)
+            processes = DeviceProcesses(config.devices)
+            parts.callback(processes.close)
+            openers = processes.openers
             done("model processes")
         self.memory = parts.enter_context(GuestMemory(config.memory.size, config.memory.backing))
         done("guest RAM")
@@ -209,7 +211,7 @@ class Machine:
         )
         self.console.connect(self.platform.serial.receive)
         done("platform")
-        self._build_pci(devices, windows)
+        self._build_pci(openers, windows)
         done("PCI")
         for index in range(config.cpus):
             vcpu = vm.create_vcpu(index)
@@ -236,29 +238,38 @@ class Machine:
             done=done,
         )
 
-    def _build_pci(self, devices: ConfiguredDevices | None, windows: Windows) -> None:
+    def _build_pci(self, openers: Sequence[Open], windows: Windows) -> None:
         self.bus = Bus()
         self.bus.add(HostBridge(), device=0)
         ConfigPorts(self.bus, lambda _: self._reset("the reset control register")).add_to(
             self.ports
         )
         Ecam(self.bus).add_to(self.mmio)
-        self.assigned: list[Assigned] = []
-        if devices is not None:
-            from .pci_devices import plug
+        if openers:
+            self._plug(openers, windows)
 
-            self.assigned = plug(
-                devices.open(),
-                [device.slot for device in self.config.devices],
-                bus=self.bus,
-                windows=windows,
+    def _plug(self, openers: Sequence[Open], windows: Windows) -> None:
+        from .pci_devices import put_on_bus
+        from .plugged_device import PluggedDevice
+        from .watcher import Watcher
+
+        watcher = Watcher()
+        self._parts.callback(watcher.close)
+        for open in openers:
+            plugged = PluggedDevice(
+                open,
+                self._device_lost,
                 vm=self.vm,
                 memory=self.memory,
                 ports=self.ports,
                 mmio=self.mmio,
+                watch=watcher.watch,
                 notice=self.notice,
-                parts=self._parts,
             )
+            self.devices.append(self._parts.enter_context(plugged))
+        functions = [plugged.function for plugged in self.devices]
+        slots = [device.slot for device in self.config.devices]
+        put_on_bus(functions, slots, self.bus, windows)
 
     def _end_after(self, seconds: float) -> None:
         detail = f"the guest has not ended within {seconds:g} s"

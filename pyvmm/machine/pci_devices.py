@@ -1,67 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Puts opened VFIO devices on a machine's PCI bus, within reach of its RAM."""
+"""Puts plugged devices on bus 0 of a machine, with addresses for their BARs."""
 
 from __future__ import annotations
 
 from pyvmm.pci.allocator import place
-from pyvmm.pci.assigned import Assigned
 from pyvmm.pci.errors import BusConflict
-
-from .dma import DmaMapper
-from .watcher import Watcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from contextlib import ExitStack
+    from collections.abc import Iterator, Sequence
 
-    from pyvmm.kvm import Vm
-    from pyvmm.memory import AddressMap, GuestMemory
     from pyvmm.pci.allocator import Windows
+    from pyvmm.pci.assigned import Assigned
     from pyvmm.pci.bus import Bus
-    from pyvmm.vfio import Device
 
 
-def plug(
-    devices: Sequence[Device],
-    slots: Sequence[int | None],
-    *,
-    bus: Bus,
-    windows: Windows,
-    vm: Vm,
-    memory: GuestMemory,
-    ports: AddressMap,
-    mmio: AddressMap,
-    notice: Callable[[str], None],
-    parts: ExitStack,
-) -> list[Assigned]:
-    """Assign the devices to the guest; their functions on bus 0.
+def put_on_bus(
+    functions: Sequence[Assigned], slots: Sequence[int | None], bus: Bus, windows: Windows
+) -> None:
+    """Put the functions on bus 0, place their BARs, and reset them, ready for the guest.
 
-    A slot is device << 3 | function, or None for the lowest free device number. RAM is mapped
-    for their DMA before the guest could let them master the bus. What has to be undone goes to
-    parts. Raises PciError, VfioError, KvmError.
+    A slot is device << 3 | function, or None for the lowest free device number. Raises PciError,
+    VfioError.
     """
-    for space in {id(device.dma): device.dma for device in devices}.values():
-        mapper = DmaMapper(space, notice)
-        memory.add_observer(mapper)
-        parts.callback(memory.remove_observer, mapper)
-    watcher = Watcher()
-    parts.callback(watcher.close)
-    functions = [
-        parts.enter_context(
-            Assigned(
-                device,
-                memory=memory,
-                mmio=mmio,
-                ports=ports,
-                vm=vm,
-                watch=watcher.watch,
-                report=notice,
-                on_gone=lambda _: None,
-            )
-        )
-        for device in devices
-    ]
     free = _free_slots(bus, slots)
     chosen = [next(free) if slot is None else slot for slot in slots]
     # In order of their functions: software looks for function 0 first.
@@ -70,7 +31,6 @@ def plug(
     place(functions, windows)
     for function in functions:
         function.reset()
-    return functions
 
 
 def _free_slots(bus: Bus, slots: Sequence[int | None]) -> Iterator[int]:

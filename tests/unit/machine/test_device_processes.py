@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""ConfiguredDevices: opens what a config lists, and closes what it has opened when one fails."""
+"""DeviceProcesses: starts what a config lists, says how to open it, and ends it all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import pytest
 
 from pyvmm.config import Device, parse
-from pyvmm.machine.devices import ConfiguredDevices
+from pyvmm.machine.devices import DeviceProcesses
 from pyvmm.models import Model, ModelError
 from pyvmm.vfio import DeviceGone
 from pyvmm.vfio.user import Client
@@ -29,41 +30,40 @@ def never(error: Exception) -> None:
 
 def test_in_the_order_of_the_config(no_leaks: None) -> None:
     listed = configs({"model": "edu", "process": True}, {"model": "testdev"}, {"model": "edu"})
-    owner = ConfiguredDevices(listed, never)
-    devices = owner.open()
-    assert [type(device) is Client for device in devices] == [True, False, False]
-    assert [device.name for device in devices] == ["edu", "testdev", "edu"]
-    assert all(isinstance(device, Model) for device in devices[1:])
+    owner = DeviceProcesses(listed)
+    with ExitStack() as stack:
+        devices = [stack.enter_context(open(never)) for open in owner.openers]
+        assert [type(device) is Client for device in devices] == [True, False, False]
+        assert [device.name for device in devices] == ["edu", "testdev", "edu"]
+        assert all(isinstance(device, Model) for device in devices[1:])
     owner.close()
     owner.close()
 
 
 def test_closed_without_having_been_opened(no_leaks: None) -> None:
-    ConfiguredDevices(configs({"model": "edu", "process": True}), never).close()
+    DeviceProcesses(configs({"model": "edu", "process": True})).close()
 
 
 def test_a_wrong_model_after_a_process(no_leaks: None) -> None:
     """Known before the process would be started, and the other one is ended."""
     listed = configs({"model": "edu", "process": True}, {"model": "edo", "process": True})
     with pytest.raises(ModelError):
-        ConfiguredDevices(listed, never)
+        DeviceProcesses(listed)
 
 
 def test_one_that_does_not_open(no_leaks: None) -> None:
-    listed = configs({"model": "edu", "process": True}, {"model": "edo"})
-    owner = ConfiguredDevices(listed, never)
+    owner = DeviceProcesses(configs({"model": "edu", "process": True}, {"model": "edo"}))
     with pytest.raises(ModelError):
-        owner.open()
+        owner.openers[1](never)
     owner.close()
 
 
 def test_a_process_that_dies_before_it_is_opened(no_leaks: None) -> None:
-    owner = ConfiguredDevices(configs({"model": "edu", "process": True}), never)
+    owner = DeviceProcesses(configs({"model": "edu", "process": True}))
     (process,) = owner._processes
-    assert process is not None
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(DeviceGone, match=r"hung up; the process of edu .* signal 9 \(Killed\)"):
-        owner.open()
+        owner.openers[0](never)
     owner.close()
 
 
@@ -75,13 +75,12 @@ def test_a_process_that_dies_later(no_leaks: None) -> None:
         lost.append(error)
         told.set()
 
-    owner = ConfiguredDevices(configs({"model": "edu", "process": True}), note)
-    owner.open()
+    owner = DeviceProcesses(configs({"model": "edu", "process": True}))
     (process,) = owner._processes
-    assert process is not None
-    os.kill(process.pid, signal.SIGKILL)
-    # Nobody has to touch the device for it to be noticed.
-    assert told.wait(LIMIT)
+    with owner.openers[0](note):
+        os.kill(process.pid, signal.SIGKILL)
+        # Nobody has to touch the device for it to be noticed.
+        assert told.wait(LIMIT)
     owner.close()
     (error,) = lost
     assert isinstance(error, DeviceGone)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""PluggedDevice: one device in a machine, from the opened vfio.Device to the PCI function."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from pyvmm.pci.assigned import Assigned
+
+from .dma import DmaMapper
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyvmm.kvm import Vm
+    from pyvmm.memory import AddressMap, GuestMemory
+    from pyvmm.pci.interfaces import Watch
+    from pyvmm.vfio import Device, VfioError
+
+
+class PluggedDevice:
+    """Owns a device, the mappings of guest memory for its DMA, and its function; can go alone.
+
+    A context manager. Closing it takes the function from the guest, which ends interrupts and
+    DMA, then the mappings, then the device: at no time can a device reach what is not mapped.
+    """
+
+    def __init__(
+        self,
+        open: Callable[[Callable[[VfioError], None]], Device],
+        lost: Callable[[VfioError], None],
+        *,
+        vm: Vm,
+        memory: GuestMemory,
+        ports: AddressMap,
+        mmio: AddressMap,
+        watch: Watch,
+        notice: Callable[[str], None],
+    ) -> None:
+        """Open the device and map guest memory for it; its function is on no bus yet.
+
+        open is given what to call when the device goes; then lost is told, on any thread.
+        Raises VfioError, ModelError, PciError.
+        """
+        self._lost = lost
+        with ExitStack() as undo:
+            device = undo.enter_context(open(self._gone))
+            mapper = DmaMapper(device.dma, notice)
+            memory.add_observer(mapper)
+            undo.callback(memory.remove_observer, mapper)
+            self.function = undo.enter_context(
+                Assigned(
+                    device,
+                    memory=memory,
+                    mmio=mmio,
+                    ports=ports,
+                    vm=vm,
+                    watch=watch,
+                    report=notice,
+                    on_gone=lambda _: None,
+                )
+            )
+            self._undo = undo.pop_all()
+
+    def __enter__(self) -> PluggedDevice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take all of it back. Idempotent."""
+        self._undo.close()
+
+    def _gone(self, error: VfioError) -> None:
+        self._lost(error)
