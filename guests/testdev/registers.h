@@ -67,6 +67,8 @@
 
 /* The expansion ROM: byte i is i & 0xff, but for a header and a text. */
 #define ROM_SIZE		0x1000
+#define ROM_FIRST		0x0308aa55	/* its first and its last 4 bytes */
+#define ROM_LAST		0xfffefdfc
 #define ROM_TEXT_OFFSET		0x10
 #define ROM_TEXT		"pyvmm testdev rom"
 

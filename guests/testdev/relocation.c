@@ -60,6 +60,34 @@ static void test_move(const struct pci_function *f, const struct pci_bar *bar, u
 		    name);
 }
 
+/* The ROM can't be written, so its own bytes are the marks; and it has a switch of its own. */
+static void test_move_rom(const struct pci_function *f)
+{
+	const struct pci_bar old = pci_bar_enable(f, PCI_ROM_BAR);
+	struct pci_bar new = old;
+
+	pci_command(f, 0, DECODE);
+	pci_bar_move(f, &new, pci_bar_unused_address(&old));
+	new = pci_bar_enable(f, PCI_ROM_BAR);
+	check_equal(mmio_read32(pci_bar_memory(&new), 0), ROM_FIRST,
+		    "ROM, moved: its start is at the new address");
+	check_equal(mmio_read32(pci_bar_memory(&new), ROM_SIZE - 4), ROM_LAST,
+		    "ROM, moved: its end is at the new address");
+	check_equal(mmio_read32(pci_bar_memory(&old), 0), UINT32_MAX,
+		    "ROM, moved: it is not at the old one");
+	pci_command(f, 0, PCI_COMMAND_MEMORY);
+	check_equal(mmio_read32(pci_bar_memory(&new), 0), UINT32_MAX,
+		    "memory decoding off: the ROM reads all-ones");
+	pci_bar_move(f, &new, old.address);
+	pci_command(f, DECODE, 0);
+	check_equal(mmio_read32(pci_bar_memory(&old), 0), UINT32_MAX,
+		    "ROM, moved back: it reads all-ones until it is enabled");
+	pci_bar_enable(f, PCI_ROM_BAR);
+	check_equal(mmio_read32(pci_bar_memory(&old), 0), ROM_FIRST,
+		    "ROM, moved back: it is where it was");
+	pci_bar_move(f, &new, old.address);	/* off again */
+}
+
 static void test_decode(const struct testdev *dev)
 {
 	const struct pci_function *f = dev->function;
@@ -118,4 +146,5 @@ void test_relocation(const struct testdev *dev)
 	if (bar2->address >> 32)
 		test_move(f, bar2, bar2->address + 4 * BAR2_SIZE, "BAR 2, above 4 GiB", marks2, 2);
 	test_move(f, &dev->bar4, pci_bar_unused_address(&dev->bar4), "BAR 4", marks4, 1);
+	test_move_rom(f);
 }
