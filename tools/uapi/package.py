@@ -44,6 +44,10 @@ class Unavailable(PackageError):
     """The package cannot be had on this machine, or not now. The message ends with the cure."""
 
 
+class Replaced(Unavailable):
+    """The mirror does not have the pinned version, although it can be asked."""
+
+
 @dataclass(frozen=True)
 class Pin:
     """One version of one package, and the checksum of its file."""
@@ -82,6 +86,18 @@ def include_folder(pin: Pin, deb: Path | None = None) -> Path:
                 f"{cache}: {error.strerror}; set XDG_CACHE_HOME to a folder that can be written"
             ) from None
     return unpacked / "usr" / "include"
+
+
+def pinned_or_newest(pin: Pin) -> tuple[Pin, Path]:
+    """Pin and its usr/include; once its version is replaced, the newest there is. Raises as above.
+
+    Debian keeps no old versions of a package: a mirror has the pinned one for some weeks.
+    """
+    try:
+        return pin, include_folder(pin)
+    except Replaced:
+        pin = newest(pin.package)
+        return pin, include_folder(pin)
 
 
 def _unpack(pin: Pin, deb: Path | None, scratch: Path, unpacked: Path) -> None:
@@ -124,7 +140,10 @@ class _Apt:
 
     def download(self, pin: Pin) -> Path:
         """Fetch the package's file, which apt checks against the signed lists."""
-        self._run("apt-get", "-qq", "download", f"{pin.package}={pin.version}")
+        try:
+            self._run("apt-get", "-qq", "download", f"{pin.package}={pin.version}")
+        except Unavailable as error:
+            raise Replaced(f"{error}; or move the pin: python -m tools.uapi --repin") from None
         (deb,) = self._root.glob("*.deb")
         return deb
 

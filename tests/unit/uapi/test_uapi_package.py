@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from tools.uapi import package
-from tools.uapi.package import PackageError, Pin, Unavailable, include_folder
+from tools.uapi.package import (
+    PackageError,
+    Pin,
+    Replaced,
+    Unavailable,
+    include_folder,
+    pinned_or_newest,
+)
 
 CURE = "python -m tools.uapi --deb FILE"
 
@@ -103,7 +111,7 @@ def test_what_apt_says_is_passed_on(cache: Path, no_commands: Path) -> None:
         esac""",
     )
     stand_in(no_commands, "apt-config", "")
-    with pytest.raises(Unavailable, match=f"E: Version '9' was not found; .*{CURE}"):
+    with pytest.raises(Replaced, match=f"E: Version '9' was not found; .*{CURE}; .* --repin"):
         include_folder(Pin("headers", "sid", "9", "0"))
     assert list(cache.iterdir()) == []
 
@@ -130,6 +138,45 @@ def test_the_newest_package_of_all_suites_is_found(no_commands: Path) -> None:
         esac""",
     )
     assert package.newest("headers") == Pin("headers", "experimental", "2~rc1", "abc")
+
+
+def test_in_place_of_a_replaced_package_there_is_the_newest(
+    cache: Path, deb: Path, no_commands: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = pin_of(deb)
+    include = include_folder_with_commands(pin, deb, monkeypatch)
+    assert pinned_or_newest(pin) == (pin, include)
+    stand_in(
+        no_commands,
+        "apt-get",
+        """case "$*" in
+        *print-uris*) echo "'http://host/debian/dists/sid/InRelease' x 0" ;;
+        *download*) echo "E: Version '0' was not found" >&2; exit 100 ;;
+        esac""",
+    )
+    stand_in(no_commands, "apt-config", "")
+    stand_in(
+        no_commands,
+        "apt-cache",
+        f"""case "$*" in
+        madison*) echo 'headers | 1 | http://host/debian suite/main amd64 Packages' ;;
+        show*) echo SHA256: {pin.sha256} ;;
+        esac""",
+    )
+    assert pinned_or_newest(Pin("headers", "sid", "0", "abc")) == (pin, include)
+
+
+@pytest.mark.usefixtures("cache", "no_commands")
+def test_where_the_mirror_cannot_be_asked_nothing_newer_is_looked_for() -> None:
+    with pytest.raises(Unavailable) as raised:
+        pinned_or_newest(Pin.load())
+    assert not isinstance(raised.value, Replaced)
+
+
+def include_folder_with_commands(pin: Pin, deb: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", os.defpath)
+        return include_folder(pin, deb)
 
 
 def test_a_stored_pin_is_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
