@@ -18,16 +18,22 @@ from pyvmm.uapi.pci_regs import (
 
 from .config_space import ConfigSpace
 
-IO = "I/O"
-MEM32 = "32-bit memory"
-MEM64 = "64-bit memory"
-ROM = "ROM"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Literal
+
+    Kind = Literal["I/O", "32-bit memory", "64-bit memory", "ROM"]
+
+IO: Final = "I/O"
+MEM32: Final = "32-bit memory"
+MEM64: Final = "64-bit memory"
+ROM: Final = "ROM"
 
 ROM_INDEX = 6
 """The expansion ROM's index among a function's BARs, as VFIO numbers its region."""
 
-_SMALLEST = {IO: 4, MEM32: 16, MEM64: 16, ROM: 2048}
-_LARGEST = {IO: 1 << 16, MEM32: 1 << 31, MEM64: 1 << 51, ROM: 1 << 24}
+_SMALLEST: dict[Kind, int] = {IO: 4, MEM32: 16, MEM64: 16, ROM: 2048}
+_LARGEST: dict[Kind, int] = {IO: 1 << 16, MEM32: 1 << 31, MEM64: 1 << 51, ROM: 1 << 24}
 
 _IO_LIMIT = 1 << 16
 _MEM32_LIMIT = 1 << 32
@@ -44,7 +50,7 @@ class Bar:
     __slots__ = ("_boot", "_config", "_offset", "index", "kind", "prefetchable", "size")
 
     def __init__(
-        self, config: ConfigSpace, index: int, kind: str, size: int, prefetchable: bool = False
+        self, config: ConfigSpace, index: int, kind: Kind, size: int, prefetchable: bool = False
     ) -> None:
         self.index = index
         self.kind = kind

@@ -8,6 +8,7 @@ a device need not know how. What kind of BAR it is, its configuration space tell
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pyvmm.uapi.pci_regs import (
     PCI_BASE_ADDRESS_0,
@@ -25,6 +26,9 @@ from .bars import IO, MEM32, MEM64, ROM, ROM_INDEX, Bar
 from .config_space import ConfigSpace
 from .errors import BadDevice
 from .guard import Guard
+
+if TYPE_CHECKING:
+    from .bars import Kind
 
 
 def declare_bars(device: Device, config: ConfigSpace, snapshot: ConfigSpace) -> tuple[Bar, ...]:
@@ -46,7 +50,7 @@ def declare_bars(device: Device, config: ConfigSpace, snapshot: ConfigSpace) -> 
     return tuple(bars)
 
 
-def _kind(flags: int) -> str:
+def _kind(flags: int) -> Kind:
     if flags & PCI_BASE_ADDRESS_SPACE_IO:
         return IO
     wide = flags & PCI_BASE_ADDRESS_MEM_TYPE_MASK == PCI_BASE_ADDRESS_MEM_TYPE_64
@@ -54,7 +58,7 @@ def _kind(flags: int) -> str:
 
 
 def _declare(
-    device: Device, config: ConfigSpace, index: int, kind: str, size: int, flags: int
+    device: Device, config: ConfigSpace, index: int, kind: Kind, size: int, flags: int
 ) -> Bar:
     prefetchable = kind in (MEM32, MEM64) and bool(flags & PCI_BASE_ADDRESS_MEM_PREFETCH)
     try:

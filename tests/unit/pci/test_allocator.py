@@ -16,8 +16,13 @@ from pyvmm.pci.bus import Bus, Function
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.errors import NoRoom
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyvmm.pci.bars import Kind
+
+    Want = tuple[Kind, int, bool]  # size, prefetchable
+
 GIB = 1 << 30
-Want = tuple[str, int, bool]  # kind, size, prefetchable
 
 
 class WithBars(Function):

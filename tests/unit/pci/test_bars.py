@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from pyvmm.pci.bars import IO, MEM32, MEM64, ROM, ROM_INDEX, Bar
 from pyvmm.pci.config_space import ConfigSpace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyvmm.pci.bars import Kind
+
 IO_DECODE, MEMORY_DECODE = 1, 2
 
 
-def size_of(config: ConfigSpace, at: int, kind: str) -> int:
+def size_of(config: ConfigSpace, at: int, kind: Kind) -> int:
     """Size a BAR as software does: write all-ones, read, put back."""
     width = 8 if kind == MEM64 else 4
     low_bits = {IO: 3, MEM32: 15, MEM64: 15, ROM: 0x7FF}[kind]
@@ -42,7 +46,7 @@ def size_of(config: ConfigSpace, at: int, kind: str) -> int:
         (MEM64, 1 << 36, 1 << 36, 4),
     ],
 )
-def test_sizing(config: ConfigSpace, kind: str, size: int, expected: int, flags: int) -> None:
+def test_sizing(config: ConfigSpace, kind: Kind, size: int, expected: int, flags: int) -> None:
     bar = Bar(config, 2, kind, size)
     assert bar.size == expected
     assert config.u32(0x18) == flags
@@ -65,7 +69,7 @@ def test_prefetchable_is_in_the_register(config: ConfigSpace) -> None:
 @pytest.mark.parametrize(
     ("kind", "size"), [(IO, 0x10001), (MEM32, (1 << 31) + 1), (MEM64, 1 << 63), (ROM, 1 << 25)]
 )
-def test_sizes_that_no_register_can_tell(config: ConfigSpace, kind: str, size: int) -> None:
+def test_sizes_that_no_register_can_tell(config: ConfigSpace, kind: Kind, size: int) -> None:
     with pytest.raises(ValueError, match="too many for"):
         Bar(config, 0, kind, size)
 
@@ -101,7 +105,7 @@ def test_a_rom_has_an_enable_bit_of_its_own(config: ConfigSpace) -> None:
 
 
 @pytest.mark.parametrize(("kind", "at"), [(IO, 0x10), (MEM32, 0x10), (MEM64, 0x10), (ROM, 0x30)])
-def test_sizing_with_decode_on_is_no_place(config: ConfigSpace, kind: str, at: int) -> None:
+def test_sizing_with_decode_on_is_no_place(config: ConfigSpace, kind: Kind, at: int) -> None:
     bar = Bar(config, ROM_INDEX if kind == ROM else 0, kind, 0x1000)
     bar.place(0x4000)
     config.write(4, 2, IO_DECODE | MEMORY_DECODE)
@@ -146,7 +150,7 @@ def test_place_insists_on_alignment(config: ConfigSpace) -> None:
     writes=st.lists(st.tuples(st.integers(0, 7), st.sampled_from([1, 2, 4]), st.integers(0))),
 )
 def test_whatever_is_written_the_address_is_a_place(
-    kind: str, order: int, writes: list[tuple[int, int, int]]
+    kind: Kind, order: int, writes: list[tuple[int, int, int]]
 ) -> None:
     config = ConfigSpace()
     bar = Bar(config, 0, kind, 1 << order)
