@@ -65,7 +65,8 @@ class ConfigPorts:
 
     CONFIG_ADDRESS is a register only to dword accesses; bytes and words pass it by. Among those,
     byte 0xcf9 is the reset control register of Intel's chipsets, which FADT names as reset
-    register: reset(value) is called when a write sets RST_CPU, which reads as 0.
+    register: reset(value) is called when a write sets RST_CPU, which reads as 0. It is here
+    because only the access's size tells it from a part of CONFIG_ADDRESS, as in those chipsets.
     """
 
     def __init__(self, bus: Bus, reset: Callable[[int], None]) -> None:
