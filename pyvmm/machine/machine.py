@@ -251,10 +251,7 @@ class Machine:
     def _plug(self, openers: Sequence[Open], windows: Windows) -> None:
         from .pci_devices import put_on_bus
         from .plugged_device import PluggedDevice
-        from .watcher import Watcher
 
-        watcher = Watcher()
-        self._parts.callback(watcher.close)
         for open in openers:
             plugged = PluggedDevice(
                 open,
@@ -263,7 +260,6 @@ class Machine:
                 memory=self.memory,
                 ports=self.ports,
                 mmio=self.mmio,
-                watch=watcher.watch,
                 notice=self.notice,
             )
             self.devices.append(self._parts.enter_context(plugged))

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from pyvmm.kvm import Vm
     from pyvmm.memory import AddressMap, GuestMemory
-    from pyvmm.pci.interfaces import Watch
     from pyvmm.vfio import Device, VfioError
 
 
@@ -35,7 +34,6 @@ class PluggedDevice:
         memory: GuestMemory,
         ports: AddressMap,
         mmio: AddressMap,
-        watch: Watch,
         notice: Callable[[str], None],
     ) -> None:
         """Open the device and map guest memory for it; its function is on no bus yet.
@@ -56,9 +54,7 @@ class PluggedDevice:
                     mmio=mmio,
                     ports=ports,
                     vm=vm,
-                    watch=watch,
                     report=notice,
-                    on_gone=lambda _: None,
                 )
             )
             self._undo = undo.pop_all()

@@ -7,8 +7,7 @@ bits first; `_settle` then brings the device, the address space and the interrup
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -29,7 +28,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_VENDOR_ID,
 )
 from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_INTX_IRQ_INDEX
-from pyvmm.vfio import Device, VfioError
+from pyvmm.vfio import Device, DeviceGone, Interval, VfioError
 
 from .bar_mapping import BarMapping
 from .bars import Bar
@@ -38,12 +37,14 @@ from .config_space import ConfigSpace
 from .config_view import HEADER, ConfigView
 from .device_bars import declare_bars, doorbells, map_areas
 from .device_capabilities import declare_capabilities
-from .errors import BadDevice
+from .errors import BadDevice, BadLayer
+from .function_lock import FunctionLock
 from .guard import Guard
 from .handlers import Layer, RegionHandler, stack
-from .interfaces import Report, Vm, Watch
-from .interrupts import Interrupts, MsixPba, MsixTable
+from .interfaces import Report, Vm
+from .interrupts import Interrupts
 from .intx import Intx
+from .msix import Msix, MsixPba, MsixTable
 from .pins import intx_gsi
 
 _CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
@@ -66,23 +67,21 @@ class Assigned(Function):
         mmio: AddressMap,
         ports: AddressMap,
         vm: Vm,
-        watch: Watch,
         report: Report,
-        on_gone: Callable[[VfioError], None] | None = None,
         layers: Sequence[Layer] = (),
     ) -> None:
         """Learn what the device is, and map what can be mapped.
 
-        vm is where its interrupts and doorbells go (pyvmm.kvm.Vm), watch what waits for file
-        descriptors; report and on_gone are Guard's. layers lie on the handlers of its BARs, and
-        what they cover is trapped. Raises BadDevice, VfioError.
+        vm is where its interrupts and doorbells go (pyvmm.kvm.Vm); report is Guard's. layers
+        lie on the handlers of its BARs, and what they cover is trapped. Raises BadDevice,
+        BadLayer, VfioError.
         """
         self.name = device.name
-        self.guard = Guard(device, report, on_gone)
         self._device = device
         # Guards our configuration bits and what follows from them: where BARs are, interrupts.
         # Accesses that are the device's alone don't take it.
-        self._lock = threading.RLock()
+        self._lock = FunctionLock(self._remove)
+        self.guard = Guard(device, report, self._lock.request)
 
         snapshot = ConfigSpace()
         self._config = ConfigSpace(_config_size(device))
@@ -95,19 +94,12 @@ class Assigned(Function):
         if device.irq_info(VFIO_PCI_INTX_IRQ_INDEX).count:
             pin = snapshot.u8(PCI_INTERRUPT_PIN)
             self._config.set_interrupt_pin(pin if pin <= _INTD else 0)
-        self._intx = Intx(device, vm, watch, partial(self.guard.failed, "INTx not unmasked"))
-        self._interrupts = Interrupts(
-            self._lock, self.guard, self._intx, declared.msi, declared.msix
-        )
+        self._intx = Intx(device, vm, partial(self.guard.failed, "INTx not unmasked"))
+        self._interrupts = Interrupts(self.guard, self._intx, declared.msi, declared.msix)
 
+        _check_layers(device, self._bars, layers)
         if declared.msix is not None:
-            msix = declared.msix
-            table, pba = MsixTable(self._interrupts, msix), MsixPba(self._interrupts, msix)
-            layers = (
-                Layer(msix.table_region, msix.table_area, lambda _: table),
-                Layer(msix.pba_region, msix.pba_area, lambda _: pba),
-                *layers,
-            )
+            layers = (*self._msix_layers(declared.msix), *layers)
         # BAR registers as the device has been told them, by offset.
         self._told: dict[int, int] = {}
         self._mappings: list[BarMapping] = []
@@ -128,7 +120,7 @@ class Assigned(Function):
                 )
                 undo.callback(mapping.close)
                 self._mappings.append(mapping)
-            undo.callback(self._interrupts.close)
+            undo.callback(self._disconnect)
             self._undo = undo.pop_all()
 
     def __enter__(self) -> Assigned:
@@ -137,14 +129,39 @@ class Assigned(Function):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _msix_layers(self, msix: Msix) -> tuple[Layer, Layer]:
+        lock, reconcile = self._lock, self._interrupts.reconcile
+        return (
+            # The device's own table is VFIO's to fill in: nothing goes through to it.
+            Layer(msix.table_region, msix.table_area, lambda _: MsixTable(msix, lock, reconcile)),
+            Layer(msix.pba_region, msix.pba_area, lambda below: MsixPba(msix, lock, below)),
+        )
+
+    def lost(self, error: VfioError) -> None:
+        """The device is lost: the guest sees an empty slot from now on. From any thread.
+
+        Accesses to the device itself need not say so: those that raise DeviceGone do it. Waits
+        for nobody who uses the function; mapped areas may be there until they are done.
+        """
+        self.guard.lost(error)
+
+    def _remove(self) -> None:
+        """Take interrupts and BARs from the guest, for good: what would bring them looks first."""
+        for mapping in self._mappings:
+            mapping.move(None)
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        try:
+            self._interrupts.close()
+        except (VfioError, KvmError) as error:
+            # They are all taken back; only the device could not be told.
+            self.guard.failed("interrupts not taken back", error)
+
     def close(self) -> None:
         """Take interrupts and BARs from the guest, and let go of the device. Idempotent."""
         with self._lock:
-            try:
-                self._undo.close()
-            except (VfioError, KvmError) as error:
-                # It is all taken back; only a device that has gone could not be told.
-                self.guard.failed("interrupts not taken back", error)
+            self._undo.close()
 
     # -- on the bus ---------------------------------------------------------------------------
 
@@ -166,6 +183,8 @@ class Assigned(Function):
         reset if it can be. Raises VfioError, and BadDevice if the device doesn't answer after.
         """
         with self._lock:
+            if self.guard.gone:
+                raise self.guard.gone
             for mapping in self._mappings:
                 mapping.move(None)
             self._interrupts.reset()
@@ -174,11 +193,18 @@ class Assigned(Function):
             for bar in self._bars:
                 bar.reset()
             self._told.clear()
-            self._device.region_write(_CONFIG, PCI_COMMAND, bytes(2))
-            if self._device.info.resettable:
-                self._device.reset()
-            vendor = int.from_bytes(self._device.region_read(_CONFIG, PCI_VENDOR_ID, 2), "little")
-            if vendor == _NOBODY:
+            # A reset of the device may leave its configuration as it is.
+            for row in self._view.told_rows:
+                value = self._config.read(row.offset, row.size)
+                self.guard.write(_CONFIG, row.offset, row.size, value)
+            try:
+                if self._device.info.resettable:
+                    self._device.reset()
+                vendor = self._device.region_read(_CONFIG, PCI_VENDOR_ID, 2)
+            except DeviceGone as error:
+                self.guard.lost(error)
+                raise
+            if int.from_bytes(vendor, "little") == _NOBODY:
                 raise BadDevice(f"{self.name} does not answer after its reset")
             self._interrupts.reconcile()
 
@@ -253,3 +279,14 @@ def _check_header(device: Device, snapshot: ConfigSpace) -> None:
     kind = snapshot.u8(PCI_HEADER_TYPE) & PCI_HEADER_TYPE_MASK
     if kind != PCI_HEADER_TYPE_NORMAL:
         raise BadDevice(f"{device.name} is a bridge (header type {kind}); assign what is behind it")
+
+
+def _check_layers(device: Device, bars: Sequence[Bar], layers: Sequence[Layer]) -> None:
+    sizes = {bar.index: bar.size for bar in bars}
+    for layer in layers:
+        size = sizes.get(layer.region, 0)
+        if not layer.interval.size or not Interval(0, size).covers(layer.interval):
+            raise BadLayer(
+                f"{device.name}: no layer can lie on {layer.interval} of region {layer.region}; "
+                + (f"that BAR has {size:#x} bytes" if size else "that is none of its BARs")
+            )

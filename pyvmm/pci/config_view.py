@@ -8,7 +8,7 @@ guest's writes reach the device where some bit of the byte is the device's, or t
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import NamedTuple
 
 from pyvmm.uapi.pci_regs import (
@@ -97,8 +97,10 @@ def chain_rows(
 class ConfigView:
     """The table as masks over the bytes, and the ConfigSpace that has our bits."""
 
-    def __init__(self, config: ConfigSpace, rows: Iterable[Row]) -> None:
+    def __init__(self, config: ConfigSpace, rows: Sequence[Row]) -> None:
         self.config = config
+        self.told_rows = [row for row in rows if row.told]
+        """Registers of which the device has a copy."""
         self._ours = bytearray(config.size)
         self._kept = bytearray(config.size)  # 1 where the device doesn't see writes
         for row in rows:

@@ -16,5 +16,9 @@ class NoRoom(PciError):
     """A BAR fits into no window of the machine."""
 
 
+class BadLayer(PciError):
+    """A layer was to lie where the device has no BAR."""
+
+
 class BadDevice(PciError):
     """What a device tells of itself can't be true, or can't be shown to a guest."""

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from pyvmm.vfio import Device, DeviceGone, ProtocolError, VfioError
+from pyvmm.vfio import Device, DeviceGone, VfioError
 
 from .interfaces import Report
 
@@ -19,23 +19,18 @@ from .interfaces import Report
 class Guard:
     """Stands between one device and the guest. Safe from any thread."""
 
-    def __init__(
-        self,
-        device: Device,
-        report: Report,
-        on_gone: Callable[[VfioError], None] | None = None,
-    ) -> None:
-        """report(line) is for people; on_gone(error) is called once, when the device is lost.
+    def __init__(self, device: Device, report: Report, remove: Callable[[], None]) -> None:
+        """report(line) is for people; remove() is called once, when the device is lost.
 
         Both are called on whichever thread finds out, a vCPU's perhaps, and must not block.
         """
         self.device = device
-        self.gone = False
-        """The device is lost; it is not asked again."""
+        self.gone: VfioError | None = None
+        """Why the device is lost, and not asked again; None while it is there."""
         self.counts: Counter[str] = Counter()
         """How often what went wrong, by kind."""
         self._report = report
-        self._on_gone = on_gone
+        self._remove = remove
         self._lock = threading.Lock()
 
     def read(self, region: int, offset: int, size: int) -> int:
@@ -64,11 +59,15 @@ class Guard:
         with self._lock:
             self.counts[kind] += 1
             first = self.counts[kind] == 1
-            lost = isinstance(error, DeviceGone | ProtocolError) and not self.gone
-            if lost:
-                self.gone = True
-        if isinstance(error, DeviceGone | ProtocolError):
-            if lost and self._on_gone is not None:
-                self._on_gone(error)
+        if isinstance(error, DeviceGone):
+            self.lost(error)
         elif first:
             self._report(str(error))
+
+    def lost(self, error: VfioError) -> None:
+        """The device is lost. Whose it is tells people, and only the first time counts."""
+        with self._lock:
+            if self.gone:
+                return
+            self.gone = error
+        self._remove()

@@ -6,10 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-Watch = Callable[[int, Callable[[], None]], Callable[[], None]]
-"""watch(fd, callback) has callback called on a thread of the watcher's whenever fd is readable,
-until the function it returned is called. fd stays open that long."""
-
 Report = Callable[[str], None]
 """Takes a line for people about something odd a guest or a device did."""
 

@@ -7,7 +7,6 @@ takes one kind only while the others are off, so what must go goes first.
 
 from __future__ import annotations
 
-import threading
 from contextlib import ExitStack
 
 from pyvmm.kvm import KvmError
@@ -20,12 +19,9 @@ from .msix import Msix
 
 
 class Interrupts:
-    """All interrupts of one function. `lock` guards their guest state and their host state."""
+    """All interrupts of one function. Not locked: its owner is."""
 
-    def __init__(
-        self, lock: threading.RLock, guard: Guard, intx: Intx, msi: Msi | None, msix: Msix | None
-    ) -> None:
-        self.lock = lock
+    def __init__(self, guard: Guard, intx: Intx, msi: Msi | None, msix: Msix | None) -> None:
         self.intx = intx
         self.msi = msi
         self.msix = msix
@@ -33,7 +29,7 @@ class Interrupts:
         self._kinds: list[Intx | Msi | Msix] = [k for k in (intx, msi, msix) if k is not None]
 
     def reconcile(self) -> None:
-        """Bring the host in line with what the guest has asked for. Never raises; lock is held."""
+        """Bring the host in line with what the guest has asked for. Never raises."""
         if self._guard.gone:
             return
         in_use: Intx | Msi | Msix = self.intx
@@ -51,52 +47,18 @@ class Interrupts:
 
     def reset(self) -> None:
         """Everything off and as after a function reset; reconcile() turns INTx on again."""
-        with self.lock:
-            try:
-                self.close()
-            except (VfioError, KvmError) as error:
-                self._guard.failed("interrupt changes refused", error)
-            self.intx.disabled = False
-            if self.msi is not None:
-                self.msi.reset()
-            if self.msix is not None:
-                self.msix.reset()
+        try:
+            self.close()
+        except (VfioError, KvmError) as error:
+            self._guard.failed("interrupt changes refused", error)
+        self.intx.disabled = False
+        if self.msi is not None:
+            self.msi.reset()
+        if self.msix is not None:
+            self.msix.reset()
 
     def close(self) -> None:
         """Everything off, and nothing pending. Idempotent. Raises VfioError and KvmError."""
-        with self.lock, ExitStack() as stack:
+        with ExitStack() as stack:
             for kind in self._kinds:
                 stack.callback(kind.reconcile, False)
-
-
-class MsixTable:
-    """The handler of a BAR's accesses to the MSI-X table, by offset in the BAR."""
-
-    def __init__(self, interrupts: Interrupts, msix: Msix) -> None:
-        self._interrupts = interrupts
-        self._msix = msix
-        self._start = msix.table_area.start
-
-    def read(self, offset: int, size: int) -> int:
-        return self._msix.read_table(offset - self._start, size)
-
-    def write(self, offset: int, size: int, value: int) -> None:
-        with self._interrupts.lock:
-            self._msix.write_table(offset - self._start, size, value)
-            self._interrupts.reconcile()
-
-
-class MsixPba:
-    """The handler of a BAR's accesses to the pending bit array, by offset in the BAR."""
-
-    def __init__(self, interrupts: Interrupts, msix: Msix) -> None:
-        self._interrupts = interrupts
-        self._msix = msix
-        self._start = msix.pba_area.start
-
-    def read(self, offset: int, size: int) -> int:
-        with self._interrupts.lock:
-            return self._msix.read_pba(offset - self._start, size)
-
-    def write(self, offset: int, size: int, value: int) -> None:
-        """The guest can't: the bits are read-only."""

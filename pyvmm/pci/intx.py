@@ -4,7 +4,7 @@
 VFIO masks INTx when the device asserts it and signals an eventfd; KVM's irqfd asserts the GSI.
 On the guest's EOI KVM deasserts it and signals the resample eventfd, which is the device's
 UNMASK eventfd: if the device still asserts, all begins again. None of it passes through us,
-unless the device takes no such eventfd: then a watcher passes the message on.
+unless the device takes no such eventfd: then a thread of ours passes the message on.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from pyvmm.uapi.vfio import VFIO_IRQ_SET_ACTION_UNMASK, VFIO_PCI_INTX_IRQ_INDEX
-from pyvmm.vfio import Device, DeviceError, EventFd, Fds, VfioError
+from pyvmm.vfio import Device, DeviceError, EventFd, Fds
 
-from .interfaces import InterruptVm, Watch
+from .interfaces import InterruptVm
 
 _INTX = VFIO_PCI_INTX_IRQ_INDEX
 
@@ -28,12 +28,11 @@ class Intx:
     """
 
     def __init__(
-        self, device: Device, vm: InterruptVm, watch: Watch, failed: Callable[[VfioError], None]
+        self, device: Device, vm: InterruptVm, failed: Callable[[Exception], None]
     ) -> None:
-        """failed(error) is told, on the watcher's thread, what went wrong there."""
+        """failed(error) is told, on a thread of its own, why the device can't be unmasked."""
         self._device = device
         self._vm = vm
-        self._watch = watch
         self._failed = failed
         self._automasked = device.irq_info(_INTX).automasked
         self._host: ExitStack | None = None
@@ -69,35 +68,43 @@ class Intx:
                     fds = Fds((resample.fileno(),))
                     device.set_irqs(_INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, fds)
                 except DeviceError:
-                    unmasker = _Unmasker(device, resample, self._failed)
-                    undo.callback(unmasker.close)
-                    undo.callback(self._watch(resample.fileno(), unmasker))
+                    undo.callback(_Unmasker(device, resample, self._failed).close)
             return undo.pop_all()
 
 
 class _Unmasker:
-    """Unmasks INTx by message whenever the guest has sent its EOI."""
+    """Unmasks INTx by message whenever the guest has sent its EOI.
+
+    It owns a thread: the device may take its time to answer, and nobody else is to wait for it.
+    """
 
     def __init__(
-        self, device: Device, resample: EventFd, failed: Callable[[VfioError], None]
+        self, device: Device, resample: EventFd, failed: Callable[[Exception], None]
     ) -> None:
+        """resample stays open until close()."""
         self._device = device
         self._resample = resample
         self._failed = failed
-        self._lock = threading.Lock()
         self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"{device.name} INTx", daemon=True)
+        self._thread.start()
 
-    def __call__(self) -> None:
-        # Watchers may call once more after they were told not to, and the fd is closed then.
-        with self._lock:
-            if self._closed:
-                return
+    def _run(self) -> None:
+        while not self._closed:
+            self._resample.wait()
             self._resample.read()
+            if not self._closed:
+                self._unmask()
+
+    def _unmask(self) -> None:
         try:
             self._device.set_irqs(_INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, None)
-        except VfioError as error:
+        except Exception as error:  # whatever it is: without this thread INTx would stay masked
             self._failed(error)
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
+        """End the thread. It may be on it that the device turns out to be lost."""
+        self._closed = True
+        self._resample.signal()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()

@@ -2,10 +2,14 @@
 """Msix: the MSI-X capability of a function, its table and its pending bits.
 
 Source: PCI Local Bus 3.0, section 6.8.2. Guest state is the capability's control word, in the
-function's ConfigSpace, and the table; host state is a HostVectors.
+function's ConfigSpace, and the table; host state is a HostVectors. MsixTable and MsixPba are how
+a guest reaches the two arrays in a BAR.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pyvmm.uapi.pci_regs import (
     PCI_MSIX_ENTRY_CTRL_MASKBIT,
@@ -23,7 +27,11 @@ from pyvmm.uapi.pci_regs import (
 from pyvmm.vfio import Interval
 
 from .config_space import ConfigSpace
+from .function_lock import FunctionLock
 from .vectors import HostVectors, Message
+
+if TYPE_CHECKING:
+    from pyvmm.memory import IoHandler
 
 CAPABILITY_SIZE = 12
 """Bytes of the capability."""
@@ -111,9 +119,17 @@ class Msix:
                 self._written.add(vector)
 
     def read_pba(self, offset: int, size: int) -> int:
-        """Read size bytes at offset of the pending bit array, within it."""
-        bits = range(8 * offset, min(8 * (offset + size), self.size))
+        """Read size bytes at offset of the pending bit array, within it: our share of them."""
+        bits = self._bits(offset, size)
         return sum(1 << (i - bits.start) for i in bits if self._host.pending(i))
+
+    def not_in_use(self, offset: int, size: int) -> int:
+        """The same bytes with the bits of the vectors that only the device knows of."""
+        bits, used = self._bits(offset, size), self._host.used
+        return sum(1 << (i - bits.start) for i in bits if i not in used)
+
+    def _bits(self, offset: int, size: int) -> range:
+        return range(8 * offset, min(8 * (offset + size), self.size))
 
     # -- what the host is told ------------------------------------------------------------------
 
@@ -151,3 +167,50 @@ class Msix:
             int.from_bytes(entry[8:12], "little"),
             bool(entry[PCI_MSIX_ENTRY_VECTOR_CTRL] & PCI_MSIX_ENTRY_CTRL_MASKBIT),
         )
+
+
+class MsixTable:
+    """The handler of a BAR's accesses to the MSI-X table, by offset in the BAR."""
+
+    def __init__(self, msix: Msix, lock: FunctionLock, reconcile: Callable[[], None]) -> None:
+        """reconcile() is that of all the function's interrupts, and lock what guards them."""
+        self._msix = msix
+        self._lock = lock
+        self._reconcile = reconcile
+        self._start = msix.table_area.start
+
+    def read(self, offset: int, size: int) -> int:
+        return self._msix.read_table(offset - self._start, size)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        with self._lock:
+            self._msix.write_table(offset - self._start, size, value)
+            self._reconcile()
+
+
+class MsixPba:
+    """The handler of a BAR's accesses to the pending bit array, by offset in the BAR.
+
+    What a vector in use has pending, its eventfd knows; of the others only the device does.
+    """
+
+    def __init__(self, msix: Msix, lock: FunctionLock, below: IoHandler) -> None:
+        """below answers with the device's own bits."""
+        self._msix = msix
+        self._lock = lock
+        self._below = below
+        self._start = msix.pba_area.start
+
+    def read(self, offset: int, size: int) -> int:
+        at = offset - self._start
+        # In this order no bit is missed whose vector comes into use meanwhile.
+        bits = self._msix.not_in_use(at, size)
+        if bits:
+            theirs = self._below.read(offset, size)
+            # All-ones is a device that doesn't answer.
+            bits &= theirs if theirs != (1 << 8 * size) - 1 else 0
+        with self._lock:
+            return bits | self._msix.read_pba(at, size)
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        """The guest can't: the bits are read-only."""

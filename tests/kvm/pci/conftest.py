@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from pyvmm.kvm import System
-from pyvmm.machine.watcher import Watcher
 from pyvmm.pci.assigned import Assigned
 from pyvmm.pci.bus import Bus
 from pyvmm.vfio import EventFd, Interval, IoEventFd
@@ -67,7 +66,6 @@ class Machine:
         device.config[0x3D] = 1
         table = (0x1800).to_bytes(4, "little") + (0x1C00).to_bytes(4, "little")
         device.add_capability(MSIX_AT, bytes([0x11, 0, 15, 0]) + table)
-        self.watcher = Watcher()
         self.reports: list[str] = []
         self.bus = Bus()
         self.function = Assigned(
@@ -76,7 +74,6 @@ class Machine:
             mmio=self.guest.mmio,
             ports=self.guest.ports,
             vm=self.guest.vm,
-            watch=self.watcher.watch,
             report=self.reports.append,
         )
         self.bus.add(self.function, device=3)
@@ -142,7 +139,6 @@ class Machine:
     def close(self) -> None:
         self.guest.stop()
         self.function.close()
-        self.watcher.close()
         self.guest.close()
         self.device.close()
         self.bell.close()

@@ -127,7 +127,7 @@ class TestWithoutUnmaskEventfd:
         device.takes_unmask_fd = False
         return device
 
-    def test_the_watcher_unmasks(self, machine: Machine) -> None:
+    def test_a_thread_unmasks(self, machine: Machine) -> None:
         machine.wait_for_interrupts(VECTORS, CONNECT_IOAPIC)
         machine.device.set_line(True)
         for _ in range(5):

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from pyvmm.kvm import KvmError
-from pyvmm.memory import AddressMap, GuestMemory
+from pyvmm.memory import DEVICE, AddressMap, GuestMemory
+from pyvmm.pci.allocator import Windows, place
 from pyvmm.pci.assigned import Assigned
 from pyvmm.pci.bus import Bus
 from pyvmm.pci.config_space import ConfigSpace
@@ -31,6 +34,7 @@ from pyvmm.uapi.vfio import (
     VFIO_PCI_MSIX_IRQ_INDEX,
     VFIO_PCI_NUM_IRQS,
     VFIO_PCI_NUM_REGIONS,
+    VFIO_PCI_ROM_REGION_INDEX,
     VFIO_REGION_INFO_FLAG_MMAP,
     VFIO_REGION_INFO_FLAG_READ,
     VFIO_REGION_INFO_FLAG_WRITE,
@@ -53,6 +57,11 @@ from pyvmm.vfio import (
 Call = tuple[Any, ...]
 
 INTX, MSI, MSIX = VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
+CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
+ROM = VFIO_PCI_ROM_REGION_INDEX
+COMMAND = 0x04
+IO, MEMORY, MASTER, NO_INTX = 1, 2, 4, 0x400
+MSI_AT, MSIX_AT, VENDOR_AT = 0x50, 0x70, 0x90
 READ_WRITE = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE
 
 
@@ -194,9 +203,11 @@ class FakeDevice(Device):
         self.bells: dict[int, list[IoEventFd]] = {}
         self.refuse: VfioError | None = None
         """What any access is answered with"""
-        self.refuse_irqs: VfioError | None = None
+        self.refuse_irqs: Exception | None = None
         self.refuse_triggers: VfioError | None = None
         self.takes_unmask_fd = True
+        self.unmasked = threading.Semaphore(0)
+        """Released for each message that unmasks, once that has had its effect"""
         self.line = False  # INTx
         self.line_masked = False
         self.unmask_fd: EventFd | None = None
@@ -278,6 +289,15 @@ class FakeDevice(Device):
         names = {VFIO_IRQ_SET_ACTION_TRIGGER: "trigger", VFIO_IRQ_SET_ACTION_UNMASK: "unmask"}
         what = [fd >= 0 for fd in data] if isinstance(data, Fds) else data
         self.log.append((names[action], index, start, count, what))
+        if action == VFIO_IRQ_SET_ACTION_UNMASK and data is None:
+            try:
+                self._set_irqs(index, action, start, count, data)
+            finally:
+                self.unmasked.release()
+        else:
+            self._set_irqs(index, action, start, count, data)
+
+    def _set_irqs(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
         if self.refuse_irqs:
             raise self.refuse_irqs
         kind = self.kinds[index]
@@ -379,21 +399,6 @@ class FakeDevice(Device):
             self._drive()
 
 
-class Watcher:
-    """Keeps callbacks, and calls them when told to."""
-
-    def __init__(self) -> None:
-        self.callbacks: dict[int, Any] = {}
-
-    def watch(self, fd: int, callback: Any) -> Any:
-        self.callbacks[fd] = callback
-        return lambda: self.callbacks.pop(fd)
-
-    def run(self) -> None:
-        for callback in list(self.callbacks.values()):
-            callback()
-
-
 class Setting:
     """A machine around one assigned device, with the device at 00:03.0."""
 
@@ -405,9 +410,7 @@ class Setting:
         self.mmio = AddressMap("MMIO")
         self.ports = AddressMap("ports")
         self.vm = FakeVm()
-        self.watcher = Watcher()
         self.reports: list[str] = []
-        self.lost: list[VfioError] = []
         self.bus = Bus()
         Ecam(self.bus).add_to(self.mmio)
         try:
@@ -417,9 +420,7 @@ class Setting:
                 mmio=self.mmio,
                 ports=self.ports,
                 vm=self.vm,
-                watch=self.watcher.watch,
                 report=self.reports.append,
-                on_gone=self.lost.append,
                 **options,
             )
         except BaseException:
@@ -448,6 +449,51 @@ class Setting:
         self.function.close()
         self.device.close()
         self.memory.close()
+
+
+def device_regions(setting: Setting) -> list[tuple[int, int]]:
+    """(guest-physical address, size) of what the guest reaches of devices without an exit."""
+    return [(r.gpa, r.size) for r in setting.memory.regions if r.kind == DEVICE]
+
+
+def make_device(kind: type[FakeDevice] = FakeDevice) -> FakeDevice:
+    """BAR 0: registers, MSI-X, memory. BAR 1: I/O. BAR 2: 64 bits, all mappable. BAR 4: tiny."""
+    device = kind(intx=1, msi=8, msix=16)
+    device.add_region(0, 0x8000, register=0, mappable=(Interval(0, 0x8000),))
+    device.add_region(1, 0x40, register=1)
+    device.add_region(2, 0x10000, register=0xC, mappable=(Interval(0x2000, 0x10000),))
+    device.add_region(4, 0x100, register=0)
+    device.add_region(ROM, 0x1000)
+    device.config[0x3D] = 2
+    device.add_capability(VENDOR_AT, bytes([0x09, 0, 8, 1, 2, 3, 4, 5]))
+    device.add_capability(
+        MSIX_AT,
+        bytes([0x11, 0, 15, 0]) + (0x1800).to_bytes(4, "little") + (0x1C00).to_bytes(4, "little"),
+    )
+    device.add_capability(MSI_AT, bytes([0x05, 0, 0x86, 0x01]) + bytes(20))
+    return device
+
+
+@pytest.fixture
+def make(no_leaks: None) -> Iterator[Callable[..., Setting]]:
+    """Makes settings whose device has its BARs placed and has been reset."""
+    made: list[Setting] = []
+
+    def new(device: FakeDevice | None = None, **options: Any) -> Setting:
+        setting = Setting(device or make_device(), **options)
+        made.append(setting)
+        place(setting.bus.functions, Windows(16 << 20, 40))
+        setting.function.reset()
+        return setting
+
+    yield new
+    for setting in made:
+        setting.close()
+
+
+@pytest.fixture
+def setting(make: Callable[..., Setting]) -> Setting:
+    return make()
 
 
 @pytest.fixture

@@ -1,77 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""A VFIO device as the guest sees it: its configuration space, its BARs, its loss."""
+"""A VFIO device as the guest sees it: its configuration space, BARs and interrupts."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyvmm.memory import DEVICE
 from pyvmm.memory.layout import ECAM_BASE, IOAPIC_BASE, LAPIC_BASE
-from pyvmm.pci.allocator import Windows, place
-from pyvmm.pci.errors import BadDevice
+from pyvmm.pci.errors import BadDevice, BadLayer
 from pyvmm.pci.handlers import Layer
-from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
 from pyvmm.vfio import DeviceError, DeviceGone, EventFd, Interval, IoEventFd
-from tests.unit.pci.conftest import INTX, MSI, MSIX, FakeDevice, Setting
+from tests.unit.pci.conftest import (
+    COMMAND,
+    CONFIG,
+    INTX,
+    IO,
+    MASTER,
+    MEMORY,
+    MSI,
+    MSI_AT,
+    MSIX,
+    MSIX_AT,
+    NO_INTX,
+    ROM,
+    VENDOR_AT,
+    FakeDevice,
+    Setting,
+    device_regions,
+    make_device,
+)
 
-CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
-ROM = VFIO_PCI_ROM_REGION_INDEX
-COMMAND = 0x04
-IO, MEMORY, MASTER, NO_INTX = 1, 2, 4, 0x400
-MSI_AT, MSIX_AT, VENDOR_AT = 0x50, 0x70, 0x90
 BAR0 = 0xC0010000
 
-
-def make_device(kind: type[FakeDevice] = FakeDevice) -> FakeDevice:
-    """BAR 0: registers, MSI-X, memory. BAR 1: I/O. BAR 2: 64 bits, all mappable. BAR 4: tiny."""
-    device = kind(intx=1, msi=8, msix=16)
-    device.add_region(0, 0x8000, register=0, mappable=(Interval(0, 0x8000),))
-    device.add_region(1, 0x40, register=1)
-    device.add_region(2, 0x10000, register=0xC, mappable=(Interval(0x2000, 0x10000),))
-    device.add_region(4, 0x100, register=0)
-    device.add_region(ROM, 0x1000)
-    device.config[0x3D] = 2
-    device.add_capability(VENDOR_AT, bytes([0x09, 0, 8, 1, 2, 3, 4, 5]))
-    device.add_capability(
-        MSIX_AT,
-        bytes([0x11, 0, 15, 0]) + (0x1800).to_bytes(4, "little") + (0x1C00).to_bytes(4, "little"),
-    )
-    device.add_capability(MSI_AT, bytes([0x05, 0, 0x86, 0x01]) + bytes(20))
-    return device
-
-
-@pytest.fixture
-def make(no_leaks: None) -> Iterator[Callable[..., Setting]]:
-    """Makes settings whose device has its BARs placed and has been reset."""
-    made: list[Setting] = []
-
-    def new(device: FakeDevice | None = None, **options: Any) -> Setting:
-        setting = Setting(device or make_device(), **options)
-        made.append(setting)
-        place(setting.bus.functions, Windows(16 << 20, 40))
-        setting.function.reset()
-        return setting
-
-    yield new
-    for setting in made:
-        setting.close()
-
-
-@pytest.fixture
-def setting(make: Callable[..., Setting]) -> Setting:
-    return make()
-
-
-def device_regions(setting: Setting) -> list[tuple[int, int]]:
-    return [(r.gpa, r.size) for r in setting.memory.regions if r.kind == DEVICE]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyvmm.memory import IoHandler
 
 
 # -- configuration space ---------------------------------------------------------------------
@@ -283,7 +249,7 @@ def test_a_device_lost_while_it_is_told_shows_no_bar(setting: Setting) -> None:
     setting.device.refuse = setting.device.refuse_irqs = DeviceGone("the server died")
     setting.write(COMMAND, 2, MEMORY)
     assert device_regions(setting) == []
-    assert len(setting.lost) == 1
+    assert str(setting.function.guard.gone) == "the server died"
     setting.device.refuse = setting.device.refuse_irqs = None
 
 
@@ -402,25 +368,37 @@ def test_doorbells_follow_their_bar(make: Callable[..., Setting]) -> None:
         assert setting.device.contents[0][0x1000] == 5, "it is a register then"
 
 
+class Tap:
+    """Sees what goes through it."""
+
+    def __init__(self, below: IoHandler) -> None:
+        self.below = below
+        self.seen: list[tuple[int, int, int]] = []
+
+    def read(self, offset: int, size: int) -> int:
+        value = self.below.read(offset, size)
+        self.seen.append((offset, size, value))
+        return value
+
+    def write(self, offset: int, size: int, value: int) -> None:
+        self.seen.append((offset, size, value))
+        self.below.write(offset, size, value)
+
+
+def tap_on(taps: list[Tap], region: int, interval: Interval) -> Layer:
+    def wrap(below: IoHandler) -> Tap:
+        taps.append(Tap(below))
+        return taps[-1]
+
+    return Layer(region, interval, wrap)
+
+
 def test_a_layer_is_seen_and_not_mapped(make: Callable[..., Setting]) -> None:
-    seen: list[tuple[int, int]] = []
-
-    class Tap:
-        def __init__(self, below: Any) -> None:
-            self.below = below
-
-        def read(self, offset: int, size: int) -> int:
-            seen.append((offset, size))
-            value: int = self.below.read(offset, size)
-            return value
-
-        def write(self, offset: int, size: int, value: int) -> None:
-            self.below.write(offset, size, value)
-
+    taps: list[Tap] = []
     device = make_device()
     with EventFd() as bell:
         device.bells[0] = [IoEventFd(0x3008, 4, bell.fileno())]
-        setting = make(device, layers=[Layer(0, Interval(0x3008, 0x300C), Tap)])
+        setting = make(device, layers=[tap_on(taps, 0, Interval(0x3008, 0x300C))])
         setting.write(COMMAND, 2, MEMORY)
         bar0 = setting.function.bars[0].address
         assert device_regions(setting)[:3] == [
@@ -432,7 +410,44 @@ def test_a_layer_is_seen_and_not_mapped(make: Callable[..., Setting]) -> None:
         device.contents[0][0x3008] = 0x21
         assert setting.load(bar0 + 0x3008, 4) == 0x21
         assert setting.load(bar0 + 0x3000, 4) == 0
-        assert seen == [(0x3008, 4)]
+        assert taps[0].seen == [(0x3008, 4, 0x21)]
+
+
+def test_a_layer_on_the_msix_table_and_the_pba(make: Callable[..., Setting]) -> None:
+    taps: list[Tap] = []
+    layers = [
+        tap_on(taps, 0, Interval(0x1000, 0x1900)),
+        tap_on(taps, 0, Interval(0x1C00, 0x1C08)),
+    ]
+    setting = make(layers=layers)
+    setting.write(COMMAND, 2, MEMORY)
+    setting.write(MSIX_AT + 2, 2, 0x8000)
+    page = setting.function.bars[0].address + 0x1000
+    setting.store(page + 0x800, 8, 0xFEE00000)
+    assert setting.load(page + 0x800, 4) == 0xFEE00000
+    setting.device.signal(3)
+    setting.device.contents[0][0x1C00] = 8
+    assert setting.load(page + 0xC00, 8) == 8
+    assert taps[0].seen == [(0x1800, 8, 0xFEE00000), (0x1800, 4, 0xFEE00000)]
+    assert taps[1].seen == [(0x1C00, 8, 8)]
+    assert len(setting.device.kinds[MSIX].triggers) == 1, "the table is as good as without"
+
+
+@pytest.mark.parametrize(
+    ("region", "interval", "says"),
+    [
+        (CONFIG, Interval(0, 256), "region 7; that is none of its BARs"),
+        (3, Interval(0, 16), "region 3; that is none of its BARs"),
+        (4, Interval(0xF0, 0x101), "region 4; that BAR has 0x100 bytes"),
+        (4, Interval(8, 8), "region 4"),
+        (4, Interval(-4, 8), "region 4"),
+    ],
+)
+def test_a_layer_that_can_not_apply(
+    no_leaks: None, region: int, interval: Interval, says: str
+) -> None:
+    with pytest.raises(BadLayer, match=says):
+        Setting(make_device(), layers=[Layer(region, interval, Tap)])
 
 
 def test_a_region_that_can_only_be_read_is_not_mapped(make: Callable[..., Setting]) -> None:
@@ -485,6 +500,30 @@ def test_enable_bits_switch_the_kinds_and_the_device_sees_them(setting: Setting)
     assert kinds[INTX].enabled
 
 
+def test_the_pba_has_what_only_the_device_knows(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    bar0 = setting.function.bars[0].address
+    setting.write(MSIX_AT + 2, 2, 0xC000)
+    setting.store(bar0 + 0x1810, 4, 0xFEE00000)
+    setting.write(MSIX_AT + 2, 2, 0x8000)  # vector 1 is in use now, and masked
+    pba = setting.device.contents[0]
+    pba[0x1C00:0x1C08] = b"\xee\xff\xff\xff\xff\xff\xff\xff"
+    assert setting.load(bar0 + 0x1C00, 8) == 0xFFEC, "of 16 vectors, and not of vector 1"
+    assert setting.load(bar0 + 0x1C01, 1) == 0, "all-ones is no answer"
+    setting.device.signal(1)
+    assert setting.load(bar0 + 0x1C00, 4) == 0xFFEE
+    setting.device.refuse = DeviceError("no register", 22)
+    assert setting.load(bar0 + 0x1C00, 4) == 2, "what we know we tell"
+    setting.device.refuse = None
+    setting.store(bar0 + 0x1C00, 8, 0)
+    assert pba[0x1C00] == 0xEE, "pending bits are read-only"
+    for vector in range(16):
+        setting.store(bar0 + 0x1800 + 16 * vector, 4, 0xFEE00000)
+    setting.device.accesses.clear()
+    assert setting.load(bar0 + 0x1C00, 8) == 2
+    assert setting.device.accesses == [], "it isn't asked for what we know"
+
+
 def test_msi_pending_bits_are_read_through_configuration_space(setting: Setting) -> None:
     setting.write(MSI_AT + 4, 4, 0xFEE00000)
     setting.write(MSI_AT + 0x10, 4, 0xFF)
@@ -495,135 +534,3 @@ def test_msi_pending_bits_are_read_through_configuration_space(setting: Setting)
     setting.write(MSI_AT + 0x10, 4, 0)
     assert setting.read(MSI_AT + 0x14, 4) == 0
     assert len(setting.vm.delivered) == 1
-
-
-# -- reset, loss, close ----------------------------------------------------------------------
-
-
-def test_reset_is_power_on_with_bars_in_place(setting: Setting) -> None:
-    addresses = [bar.address for bar in setting.function.bars]
-    setting.write(COMMAND, 2, MEMORY | MASTER | NO_INTX)
-    setting.write(0x10, 4, 0xD0000000)
-    setting.write(MSIX_AT + 2, 2, 0x8000)
-    setting.store(0xD0001800, 4, 0xFEE00000)
-    setting.device.log.clear()
-    setting.function.reset()
-    assert ("reset",) in setting.device.log
-    assert device_regions(setting) == []
-    assert [bar.address for bar in setting.function.bars] == addresses
-    assert setting.read(COMMAND, 2) == 0
-    assert setting.device.config[COMMAND] == 0
-    assert setting.read(MSIX_AT + 2, 2) == 15
-    assert setting.device.kinds[INTX].enabled
-    setting.write(COMMAND, 2, MEMORY)
-    assert setting.load(addresses[0] + 0x1800, 4) == 0
-
-
-def test_a_device_without_reset_is_not_asked_for_one(make: Callable[..., Setting]) -> None:
-    device = make_device()
-    device.info = device.info._replace(flags=0)
-    assert ("reset",) not in make(device).device.log
-
-
-def test_a_device_that_is_gone_after_its_reset_is_told(setting: Setting) -> None:
-    setting.device.config[0:2] = b"\xff\xff"
-    with pytest.raises(BadDevice, match="fake does not answer after its reset"):
-        setting.function.reset()
-
-
-def test_a_lost_device_reads_as_all_ones(setting: Setting) -> None:
-    setting.write(COMMAND, 2, MEMORY)
-    tiny = setting.function.bars[3].address
-    setting.device.refuse = setting.device.refuse_irqs = DeviceGone("the server died")
-    assert setting.load(tiny, 4) == 0xFFFFFFFF
-    assert setting.read(0, 4) == 0xFFFFFFFF
-    assert setting.read(0x10, 4) == 0xFFFFFFFF, "as of a card that was pulled"
-    setting.write(COMMAND, 2, 0)
-    setting.write(MSI_AT + 2, 2, 1)
-    setting.store(tiny, 4, 1)
-    assert [str(error) for error in setting.lost] == ["the server died"]
-    setting.function.close()
-    assert device_regions(setting) == []
-    assert setting.vm.irqfds == {}
-    setting.device.refuse = setting.device.refuse_irqs = None
-
-
-def test_close_takes_everything_back_and_can_be_repeated(setting: Setting) -> None:
-    setting.write(COMMAND, 2, MEMORY | IO)
-    setting.write(MSI_AT + 2, 2, 0x31)
-    setting.function.close()
-    assert device_regions(setting) == []
-    assert setting.vm.irqfds == {}
-    assert setting.vm.routing.allocated == set()
-    assert not any(kind.enabled for kind in setting.device.kinds.values())
-    assert setting.load(setting.function.bars[3].address, 4) == 0xFFFFFFFF
-    setting.function.close()
-
-
-@pytest.fixture
-def impatient_threads() -> Iterator[None]:
-    """Has Python switch threads as often as it can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
-def test_vcpus_that_all_move_one_bar(make: Callable[..., Setting], impatient_threads: None) -> None:
-    """Whoever wins, what is mapped is what the registers say, once."""
-
-    class Device(FakeDevice):
-        def region_write(self, index: int, offset: int, data: bytes) -> None:
-            os.sched_yield()  # as a call to another process would
-            super().region_write(index, offset, data)
-
-    setting = make(make_device(Device))
-    errors: list[BaseException] = []
-
-    def vcpu(number: int) -> None:
-        try:
-            for turn in range(40):
-                setting.write(0x10, 4, 0xD0000000 + 0x100000 * (number + turn))
-                setting.write(COMMAND, 2, MEMORY if (turn + number) % 3 else 0)
-                setting.load(0xD0001000, 4)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=vcpu, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-    setting.write(COMMAND, 2, MEMORY)
-    address = setting.function.bars[0].decoded()
-    assert address is not None
-    assert device_regions(setting)[:2] == [(address, 0x1000), (address + 0x2000, 0x6000)]
-    assert len(device_regions(setting)) == 3
-
-
-def test_the_last_command_is_what_the_device_has(make: Callable[..., Setting]) -> None:
-    """One vCPU turns decoding off while another's turning it on is still under way."""
-    under_way, go_on = threading.Event(), threading.Event()
-
-    class Device(FakeDevice):
-        def region_write(self, index: int, offset: int, data: bytes) -> None:
-            if (index, offset, data[0]) == (CONFIG, COMMAND, MEMORY):
-                under_way.set()
-                assert go_on.wait(30)
-            super().region_write(index, offset, data)
-
-    setting = make(make_device(Device))
-    first = threading.Thread(target=setting.write, args=(COMMAND, 2, MEMORY))
-    second = threading.Thread(target=setting.write, args=(COMMAND, 2, 0))
-    first.start()
-    assert under_way.wait(30)
-    second.start()
-    second.join(0.1)
-    assert setting.read(VENDOR_AT, 4) == 0x01080009, "what is the device's alone goes on"
-    go_on.set()
-    first.join()
-    second.join()
-    assert setting.read(COMMAND, 2) == 0
-    assert setting.device.config[COMMAND] == 0
-    assert device_regions(setting) == []

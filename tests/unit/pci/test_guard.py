@@ -15,8 +15,11 @@ class Guarded:
         self.device = FakeDevice()
         self.device.add_region(0, 64)
         self.reports: list[str] = []
-        self.lost: list[VfioError] = []
-        self.guard = Guard(self.device, self.reports.append, self.lost.append)
+        self.removals = 0
+        self.guard = Guard(self.device, self.reports.append, self.remove)
+
+    def remove(self) -> None:
+        self.removals += 1
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def test_a_refusal_is_all_ones_or_dropped_and_told_once(guarded: Guarded) -> Non
         guarded.guard.write(0, 0, 1, 0)
     assert guarded.guard.counts == {"reads refused": 3, "writes refused": 3}
     assert guarded.reports == ["no such register"] * 2
-    assert guarded.lost == []
+    assert (guarded.removals, guarded.guard.gone) == (0, None)
     guarded.device.refuse = None
     assert guarded.guard.read(0, 0, 1) == 0
 
@@ -51,6 +54,17 @@ def test_a_lost_device_is_told_once_and_left_alone(guarded: Guarded, error: Vfio
     guarded.guard.write(0, 0, 4, 0)
     guarded.guard.failed("late", error)
     assert len(guarded.device.accesses) == asked
-    assert guarded.lost == [error]
+    assert guarded.removals == 1
+    assert guarded.guard.gone is error
     assert guarded.reports == []
     assert guarded.guard.counts["accesses after the device was lost"] == 2
+
+
+def test_a_loss_that_others_notice(guarded: Guarded) -> None:
+    error = DeviceGone("its server hung up")
+    guarded.guard.lost(error)
+    guarded.guard.lost(DeviceGone("closed"))
+    assert guarded.removals == 1
+    assert guarded.guard.gone is error, "the first reason is the reason"
+    assert guarded.guard.read(0, 0, 2) == 0xFFFF
+    assert guarded.device.accesses == []

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -13,13 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.guard import Guard
-from pyvmm.pci.interrupts import Interrupts, MsixPba, MsixTable
+from pyvmm.pci.interrupts import Interrupts
 from pyvmm.pci.intx import Intx
 from pyvmm.pci.msi import Msi
 from pyvmm.pci.msix import Msix
 from pyvmm.pci.vectors import HostVectors
-from pyvmm.vfio import DeviceError, DeviceGone, VfioError
-from tests.unit.pci.conftest import INTX, MSI, MSIX, FakeDevice, FakeVm, Watcher
+from pyvmm.vfio import DeviceError, DeviceGone
+from tests.unit.pci.conftest import INTX, MSI, MSIX, FakeDevice, FakeVm
 
 MSI_AT, MSIX_AT = 0x50, 0x70
 GSI = 17
@@ -31,15 +31,13 @@ class Guest:
         self.device = FakeDevice(intx=1, msi=4, msix=4)
         self.config = ConfigSpace()
         self.reports: list[str] = []
-        self.lost: list[VfioError] = []
-        self.guard = Guard(self.device, self.reports.append, self.lost.append)
-        self.intx = Intx(self.device, self.vm, Watcher().watch, self.lost.append)
+        self.guard = Guard(self.device, self.reports.append, lambda: None)
+        self.intx = Intx(self.device, self.vm, partial(self.guard.failed, "INTx"))
         self.intx.gsi = GSI
         self.msi = Msi(self.config, MSI_AT, 0x80 | 2 << 1, HostVectors(self.device, MSI, self.vm))
         host = HostVectors(self.device, MSIX, self.vm)
         self.msix = Msix(self.config, MSIX_AT, 3, 0x800, 0xC00, host)
-        lock = threading.RLock()
-        self.interrupts = Interrupts(lock, self.guard, self.intx, self.msi, self.msix)
+        self.interrupts = Interrupts(self.guard, self.intx, self.msi, self.msix)
         for offset, value in ((4, 0xFEE00000), (8, 0), (12, 0x40)):
             self.config.write(MSI_AT + offset, 4, value)
 
@@ -97,21 +95,6 @@ def test_reset_is_power_on(guest: Guest) -> None:
     assert guest.on() == {INTX}
 
 
-def test_table_and_pba_by_offset_in_the_bar(guest: Guest) -> None:
-    table = MsixTable(guest.interrupts, guest.msix)
-    pba = MsixPba(guest.interrupts, guest.msix)
-    guest.configure(msix=True)
-    table.write(0x820, 8, 0xFEE00000)
-    table.write(0x828, 8, 0x33)
-    assert table.read(0x828, 4) == 0x33
-    assert len(guest.vm.irqfds) == 1, "a write to the table takes effect at once"
-    table.write(0x82C, 4, 1)
-    guest.device.signal(2)
-    assert pba.read(0xC00, 8) == 4
-    pba.write(0xC00, 8, 0)
-    assert pba.read(0xC00, 1) == 4, "pending bits are read-only"
-
-
 def test_what_the_device_refuses_does_not_reach_the_guest(guest: Guest) -> None:
     guest.configure()
     guest.device.refuse_triggers = DeviceError("no vectors left", 28)
@@ -127,13 +110,12 @@ def test_what_the_device_refuses_does_not_reach_the_guest(guest: Guest) -> None:
 def test_a_lost_device_is_not_asked_again(guest: Guest) -> None:
     guest.device.refuse_irqs = DeviceGone("the server died")
     guest.configure(msi=True)
-    assert [str(error) for error in guest.lost] == ["the server died"]
+    assert str(guest.guard.gone) == "the server died"
     calls = len(guest.device.log)
     guest.configure(msix=True)
     guest.interrupts.reset()
     guest.configure(msi=True)
     assert len(guest.device.log) == calls
-    assert len(guest.lost) == 1
     guest.device.refuse_irqs = None
 
 

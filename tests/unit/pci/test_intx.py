@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -13,10 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pyvmm.pci.intx import Intx
 from pyvmm.pci.pins import intx_gsi
 from pyvmm.uapi.vfio import VFIO_IRQ_INFO_EVENTFD
-from pyvmm.vfio import DeviceError, DeviceGone, VfioError
-from tests.unit.pci.conftest import INTX, FakeDevice, FakeVm, Watcher
+from pyvmm.vfio import DeviceError, DeviceGone, IrqData
+from tests.unit.pci.conftest import INTX, FakeDevice, FakeVm
 
 GSI = 17
+LIMIT = 30.0  # seconds that a thread may take
 
 
 class Guest:
@@ -26,9 +29,8 @@ class Guest:
         self.device.takes_unmask_fd = takes_unmask_fd
         if not automasked:
             self.device.kinds[INTX].flags = VFIO_IRQ_INFO_EVENTFD
-        self.watcher = Watcher()
-        self.errors: list[VfioError] = []
-        self.intx = Intx(self.device, self.vm, self.watcher.watch, self.errors.append)
+        self.errors: list[Exception] = []
+        self.intx = Intx(self.device, self.vm, self.errors.append)
         self.intx.gsi = GSI
 
     def reconcile(self, on: bool = True) -> None:
@@ -48,7 +50,6 @@ class Guest:
         for _ in range(3):
             self.vm.run()
             self.device.run()
-            self.watcher.run()
 
     @property
     def asserted(self) -> bool:
@@ -56,6 +57,8 @@ class Guest:
 
     def eoi(self) -> None:
         self.vm.eoi(GSI)
+        if not self.device.takes_unmask_fd:
+            assert self.device.unmasked.acquire(timeout=LIMIT)
         self.run()
 
     def close(self) -> None:
@@ -87,8 +90,9 @@ def test_a_level_comes_again_until_it_is_down(
     make: Callable[..., Guest], takes_unmask_fd: bool
 ) -> None:
     guest = make(takes_unmask_fd=takes_unmask_fd)
+    before = threading.active_count()
     guest.reconcile()
-    assert bool(guest.watcher.callbacks) != takes_unmask_fd
+    assert (threading.active_count() == before) == takes_unmask_fd
     guest.line(True)
     for _ in range(3):
         assert guest.asserted
@@ -100,6 +104,8 @@ def test_a_level_comes_again_until_it_is_down(
     guest.line(True)
     assert guest.asserted
     assert guest.errors == []
+    guest.reconcile(False)
+    assert threading.active_count() == before
 
 
 def test_the_calls(make: Callable[..., Guest]) -> None:
@@ -159,25 +165,75 @@ def test_what_fails_half_way_is_undone(make: Callable[..., Guest]) -> None:
     assert guest.asserted
 
 
-def test_a_watcher_that_calls_too_late(make: Callable[..., Guest]) -> None:
-    guest = make(takes_unmask_fd=False)
-    guest.reconcile()
-    (callback,) = guest.watcher.callbacks.values()
-    guest.disable(True)
-    assert guest.watcher.callbacks == {}
-    before = list(guest.device.log)
-    callback()
-    assert guest.device.log == before
-
-
-def test_a_message_that_fails_is_told(make: Callable[..., Guest]) -> None:
+@pytest.mark.parametrize("error", [DeviceError("no", 5), KeyError("a mistake in a model")])
+def test_a_message_that_fails_is_told_and_the_next_goes_through(
+    make: Callable[..., Guest], error: Exception
+) -> None:
     guest = make(takes_unmask_fd=False)
     guest.reconcile()
     guest.line(True)
-    guest.device.refuse_irqs = error = DeviceError("no", 5)
+    guest.device.refuse_irqs = error
     guest.eoi()
-    assert error in guest.errors
     guest.device.refuse_irqs = None
+    assert not guest.asserted
+    guest.intx.reconcile(False)
+    assert guest.errors == [error]
+    guest.reconcile()
+    assert guest.asserted
+    guest.eoi()
+    assert guest.asserted
+
+
+def test_a_device_that_is_slow_to_unmask_keeps_nobody_else_waiting(
+    make: Callable[..., Guest],
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    slow, other = make(takes_unmask_fd=False), make(takes_unmask_fd=False)
+    unmask = slow.device._unmask
+
+    def unmask_slowly(kind: Any, data: IrqData) -> None:
+        if data is None:
+            asked.set()
+            assert go_on.wait(LIMIT)
+        unmask(kind, data)
+
+    slow.device._unmask = unmask_slowly  # type: ignore[method-assign]
+    for guest in (slow, other):
+        guest.reconcile()
+        guest.line(True)
+    slow.vm.eoi(GSI)
+    assert asked.wait(LIMIT)
+    for _ in range(3):
+        other.eoi()
+        assert other.asserted
+    go_on.set()
+    assert slow.device.unmasked.acquire(timeout=LIMIT)
+    slow.run()
+    assert slow.asserted
+
+
+def test_taken_back_by_the_thread_that_unmasks(make: Callable[..., Guest]) -> None:
+    """As when it finds the device lost, and the function is removed on the spot."""
+    guest = make(takes_unmask_fd=False)
+    done = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def failed(error: Exception) -> None:
+        guest.device.refuse_irqs = None
+        guest.intx.reconcile(False)
+        threads.append(threading.current_thread())
+        done.set()
+
+    guest.intx = Intx(guest.device, guest.vm, failed)
+    guest.intx.gsi = GSI
+    guest.reconcile()
+    guest.line(True)
+    guest.device.refuse_irqs = DeviceGone("the server died")
+    guest.vm.eoi(GSI)
+    assert done.wait(LIMIT)
+    threads[0].join(LIMIT)
+    assert not threads[0].is_alive()
+    assert guest.vm.irqfds == {}
 
 
 class IntxMachine(RuleBasedStateMachine):
