@@ -27,8 +27,6 @@ import pytest
 
 from tools.uapi.package import Pin
 
-pytestmark = pytest.mark.headers
-
 SYSTEM = Path("/usr/include")
 HEADERS = {
     "kvm": ["linux/kvm.h", "asm/kvm.h", "linux/kvm_para.h", "asm/kvm_para.h"],
@@ -317,12 +315,14 @@ def differences(lines: list[Line], headers: Preprocessed, gcc: Any, folder: Path
     ]
 
 
+@pytest.mark.headers
 def test_constants_and_ioctl_numbers(
     module: ModuleType, headers: Preprocessed, gcc: Any, tmp_path: Path
 ) -> None:
     assert differences(list(constant_lines(module)), headers, gcc, tmp_path) == []
 
 
+@pytest.mark.headers
 def test_layouts(module: ModuleType, headers: Preprocessed, gcc: Any, tmp_path: Path) -> None:
     layouts = getattr(module, "_LAYOUTS", {})
     if not layouts:
