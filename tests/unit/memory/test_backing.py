@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Backing: each kind is the pages it says, by what the kernel is asked for and by what it gives."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import pytest
+
+from pyvmm.memory.backing import BACKINGS, HUGETLB_1G, HUGETLB_2M, SHARED, THP, Backing
+
+MIB = 1 << 20
+GIB = 1 << 30
+PAGE = {HUGETLB_2M: 2 * MIB, HUGETLB_1G: GIB}
+
+
+def smaps(address: int) -> dict[str, list[str]]:
+    """What the kernel tells of this process's mapping at that address, by key."""
+    found: dict[str, list[str]] = {}
+    with open("/proc/self/smaps") as file:
+        for line in file:
+            key, *values = line.split()
+            if key.endswith(":"):
+                if found:
+                    found[key[:-1]] = values
+            elif found:
+                break
+            elif key.startswith(f"{address:x}-"):
+                found["mapping"] = values
+    assert found, "it is not mapped"
+    return found
+
+
+@pytest.fixture
+def created(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The flags of each memfd_create; what comes of it is small pages."""
+    created: list[int] = []
+    memfd_create = os.memfd_create
+
+    def recorded(name: str, flags: int) -> int:
+        created.append(flags)
+        return memfd_create(name, os.MFD_CLOEXEC | flags & os.MFD_ALLOW_SEALING)
+
+    monkeypatch.setattr(os, "memfd_create", recorded)
+    monkeypatch.setattr("pyvmm.memory.backing._free_huge_pages", lambda _page: 1)
+    return created
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags"),
+    [
+        (SHARED, os.MFD_ALLOW_SEALING),
+        (THP, os.MFD_ALLOW_SEALING),
+        (HUGETLB_2M, os.MFD_HUGETLB | os.MFD_HUGE_2MB),
+        (HUGETLB_1G, os.MFD_HUGETLB | os.MFD_HUGE_1GB),
+    ],
+)
+def test_the_file_is_asked_for_by_kind(created: list[int], kind: str, flags: int) -> None:
+    backing = Backing("test", 1, kind)
+    try:
+        assert created == [os.MFD_CLOEXEC | flags]
+        assert backing.size == PAGE.get(kind, mmap.PAGESIZE), "whole pages"
+        assert os.fstat(backing.fd).st_size == backing.size
+    finally:
+        backing.close()
+
+
+@pytest.mark.parametrize("kind", BACKINGS)
+def test_advice_is_given_by_kind(created: list[int], kind: str) -> None:
+    if kind == THP and not os.path.exists("/sys/kernel/mm/transparent_hugepage"):
+        pytest.skip("no transparent huge pages: run a kernel with CONFIG_TRANSPARENT_HUGEPAGE")
+    backing = Backing("test", 1, kind)
+    try:
+        flags = smaps(backing.address)["VmFlags"]
+    finally:
+        backing.close()
+    assert "sh" in flags, "shared"
+    assert "dd" in flags, "not in core dumps"
+    assert ("hg" in flags) == (kind == THP), "huge pages wanted"
+
+
+def test_a_kernel_without_transparent_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Without(mmap.mmap):
+        def madvise(self, option: int, *where: int) -> None:
+            if option == mmap.MADV_HUGEPAGE:
+                raise OSError
+            super().madvise(option, *where)
+
+    monkeypatch.setattr(mmap, "mmap", Without)
+    backing = Backing("test", MIB, THP)
+    try:
+        backing.buffer[:5] = b"there"
+    finally:
+        backing.close()
+
+
+@pytest.mark.parametrize("kind", [HUGETLB_2M, HUGETLB_1G])
+def test_huge_pages_for_real(kind: str) -> None:
+    page = PAGE[kind]
+    pool = f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB"
+    try:
+        with open(f"{pool}/free_hugepages") as file:
+            free = int(file.read())
+    except FileNotFoundError:
+        free = 0
+    if not free:
+        pytest.skip(f"no free huge page of that size: echo 1 > {pool}/nr_hugepages")
+    backing = Backing("test", 1, kind)
+    try:
+        assert backing.size == page
+        assert smaps(backing.address)["KernelPageSize"] == [str(page >> 10), "kB"]
+        backing.buffer[-5:] = b"there"
+        with mmap.mmap(backing.fd, page) as other:
+            assert other[-5:] == b"there"
+    finally:
+        backing.close()
