@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
+from pyvmm.vfio import DeviceGone
 from tests.kvm.kvm_room.conftest import LIMIT
-from tests.kvm.pci.conftest import BAR0, COMMAND, IO, MEMORY, MOVED, PORTS, Machine
+from tests.kvm.pci.conftest import BAR0, COMMAND, IO, MEMORY, MOVED, PORTS, READY, Machine
 
 pytestmark = pytest.mark.kvm
 
@@ -90,3 +91,27 @@ def test_io_ports(machine: Machine) -> None:
     assert run(machine, 0, source) == [0x04030201]
     machine.config_write(COMMAND, 2, 0)
     assert run(machine, 0, source) == [0xFFFFFFFF]
+
+
+def test_a_lost_device_leaves_a_guest_that_uses_it(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, MEMORY)
+    machine.guest.long_mode(f"""
+        mov ${BAR0:#x}, %rdi
+        movl $0x77, 0x4000(%rdi)
+        {SAY.format(offset=0x4000)}
+    again:
+        mov 0x4000(%rdi), %eax
+        cmp $0xffffffff, %eax
+        jne again
+        {SAY.format(offset=0x1010)}
+        movl $1, 0x1100(%rdi)
+        {DONE}
+    """)
+    vcpu = machine.guest.run_in_background()
+    assert machine.heard() == READY
+    machine.device.accesses.clear()
+    machine.function.lost(DeviceGone("its server died"))
+    vcpu.result()
+    assert machine.guest.port.written == [0x77, 0xFFFFFFFF]
+    assert machine.device.accesses == []
+    assert not machine.bell.pending()
