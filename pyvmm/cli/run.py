@@ -51,8 +51,7 @@ def _connect_serial(vm: Machine, stack: ExitStack) -> None:
     if serial == "stdio":
         from pyvmm.machine.stdio import Stdio
 
-        quit = "Ctrl-A X"
-        stack.enter_context(Stdio(vm.console, quit=lambda: vm.request_stop(quit), notice=say))
+        stack.enter_context(Stdio(vm.console, quit=vm.request_stop, notice=say))
     elif serial != "none":
         from pyvmm.machine.sink import Sink
 

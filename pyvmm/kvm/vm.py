@@ -101,7 +101,7 @@ class Vm:
             doing=f"creating vCPU {index}",
             cures={
                 EEXIST: "there is one of that index",
-                EINVAL: f"this KVM has room for {self.max_vcpus} vCPUs; give the guest fewer cpus",
+                EINVAL: "this KVM has no room for so many; give the guest fewer cpus",
             },
         )
         vcpu = Vcpu(fd, index, self._run_size)

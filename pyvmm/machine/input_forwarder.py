@@ -7,6 +7,10 @@ import os
 import select
 import threading
 
+from pyvmm.uapi.ioctl import failure
+
+from .errors import ConsoleError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,15 +22,27 @@ class InputForwarder:
     """Owns the thread that reads fd and hands what it reads to forward(data).
 
     forward returns how many bytes it took; the rest is offered again after room() was called, and
-    nothing more is read before. The thread ends with fd's input, the guest goes on.
+    nothing more is read before. The thread ends with fd's input, and tells ended(), if given.
     """
 
-    def __init__(self, fd: int, forward: Callable[[bytes], int]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        forward: Callable[[bytes], int],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Raises ConsoleError."""
         self._fd = fd
         self._forward = forward
+        self._ended = ended
         self._lock = threading.Lock()
         self._closing = False
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        except OSError as error:
+            raise ConsoleError(
+                failure("waiting for serial input", "eventfd", error.errno or 0)
+            ) from None
         # A daemon: another reader of the same terminal may snatch what poll() saw, and leave
         # our read to wait.
         self._thread = threading.Thread(target=self._run, name="serial input", daemon=True)
@@ -52,6 +68,11 @@ class InputForwarder:
                 self._wake = -1
 
     def _run(self) -> None:
+        if self._forward_all():
+            self._ended()
+
+    def _forward_all(self) -> bool:
+        """Until there is no more input (True), or close()."""
         wake = select.poll()
         wake.register(self._wake, select.POLLIN)
         both = select.poll()
@@ -63,15 +84,15 @@ class InputForwarder:
             if (self._wake, select.POLLIN) in ready:
                 os.eventfd_read(self._wake)
                 if self._closing:
-                    return
+                    return False
             elif not waiting:
                 try:
                     waiting = os.read(self._fd, _CHUNK)
                 except BlockingIOError:
                     continue
                 except OSError:
-                    return  # closed, or the terminal was hung up: there is no more input
+                    return True  # closed, or the terminal was hung up
                 if not waiting:
-                    return
+                    return True
             if waiting:
                 waiting = waiting[self._forward(waiting) :]

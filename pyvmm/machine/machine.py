@@ -220,7 +220,7 @@ class Machine:
         entry.apply(vm.vcpus[0])
         done("vCPUs")
         self._vcpus = vm.vcpus
-        self._threads = VcpuThreads(vm.vcpus, self.ports, self.mmio, self._vcpu_left)
+        self._threads = VcpuThreads(vm.vcpus, self.ports, self.mmio, self._vcpu_left, self._bug)
 
     def _load(self, mmio64: tuple[int, int]) -> boot.Entry:
         config, done = self.config, self.phases.done
@@ -307,6 +307,10 @@ class Machine:
         else:
             report = exit.report(self.memory.read)
             self._end(Outcome(End.CRASH, str(exit), report=report))
+
+    def _bug(self, error: Exception) -> None:
+        """On a vCPU's thread: pyvmm itself has failed."""
+        self._end(Outcome(End.INTERNAL, f"{type(error).__name__}: {error}", cause=error))
 
     def _device_lost(self, error: Exception) -> None:
         """On any thread: a device is no longer there. A guest that runs goes on without it."""

@@ -77,6 +77,7 @@ class Sink:
             if not self._usable:
                 return
             if self._writer is None:
+                data, self._backlog = bytes(self._backlog) + data, bytearray()
                 try:
                     data = data[self._write_what_fits(data) :]
                 except OSError as error:
@@ -101,11 +102,22 @@ class Sink:
         self._backlog += kept
         self._lost += len(data) - len(kept)
         if self._writer is None:
-            self._wake = os.eventfd(0, os.EFD_CLOEXEC)
-            self._writer = threading.Thread(
-                target=self._write_backlog, name=f"serial to {self.name}", daemon=True
-            )
-            self._writer.start()
+            self._start_writer()
+
+    def _start_writer(self) -> None:
+        """Where the host has no descriptor or thread left, the backlog waits for the next write."""
+        try:
+            wake = os.eventfd(0, os.EFD_CLOEXEC)
+        except OSError:
+            return
+        writer = threading.Thread(
+            target=self._write_backlog, name=f"serial to {self.name}", daemon=True
+        )
+        self._wake, self._writer = wake, writer
+        try:
+            writer.start()
+        except RuntimeError:
+            self._end_writer()
 
     def _write_backlog(self) -> None:
         """The thread: write until nothing is left. Never writes with the lock held."""

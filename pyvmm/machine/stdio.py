@@ -21,13 +21,14 @@ _STDIN, _STDOUT = 0, 1
 class Stdio:
     """A context manager: the guest's output on stdout, stdin for its input.
 
-    Where stdin is a terminal, it is raw meanwhile and Ctrl-A has its meanings (keys.py): quit()
-    is called, on another thread, for Ctrl-A X. notice takes lines for people. The console, which
-    owns the sink, writes out what is left of the output when it is closed.
+    Where stdin is a terminal, it is raw meanwhile and Ctrl-A has its meanings (keys.py): quit(why)
+    is called, on another thread, for Ctrl-A X, and when the terminal is hung up. notice takes
+    lines for people. The console, which owns the sink, writes out what is left of the output when
+    it is closed.
     """
 
     def __init__(
-        self, console: Console, *, quit: Callable[[], None], notice: Callable[[str], None]
+        self, console: Console, *, quit: Callable[[str], None], notice: Callable[[str], None]
     ) -> None:
         self._console = console
         self._quit = quit
@@ -38,8 +39,13 @@ class Stdio:
         console = self._console
         console.attach(Sink(_STDOUT, "stdout", self._notice))
         with ExitStack() as parts:
-            forward = self._keyboard(parts) if os.isatty(_STDIN) else console.offer
-            forwarder = InputForwarder(_STDIN, forward)
+            if os.isatty(_STDIN):
+                # Nobody is there any more to end the guest by hand.
+                forwarder = InputForwarder(
+                    _STDIN, self._keyboard(parts), lambda: self._quit("the terminal was hung up")
+                )
+            else:
+                forwarder = InputForwarder(_STDIN, console.offer)
             parts.callback(forwarder.close)
             console.on_room = forwarder.room
             forwarder.start()
@@ -65,7 +71,7 @@ class Stdio:
             self._console.offer(for_guest)
             for command in commands:
                 if command == QUIT:
-                    self._quit()
+                    self._quit("Ctrl-A X")
                 else:
                     self._notice(f"keys:\n{HELP}")
             return len(keys)

@@ -21,7 +21,7 @@ class VcpuThreads:
     """Owns the threads that run a VM's vCPUs.
 
     on_exit is called on the vCPU's thread with each exit that is no port or MMIO access and no
-    kick; after it, that vCPU runs no more.
+    kick, on_bug with an exception that no exit stands for; after it, that vCPU runs no more.
     """
 
     def __init__(
@@ -30,11 +30,13 @@ class VcpuThreads:
         ports: AddressMap,
         mmio: AddressMap,
         on_exit: Callable[[Exit], None],
+        on_bug: Callable[[Exception], None],
     ) -> None:
         self._vcpus = vcpus
         self._ports = ports
         self._mmio = mmio
         self._on_exit = on_exit
+        self._on_bug = on_bug
         self.started = False
         self._stopping = False
         self._threads: list[threading.Thread] = []
@@ -54,11 +56,15 @@ class VcpuThreads:
             self._threads.append(thread)
 
     def _run(self, vcpu: Vcpu) -> None:
-        while not self._stopping:
-            exit = run(vcpu, self._ports, self._mmio)
-            if exit is not KICKED:
-                self._on_exit(exit)
-                return
+        try:
+            while not self._stopping:
+                exit = run(vcpu, self._ports, self._mmio)
+                if exit is not KICKED:
+                    self._on_exit(exit)
+                    return
+        except Exception as error:
+            # Nobody waits for this thread before the run has ended: it has to end now.
+            self._on_bug(error)
 
     def stop(self) -> None:
         """Have all vCPUs come out of the guest. Does not wait; from any thread."""

@@ -26,8 +26,8 @@ def receive(data):
 def notice(line):
     print("notice:", line, file=sys.stderr, flush=True)
 
-def quit():
-    notice("quit")
+def quit(why):
+    notice(f"quit: {why}")
     ended.set()
 
 console.connect(receive)
@@ -69,10 +69,22 @@ def test_on_a_terminal_ctrl_a_is_ours_and_the_rest_the_guests() -> None:
         told = child.stderr.read().decode()
         assert child.wait(60) == 0
     assert told.startswith("notice: keys:\nCtrl-A X       quit")
-    assert told.endswith("notice: quit\n")
+    assert told.endswith("notice: quit: Ctrl-A X\n")
     assert termios.tcgetattr(slave) == before
     os.close(master)
     os.close(slave)
+
+
+def test_a_terminal_that_is_hung_up_ends_the_guest() -> None:
+    master, slave = os.openpty()
+    with run(slave, PIPE, PIPE) as child:
+        os.close(slave)
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert child.stdout.readline() == b"ready\n"
+        os.close(master)
+        assert child.stderr.read() == b"notice: quit: the terminal was hung up\n"
+        assert child.wait(60) == 0
 
 
 def test_on_pipes_every_byte_is_the_guests() -> None:
