@@ -19,6 +19,8 @@ int main(void)
 	platform_init();
 	printf("Hello from the guest\n");
 	printf("cpus: %u\n", platform.cpus);
+	if (platform.cpus_left_out)
+		printf("cpus left out: %u\n", platform.cpus_left_out);
 	printf("memory: %lu KiB\n", boot_memory_size() >> 10);
 	printf("command line: %s\n", boot_command_line);
 

@@ -44,6 +44,7 @@ enum {
 	MADT_IOAPIC = 1,
 	MADT_OVERRIDE = 2,
 	MADT_LAPIC_ADDRESS = 5,
+	MADT_X2APIC = 9,
 };
 
 #define LAPIC_ENABLED 1
@@ -126,6 +127,10 @@ static void read_madt(const struct madt *madt)
 			break;
 		case MADT_LAPIC_ADDRESS:
 			platform.lapic_address = load(entry + 4, 8);
+			break;
+		case MADT_X2APIC:
+			if (load(entry + 8, 4) & LAPIC_ENABLED)
+				platform_add_cpu(load(entry + 4, 4));
 			break;
 		}
 	}

@@ -12,10 +12,12 @@ struct platform platform = {
 	.isa_gsi = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
 };
 
-void platform_add_cpu(uint8_t apic_id)
+void platform_add_cpu(uint32_t apic_id)
 {
-	if (platform.cpus < MAX_CPUS)
+	if (apic_id < MAX_CPUS && platform.cpus < MAX_CPUS)
 		platform.apic_ids[platform.cpus++] = apic_id;
+	else
+		platform.cpus_left_out++;
 }
 
 void platform_init(void)

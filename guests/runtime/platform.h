@@ -9,12 +9,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MAX_CPUS 64
+/* All that have an id in xAPIC mode, where 255 addresses every CPU. */
+#define MAX_CPUS 255
 
 struct platform {
 	const char *source;		/* "ACPI", "MP table", or "none" */
 	unsigned cpus;
 	uint8_t apic_ids[MAX_CPUS];
+	unsigned cpus_left_out;		/* listed, but beyond xAPIC mode */
 	uint64_t lapic_address;
 	uint64_t ioapic_address;
 	unsigned ioapic_gsi_base;
@@ -29,7 +31,7 @@ extern struct platform platform;
 
 void platform_init(void);
 
-/* One more CPU, as a table lists it; more than MAX_CPUS are left out. */
-void platform_add_cpu(uint8_t apic_id);
+/* One more CPU, as a table lists it. */
+void platform_add_cpu(uint32_t apic_id);
 
 #endif

@@ -40,6 +40,8 @@ int main(void)
 		panic("n must not be 0");
 	platform_init();
 	interrupts_init();
+	if (platform.cpus_left_out)
+		panic("%u CPUs are left out", platform.cpus_left_out);
 	smp_start();
 	pci_init();
 	target_init();
