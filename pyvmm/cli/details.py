@@ -20,6 +20,9 @@ def show(vm: Machine) -> None:
     say("KVM's counters:")
     for name, value in sorted(counters.items()):
         say(f"  {name:<24} {value:>10}")
+    for plugged in vm.devices:
+        for what, count in sorted(plugged.function.guard.counts.items()):
+            say(f"{plugged.function.name}: {what}: {count}")
     for area_map in (vm.ports, vm.mmio):
         unclaimed = area_map.unclaimed
         if unclaimed.reads or unclaimed.writes:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """The exit statuses of the command line, one for each kind of failure.
 
-Guests have 1 to 99 for themselves (their code at the debug-exit port), shells have 126 and up,
-and 124 and 125 are used as by timeout(1).
+Guests have 1 to 99 for themselves (their code at the debug-exit port); shells have 126 and up,
+and 124 and 125 are used as by timeout(1). A guest's code from 100 on is its exit status all the
+same, and a line on stderr says whose it is.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ TIMEOUT = 124
 INTERNAL = 125
 
 TABLE = (
-    (OK, "the guest reported success or powered off"),
-    ("1-99", "the guest's own code"),
+    (OK, "the guest reported success, powered off or asked for a reset; or the user quit"),
+    ("1-99", "the guest's own code (higher ones too, then said on stderr)"),
     (CONFIG, "the YAML file is wrong or unreadable"),
     (KVM_MISSING, "no KVM here"),
     (KVM_PERMISSION, "no permission to use /dev/kvm"),

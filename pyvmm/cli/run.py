@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from time import process_time
 
 from pyvmm.config import load
 from pyvmm.machine import End, Machine
+from pyvmm.machine.phases import Phases
 
 from . import exit_codes
 from .failures import report, say, status_of
@@ -29,9 +31,12 @@ def command(options: argparse.Namespace) -> int:
 
 def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: int = 0) -> int:
     """Run the VM until it ends; returns the exit status (exit_codes.py)."""
+    # Of what came before main() only the processor time can be told.
+    phases = Phases(("Python, imports", process_time()))
     config = load(path, overrides)
+    phases.done("config")
     with StopSignals() as signals, ExitStack() as stack:
-        vm = stack.enter_context(Machine(config, notice=say))
+        vm = stack.enter_context(Machine(config, say, phases))
         _connect_serial(vm, stack)
         vm.build()
         signals.call(vm.request_stop)
@@ -65,7 +70,7 @@ def _tell(outcome: Outcome, verbose: int) -> int:
         report(outcome.cause, verbose=verbose)
     if outcome.end in (End.CRASH, End.TIMEOUT, End.INTERNAL):
         say(f"error: {outcome.report or outcome.detail}")
-    elif verbose or outcome.end is End.RESET:
+    elif verbose or outcome.end is End.RESET or status >= exit_codes.CONFIG:
         say(outcome.detail)
     if outcome.device_errors and outcome.end is not End.INTERNAL:
         # The guest went on without the device; whatever it made of that is no success.

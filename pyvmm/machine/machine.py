@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from pyvmm import boot
 from pyvmm.kvm import BOOT_MSRS, HandlerFailed, System, SystemEvent, guest_cpuid, physical_bits
-from pyvmm.memory import AddressMap, GuestMemory, layout
+from pyvmm.memory import THP, AddressMap, GuestMemory, layout, thp_enabled
 from pyvmm.pci.allocator import Windows
 from pyvmm.pci.bus import Bus
 from pyvmm.pci.host_bridge import ConfigPorts, Ecam, HostBridge
@@ -42,13 +42,19 @@ class Machine:
             outcome = vm.stop()
 
     Leaving the block stops the guest and undoes everything. notice takes lines for people about
-    odd things that guests and devices do; by default nobody reads them.
+    odd things that guests and devices do; by default nobody reads them. phases, if given, has
+    what came before.
     """
 
-    def __init__(self, config: VmConfig, notice: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        config: VmConfig,
+        notice: Callable[[str], None] = lambda _: None,
+        phases: Phases | None = None,
+    ) -> None:
         self.config = config
         self.console = Console()
-        self.phases = Phases()
+        self.phases = phases or Phases()
         self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
         self.notice = notice
         self.devices: list[PluggedDevice] = []
@@ -184,11 +190,17 @@ class Machine:
             openers = processes.openers
             done("model processes")
         self.memory = parts.enter_context(GuestMemory(config.memory.size, config.memory.backing))
+        if config.memory.backing == THP and not thp_enabled():
+            self.notice(
+                "memory.backing is thp, but this host has no transparent huge pages for shared "
+                "memory: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"
+            )
         done("guest RAM")
         system = parts.enter_context(System())
         self.vm = vm = parts.enter_context(system.create_vm())
         leaves = system.supported_cpuid()
         windows = Windows(config.memory.size, physical_bits(leaves))
+        done("KVM")
         # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
         # that has KVM wait for a grace period at every later change of memslots.
         entry = self._load((windows.mmio64.start, windows.mmio64.end))
@@ -198,7 +210,7 @@ class Machine:
         vm.set_tss(layout.TSS_BASE)
         vm.create_irqchip()
         vm.create_pit()
-        done("KVM")
+        done("memslots, irqchip")
         self.platform = Platform(
             vm,
             self.ports,

@@ -7,12 +7,15 @@ from time import perf_counter
 
 
 class Phases:
-    """A stopwatch with laps. seconds is a list of (name, seconds), in order."""
+    """A stopwatch with laps. seconds is a list of (name, seconds), in order.
+
+    It runs from when it is made; earlier has the phases that were over by then.
+    """
 
     __slots__ = ("_last", "seconds")
 
-    def __init__(self) -> None:
-        self.seconds: list[tuple[str, float]] = []
+    def __init__(self, *earlier: tuple[str, float]) -> None:
+        self.seconds = list(earlier)
         self._last = perf_counter()
 
     def done(self, name: str) -> None:

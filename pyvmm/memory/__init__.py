@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .address_map import AddressMap
-from .backing import BACKINGS, Backing
+from .backing import BACKINGS, THP, Backing, thp_enabled
 from .errors import BadGuestAddress, GuestMemoryError, OutOfHostMemory, Overlap
 from .guest_memory import GuestMemory
 from .region import DEVICE, RAM, ROM, MemoryRegion
@@ -19,6 +19,7 @@ __all__ = [
     "DEVICE",
     "RAM",
     "ROM",
+    "THP",
     "Access",
     "AddressMap",
     "Backing",
@@ -30,4 +31,5 @@ __all__ = [
     "MemoryRegion",
     "OutOfHostMemory",
     "Overlap",
+    "thp_enabled",
 ]

@@ -94,6 +94,15 @@ def _failed(doing: str, call: str, error: OSError) -> GuestMemoryError:
     return GuestMemoryError(text)
 
 
+def thp_enabled() -> bool:
+    """Whether this host gives shared memory transparent huge pages, when asked by madvise()."""
+    try:
+        with open("/sys/kernel/mm/transparent_hugepage/shmem_enabled") as file:
+            return not {"[never]", "[deny]"} & set(file.read().split())
+    except OSError:
+        return False
+
+
 def _seal_size(fd: int) -> None:
     """Nobody, a vfio-user server least of all, may shrink guest RAM and SIGBUS us."""
     import fcntl

@@ -31,3 +31,15 @@ def test_guests_and_devices_share_it(make: MakeMachine, backing: str, size: int)
     assert outcome is not None, vm.console.text
     assert outcome.ok, vm.console.text
     assert vm.console.text.endswith("PASS\r\n")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_huge_pages_that_the_host_does_not_give_are_told(
+    make: MakeMachine, monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    monkeypatch.setattr("pyvmm.machine.machine.thp_enabled", lambda: enabled)
+    notices: list[str] = []
+    vm = make("hello", notices.append, memory={"size": 16 * MIB, "backing": "thp"})
+    vm.start()
+    assert vm.wait(LIMIT)
+    assert [("shmem_enabled" in notice) for notice in notices] == ([] if enabled else [True])

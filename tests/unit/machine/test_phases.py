@@ -19,3 +19,10 @@ def test_laps(monkeypatch: pytest.MonkeyPatch) -> None:
     phases.done("second")
     assert phases.seconds == [("first", 0.5), ("second", 0.5)]
     assert phases.total == 1.0
+
+
+def test_what_came_before_counts() -> None:
+    phases = Phases(("imports", 2.0))
+    phases.done("more")
+    assert [name for name, _ in phases.seconds] == ["imports", "more"]
+    assert phases.total > 2.0
