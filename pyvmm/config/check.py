@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from msgspec import inspect
 
 from .document import check_characters
 from .errors import ConfigInvalid
+from .notation import Ambiguous
 from .schema import VmConfig
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def _meant(document: Document, shape: inspect.Type, value: object, key: KeyPath)
     if "notation" in extra:
         try:
             value = extra["notation"](value, origin.base)
+        except Ambiguous as error:
+            raise ConfigInvalid(str(error), key=key) from None
         except ValueError:
             raise ConfigInvalid(_unexpected(extra["expected"], value), key=key) from None
     if isinstance(shape, inspect.StructType):
@@ -88,6 +90,8 @@ def _meant_struct(
 
 
 def _unknown(name: str, known: list[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name.lower(), known, n=1)
     if near:
         return f"no such key; did you mean {near[0]}?"

@@ -20,14 +20,13 @@ import marshal
 import os
 import sys
 from stat import S_ISDIR, S_ISREG
-from types import SimpleNamespace
 
 from pyvmm import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
 
     from .schema import VmConfig
 
@@ -37,16 +36,37 @@ _CHECKSUM_SIZE = 8
 _OTHERS_WRITE = 0o022
 
 
+class Loaded:
+    """What a struct of the schema holds, as attributes: read-only, and equal if they all are."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        vars(self).update(values)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name}: a config that was loaded can't be changed")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{name}: a config that was loaded can't be changed")
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, Loaded) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # as a Device's: its options can't be hashed
+
+    def __repr__(self) -> str:
+        return f"Loaded({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
 def as_config(plain: dict[str, Any]) -> VmConfig:
-    """The attributes of a VmConfig, from its plain data.
+    """A Loaded with the attributes of a VmConfig, from its plain data.
 
     The data of a struct just validated takes this way too, so that a VM's first run and its
     second can't differ.
     """
-    config = SimpleNamespace(**plain)
-    config.memory = SimpleNamespace(**plain["memory"])
-    config.devices = tuple([SimpleNamespace(**device) for device in plain["devices"]])
-    return config  # type: ignore[return-value]  # it quacks
+    memory = Loaded(plain["memory"])
+    devices = tuple([Loaded(device) for device in plain["devices"]])
+    # To make a VmConfig takes msgspec. A test holds the attributes to be the same, and their types.
+    return Loaded({**plain, "memory": memory, "devices": devices})  # type: ignore[return-value]
 
 
 def lookup(path: str, source: bytes) -> dict[str, Any] | None:

@@ -30,7 +30,11 @@ def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = 
 
     Override keys may be dotted (``memory.backing``, ``devices[0].slot``); their text is read as
     YAML, and relative paths in them start from the current directory; those in the file start at
-    the file's folder. The result has VmConfig's attributes, but need not be an instance of it.
+    the file's folder.
+
+    The result has all attributes of a VmConfig and of its Memory and Devices, with values of the
+    same types, and they are read-only. But it is no VmConfig to isinstance() and msgspec: whoever
+    needs that, parses a dict. It equals other results of load(), if all attributes do.
 
     Raises ConfigError: one line that names the file, the line, the key, and what was expected.
     """

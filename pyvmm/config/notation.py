@@ -24,12 +24,17 @@ SIZE_JSON: dict[str, Any] = {
 SLOT_JSON: dict[str, Any] = {
     "anyOf": [
         {"type": "string", "pattern": _SLOT},
-        {"type": "integer", "minimum": 1, "maximum": 31},
-        # YAML takes 03.0 without quotes for a number.
+        {"type": "integer", "minimum": 1, "maximum": 9},
+        # YAML takes 03.0 without quotes for a number. (And JSON Schema takes 10 for 10.0, so that
+        # only slot() tells them apart.)
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 20},
         {"type": "null"},
     ]
 }
+
+
+class Ambiguous(ValueError):
+    """What people may mean in two ways; the message is a whole one, with both spellings."""
 
 
 def size(value: object, base: str) -> object:
@@ -43,8 +48,13 @@ def size(value: object, base: str) -> object:
 
 
 def slot(value: object, base: str) -> object:
-    """PCI_DEVFN: "03.1", as lspci writes it (hexadecimal), or a whole number, the device's."""
+    """PCI_DEVFN: "03.1", as lspci writes it (hexadecimal), or a digit, the device's number.
+
+    Raises Ambiguous for larger numbers: 10 would be device 0a, and 10.0 is device 10.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
+        if 9 < value < 32:
+            raise Ambiguous(_two_slots(value))
         return value << 3
     if isinstance(value, float):
         # 03.0 without quotes. The decimal digits of such a number are the text's own.
@@ -55,6 +65,14 @@ def slot(value: object, base: str) -> object:
     if match is None:
         raise ValueError("no slot")
     return int(match[1], 16) << 3 | int(match[2])
+
+
+def _two_slots(device: int) -> str:
+    text = f'expected a slot as lspci writes it, got {device}: "{slot_text(device << 3)}"'
+    same_digits = int(str(device), 16)
+    if same_digits < 32:
+        text += f' is device {device}, "{slot_text(same_digits << 3)}" is device {same_digits}'
+    return text
 
 
 def slot_text(devfn: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from . import document
@@ -54,7 +53,8 @@ def _put(given: Document, key: KeyPath, value: object) -> None:
     for depth, part in enumerate(key[:-1], 1):
         _make_room(holder, part, key[:depth], [] if isinstance(key[depth], int) else {})
         # A copy: through an alias, the same mapping may stand elsewhere too.
-        holder[part] = copy(holder[part])
+        held = holder[part]
+        holder[part] = held.copy() if isinstance(held, dict | list) else held
         holder = holder[part]
     _make_room(holder, key[-1], key, None)
     text = value if isinstance(value, str) else None

@@ -16,7 +16,8 @@ from . import notation
 from .errors import ConfigInvalid, SlotTaken
 
 _Text = Annotated[str, Meta(min_length=1)]
-_Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+# Less than a millisecond is over before anything can answer, or run.
+_Seconds = Annotated[float, Meta(ge=0.001, le=31_536_000)]
 
 
 class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -83,18 +84,19 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout: Annotated[
         _Seconds,
         Meta(
-            description="How many seconds a device in another process has to answer a request.",
-            extra={"expected": "a number of seconds above 0, at most a year"},
+            description="How many seconds a device in another process has to answer a request, "
+            "at least 0.001.",
+            extra={"expected": "a number of seconds, at least 0.001 and at most a year"},
         ),
     ] = 5.0
     slot: Annotated[
         Annotated[int, Meta(ge=1 << 3, lt=32 << 3)] | None,
         Meta(
             description="Where the guest finds the device on bus 0: device and function as lspci "
-            'writes them, in hexadecimal ("03.0"), or the device number alone (3). '
+            'writes them, in hexadecimal ("03.0", "0a.0"), or one digit, the device number (3). '
             "Without it, the first free device number.",
             extra={
-                "expected": 'a slot from "01.0" to "1f.7", or a device number from 1 to 31',
+                "expected": 'a slot from "01.0" to "1f.7", or a device number from 1 to 9',
                 "notation": notation.slot,
             },
         ),
@@ -190,8 +192,9 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout: Annotated[
         _Seconds | None,
         Meta(
-            description="End the VM after so many seconds. Without it, it runs until it ends.",
-            extra={"expected": "a number of seconds above 0, at most a year"},
+            description="End the VM after so many seconds, at least 0.001. "
+            "Without it, it runs until it ends.",
+            extra={"expected": "a number of seconds, at least 0.001 and at most a year"},
         ),
     ] = None
 

@@ -52,11 +52,34 @@ def test_a_hit_equals_a_miss_for_every_config(path: Path, parsed: list[str]) -> 
     assert hit == missed
     # And both have what the struct has, no more and no less.
     plain = {**vars(hit), "memory": vars(hit.memory), "devices": [vars(d) for d in hit.devices]}
-    assert msgspec.to_builtins(msgspec.convert(plain, VmConfig)) == {
-        **plain,
-        "devices": tuple(plain["devices"]),
-    }
-    assert isinstance(hit.devices, tuple)
+    struct = msgspec.convert(plain, VmConfig)
+    assert msgspec.to_builtins(struct) == {**plain, "devices": tuple(plain["devices"])}
+    for name in VmConfig.__struct_fields__:
+        if name != "memory":
+            assert type(getattr(hit, name)) is type(getattr(struct, name)), name
+
+
+def test_what_was_loaded_is_read_only(write_config: WriteConfig) -> None:
+    path = write_config("kernel: /a\ndevices: [{model: edu}]\n")
+    config = load(path)
+    for part, name in ((config, "cpus"), (config, "cpsu"), (config.memory, "size")):
+        with pytest.raises(AttributeError, match=f"^{name}: a config that was loaded can't be"):
+            setattr(part, name, 2)
+    with pytest.raises(AttributeError, match=r"^cpus: "):
+        del config.cpus
+    with pytest.raises(AttributeError, match="slto"):
+        _ = config.devices[0].slto  # type: ignore[attr-defined]
+    assert config == load(path)
+
+
+def test_what_was_loaded_compares_and_shows_its_values(write_config: WriteConfig) -> None:
+    config = load(write_config("kernel: /a\n"))
+    plain: object = vars(config.memory)
+    assert repr(config.memory) == "Loaded(size=67108864, backing='shared')"
+    assert "memory=Loaded(size=" in repr(config)
+    assert config.memory == load(write_config("kernel: /b\n")).memory
+    assert config != load(write_config("kernel: /b\n"))
+    assert config.memory != plain
 
 
 def test_a_changed_file_misses(write_config: WriteConfig, parsed: list[str]) -> None:

@@ -119,7 +119,11 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\nmemory: []", "2: memory: expected a size such as 64M, or a mapping with siz"),
         ("kernel: a\nmemory:\n  backing: x", "3: memory.backing: expected one of shared, thp, hu"),
         ("kernel: a\nmemory:\n  sise: x", "3: memory.sise: no such key; did you mean size?"),
-        ("kernel: a\ntimeout: -1", "2: timeout: expected a number of seconds above 0, at most a y"),
+        ("kernel: a\ntimeout: 0.0009", "2: timeout: expected a number of seconds, at least 0.001 "
+         "and at most a year, got 0.0009"),
+        ("kernel: a\ndevices:\n- model: edu\n  timeout: 0", "4: devices[0].timeout: expected a n"
+         "umber of seconds, at least 0.001"),
+        ("kernel: a\ntimeout: 31536001", "2: timeout: expected a number of seconds, at least"),
         ("kernel: a\nserial:", "2: serial: expected stdio, none or the path of a file, got nothi"),
         ("kernel: a\ndevices: edu", "2: devices: expected a list of devices, got 'edu'"),
         ("kernel: a\ndevices:\n- edu", "3: devices[0]: expected a device, a mapping with model o"),
@@ -129,11 +133,13 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\ndevices:\n- socket: s\n  options: {a: 1}", "4: devices[0].options: options a"),
         ("kernel: a\ndevices:\n- model: edu\n  process: yes", "4: devices[0].process: expected t"),
         ("kernel: a\ndevices:\n- model: edu\n- model: edu\n  slot: 0", "5: devices[1].slot: expec"
-         'ted a slot from "01.0" to "1f.7", or a device number from 1 to 31, got 0'),
+         'ted a slot from "01.0" to "1f.7", or a device number from 1 to 9, got 0'),
         ("kernel: a\ndevices:\n- model: edu\n  slot: 3\n- model: edu\n  slot: '03.0'", "6: device"
          "s[1].slot: expected a slot of its own, got 03.0, where devices[0] is"),
         ("kernel: a\ndevices:\n- model: edu\n  slot: 03.1", "4: devices[0].slot: expected a devic"
          "e at 03.0 too: without function 0, no guest looks for 03.1"),
+        ("kernel: a\ndevices:\n- model: edu\n  slot: 10", "4: devices[0].slot: expected a slot as l"
+         'spci writes it, got 10: "0a.0" is device 10, "10.0" is device 16'),
         ("kernel: a\nname: " + "x" * 99, "2: name: expected a name of 1 to 64 characters, got 'x"),
     ],
 )  # fmt: skip

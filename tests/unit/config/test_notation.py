@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,27 @@ def test_a_slot_reads_as_it_is_written(device: int, function: int) -> None:
     assert notation.slot(plain_scalar(text), "/") == devfn
 
 
-def test_a_whole_number_is_the_devices() -> None:
-    assert notation.slot(10, "/") == notation.slot("0a.0", "/") == 0x50
+@pytest.mark.parametrize("device", range(1, 10))
+def test_a_digit_is_the_devices_number(device: int) -> None:
+    assert notation.slot(device, "/") == notation.slot(f"{device}.0", "/") == device << 3
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (10, 'got 10: "0a.0" is device 10, "10.0" is device 16'),
+        (16, 'got 16: "10.0" is device 16, "16.0" is device 22'),
+        (19, 'got 19: "13.0" is device 19, "19.0" is device 25'),
+        (20, 'got 20: "14.0"'),
+        (31, 'got 31: "1f.0"'),
+    ],
+)
+def test_a_larger_number_could_be_either(number: int, message: str) -> None:
+    with pytest.raises(notation.Ambiguous) as caught:
+        notation.slot(number, "/")
+    assert str(caught.value) == f"expected a slot as lspci writes it, {message}"
+    for spelling in re.findall('"(.*?)"', message):
+        assert notation.slot(spelling, "/") in (number << 3, int(str(number), 16) << 3)
 
 
 @pytest.mark.parametrize(
