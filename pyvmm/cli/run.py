@@ -35,6 +35,10 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
     phases = Phases(("Python, imports", process_time()))
     config = load(path, overrides)
     phases.done("config")
+    if config.devices:
+        from .limits import allow_many_open_files
+
+        allow_many_open_files()
     with StopSignals() as signals, ExitStack() as stack:
         vm = stack.enter_context(Machine(config, say, phases))
         _connect_serial(vm, stack)

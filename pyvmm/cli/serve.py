@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 
 from .failures import say
+from .limits import allow_many_open_files
 from .signals import StopSignals
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ def command(options: argparse.Namespace) -> int:
     from pyvmm import models
     from pyvmm.vfio.user import Server
 
+    allow_many_open_files()
     with StopSignals() as signals, models.create(options.model, dict(options.option)) as model:
         server: Server | None = None
 
