@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """Configs that were found good, kept as plain data, as Python keeps .pyc files.
 
-An entry is one file in the user's cache folder, named after the config's path:
+An entry is one file in the user's cache folder, named after the config's path, and after the
+overrides if there are any:
 
     what made it    pyvmm's and Python's version, size and time of each file of this package, $HOME
+    overrides       and the current directory, if there are any
     source          the whole text of the config
     checksum        of what follows
     plain data      marshalled
 
-It counts only if all of the first two are byte for byte what they are now, so that nothing needs
+It counts only if all of the first three are byte for byte what they are now, so that nothing needs
 to be invalidated. marshal trusts its input: an entry is believed only in a file and a folder that
 are the user's own and that nobody else can write. At any doubt there is no entry; that one could
 not be written is nobody's trouble.
@@ -25,7 +27,7 @@ from pyvmm import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
     from .schema import VmConfig
@@ -34,6 +36,7 @@ MAX_ENTRIES = 256
 _MAX_SIZE = 4 << 20
 _CHECKSUM_SIZE = 8
 _OTHERS_WRITE = 0o022
+_SCALARS = (str, int, float, bool, type(None))
 
 
 class Loaded:
@@ -69,12 +72,15 @@ def as_config(plain: dict[str, Any]) -> VmConfig:
     return Loaded({**plain, "memory": memory, "devices": devices})  # type: ignore[return-value]
 
 
-def lookup(path: str, source: bytes) -> dict[str, Any] | None:
-    """The plain data of the config at path, if source is what it was made from."""
+def lookup(
+    path: str, source: bytes, overrides: Mapping[str, object] | None = None
+) -> dict[str, Any] | None:
+    """The plain data of the config at path, if source and overrides are what it was made from."""
     try:
-        folder, name = _place(path)
+        given = _given(overrides)
+        folder, name = _place(path, given)
         entry = _read(folder, name)
-        head = _head(source)
+        head = _head(source, given)
     except (OSError, ValueError):
         return None
     if not entry.startswith(head):
@@ -86,18 +92,33 @@ def lookup(path: str, source: bytes) -> dict[str, Any] | None:
     return plain
 
 
-def store(path: str, source: bytes, plain: dict[str, Any]) -> None:
-    """Keep plain as what the config at path, source, means."""
+def store(
+    path: str,
+    source: bytes,
+    plain: dict[str, Any],
+    overrides: Mapping[str, object] | None = None,
+) -> None:
+    """Keep plain as what the config at path, source, means with overrides."""
     try:
-        folder, name = _place(path)
+        given = _given(overrides)
+        folder, name = _place(path, given)
         body = marshal.dumps(plain)
         _make(folder)
-        _write(folder, name, _head(source) + _checksum(body) + body)
+        _write(folder, name, _head(source, given) + _checksum(body) + body)
     except (OSError, ValueError):
         return
 
 
-def _place(path: str) -> tuple[str, str]:
+def _given(overrides: Mapping[str, object] | None) -> bytes:
+    """Overrides, and where relative paths in them start. Raises ValueError for all but scalars."""
+    if not overrides:
+        return b""
+    if any(type(value) not in _SCALARS for value in overrides.values()):
+        raise ValueError("an override that can't be told from others by its repr")
+    return f"{os.getcwd()!a} {list(overrides.items())!a}".encode()
+
+
+def _place(path: str, given: bytes = b"") -> tuple[str, str]:
     """The folder and name of the entry for the config at path.
 
     Raises ValueError if it can't have one.
@@ -106,19 +127,21 @@ def _place(path: str) -> tuple[str, str]:
     if not os.path.isabs(cache):  # the XDG base directory specification has it ignored then
         cache = os.path.expanduser("~/.cache")
     name = os.path.abspath(path).replace("%", "%25").replace("/", "%2F")
+    if given:
+        name += f"%{_checksum(given).hex()}"
     if len(os.fsencode(name)) > 200 or not os.path.isabs(cache):
         raise ValueError("no place for an entry")
     return f"{cache}/pyvmm/configs", name
 
 
-def _head(source: bytes) -> bytes:
+def _head(source: bytes, given: bytes) -> bytes:
     made_by = [__version__, sys.implementation.cache_tag, sys.hexversion, os.environ.get("HOME")]
     with os.scandir(os.path.dirname(__file__)) as files:
         for file in sorted(files, key=lambda file: file.name):
             if file.name.endswith(".py"):
                 status = file.stat()
                 made_by += [file.name, status.st_size, status.st_mtime_ns]
-    return f"{made_by!a} {len(source)}\n".encode() + source
+    return f"{made_by!a} {len(given)} {len(source)}\n".encode() + given + source
 
 
 def _checksum(body: bytes) -> bytes:

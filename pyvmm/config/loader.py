@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """load(): a YAML file as a VmConfig.
 
-A file that has been loaded before, unchanged, comes from the cache (compiled.py): then neither the
-YAML parser nor msgspec is imported, which together take longer than starting a VM. Hence the
-imports inside functions here.
+A file that has been loaded before, unchanged and with the same overrides, comes from the cache
+(compiled.py): then neither the YAML parser nor msgspec is imported, which together take longer
+than starting a VM. Hence the imports inside functions here.
 """
 
 from __future__ import annotations
@@ -40,12 +40,10 @@ def load(path: str | os.PathLike[str], overrides: Mapping[str, object] | None = 
     """
     name = os.fspath(path)
     source = _read(name)
-    if overrides:
-        return compiled.as_config(_parsed(name, source, overrides))
-    plain = compiled.lookup(name, source)
+    plain = compiled.lookup(name, source, overrides)
     if plain is None:
-        plain = _parsed(name, source, {})
-        compiled.store(name, source, plain)
+        plain = _parsed(name, source, overrides or {})
+        compiled.store(name, source, plain, overrides)
     return compiled.as_config(plain)
 
 

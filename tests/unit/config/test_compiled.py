@@ -7,7 +7,7 @@ import marshal
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     paths = []
     really = loader._parsed
 
-    def parse(path: str, source: bytes, overrides: dict[str, object]) -> dict[str, object]:
+    def parse(path: str, source: bytes, overrides: Mapping[str, object]) -> dict[str, object]:
         paths.append(path)
         return really(path, source, overrides)
 
@@ -124,12 +124,38 @@ def test_another_maker_misses(
     assert len(parsed) == 2
 
 
-def test_overrides_are_not_kept(write_config: WriteConfig, cache_home: Path) -> None:
+def test_overrides_are_kept_apart(write_config: WriteConfig, parsed: list[str]) -> None:
     path = write_config("kernel: a\n")
-    assert load(path, {"cpus": "2"}).cpus == 2
+    given: list[dict[str, object] | None] = [
+        None, {"cpus": "2"}, {"cpus": 2}, {"timeout": 2.0}, {"timeout": None}, {"cmdline": "2"},
+        {"cpus": "2", "cmdline": "2"},
+    ]  # fmt: skip
+    missed = [load(path, overrides) for overrides in given]
+    assert [config.cpus for config in missed] == [1, 2, 2, 1, 1, 1, 2]
+    assert [config.cmdline for config in missed] == ["", "", "", "", "", "2", "2"]
+    assert len(parsed) == len(given)
+    assert [load(path, overrides) for overrides in given] == missed
+    assert load(path, {}) == missed[0]
+    assert len(parsed) == len(given)
+
+
+def test_overrides_in_another_directory_miss(
+    write_config: WriteConfig, parsed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_config("kernel: a\n")
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        assert load(path, {"kernel": "b"}).kernel == str(folder / "b")
+    assert len(parsed) == 2
+
+
+def test_overrides_that_are_no_scalars_are_not_kept(
+    write_config: WriteConfig, cache_home: Path
+) -> None:
+    path = write_config("kernel: a\n")
+    assert load(path, {"devices": [{"model": "edu"}]}).devices[0].model == "edu"
     assert not cache_home.exists()
-    assert load(path).cpus == 1
-    assert load(path, {"cpus": "2"}).cpus == 2
 
 
 def test_any_damage_is_noticed(
