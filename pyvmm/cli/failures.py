@@ -40,16 +40,35 @@ _STATUS_BY_CLASS = {
     "pyvmm.pci.errors.PciError": exit_codes.DEVICE_FAILED,
     "pyvmm.machine.errors.ModelProcessFailed": exit_codes.DEVICE_GONE,
     "pyvmm.machine.errors.MachineError": exit_codes.HOST_CALL,
+    "builtins.MemoryError": exit_codes.HOST_MEMORY,
 }
+
+# threading has no exception of its own for it.
+_NO_THREAD = "can't start new thread"
 
 
 def status_of(error: BaseException) -> int:
-    """The exit status for an exception; INTERNAL if it is none of pyvmm's own."""
+    """The exit status for an exception; INTERNAL if it is a bug of pyvmm."""
+    if _has_no_thread(error):
+        return exit_codes.HOST_CALL
     for kind in type(error).__mro__:
         status = _STATUS_BY_CLASS.get(f"{kind.__module__}.{kind.__qualname__}")
         if status is not None:
             return status
     return exit_codes.INTERNAL
+
+
+def _has_no_thread(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and str(error) == _NO_THREAD
+
+
+def _line(error: BaseException) -> str:
+    """Cause and cure."""
+    if isinstance(error, MemoryError):
+        return "the host has no memory left for pyvmm itself; raise its limit (ulimit -v)"
+    if _has_no_thread(error):
+        return f"{error}; raise the limit on processes (ulimit -u, or the container's)"
+    return str(error).replace("\n", "\\n")  # which paths may have
 
 
 def guarded(command: Callable[[], int], *, verbose: int = 0) -> int:
@@ -85,7 +104,7 @@ def report(error: BaseException, *, verbose: int = 0) -> int:
             import traceback
 
             traceback.print_exception(error)
-        say(f"error: {error}")
+        say(f"error: {_line(error)}")
     return status
 
 

@@ -8,7 +8,7 @@ import argparse
 from pyvmm import __version__
 
 from .exit_codes import TABLE, USAGE
-from .settings import descriptor, pair
+from .settings import descriptor, pair, path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _add_serve(commands: Commands) -> None:
         "model", metavar="MODEL", help="the model's name; `pyvmm models` lists them"
     )
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--socket", metavar="PATH", help="listen on this UNIX socket")
+    where.add_argument("--socket", metavar="PATH", type=path, help="listen on this UNIX socket")
     where.add_argument(
         "--fd",
         metavar="N",

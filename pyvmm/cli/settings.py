@@ -14,6 +14,13 @@ def pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+def path(text: str) -> str:
+    """A path, for argparse's type=."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path can't be empty")
+    return text
+
+
 def descriptor(text: str) -> int:
     """The number of a file descriptor, for argparse's type=."""
     if not text.isascii() or not text.isdigit():

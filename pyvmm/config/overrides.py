@@ -61,10 +61,17 @@ def _put(given: Document, key: KeyPath, value: object) -> None:
     holder[key[-1]] = value if text is None else _read(text)
     for old in [old for old in given.origins if old[: len(key)] == key]:
         del given.origins[old]
-    origin = document.Origin(_WHERE, 0, os.getcwd(), text)
+    origin = document.Origin(_WHERE, 0, _current_folder(), text)
     for depth in range(1, len(key)):
         given.origins.setdefault(key[:depth], origin._replace(text=None))
     given.origins[key] = origin
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # somebody has removed it
+        return "."
 
 
 def _make_room(holder: object, part: str | int, key: KeyPath, empty: object) -> None:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pyvmm.cli import exit_codes
-from tests.kvm.cli.conftest import run
+from tests.conftest import ROOT
+from tests.kvm.cli.conftest import LIMIT, PYVMM, run
 
 pytestmark = pytest.mark.kvm
 
@@ -117,3 +120,21 @@ def test_many_vectors_under_a_low_soft_limit(vm: Vm, process: bool) -> None:
     config = vm("testdev", devices=[{"model": "testdev", "process": process}])
     done = run("run", config, preexec_fn=limit)
     assert (done.status, done.err) == (0, ""), done.out
+
+
+def test_in_a_folder_that_was_removed(vm: Vm, tmp_path: Path) -> None:
+    config = vm()
+    (tmp_path / "removed").mkdir()
+    command = ["sh", "-c", 'cd removed && rmdir ../removed && exec "$@"', "sh", *PYVMM]
+    done = subprocess.run(
+        [*command, "run", config, "--set", "cmdline=here"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert "command line: here\n" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "")

@@ -34,7 +34,7 @@ def errors() -> Iterator[type[Exception]]:
 
 def test_the_table_names_classes_that_exist() -> None:
     there_are = {f"{kind.__module__}.{kind.__qualname__}" for kind in errors()}
-    assert set(failures._STATUS_BY_CLASS) <= there_are
+    assert set(failures._STATUS_BY_CLASS) <= {*there_are, "builtins.MemoryError"}
 
 
 @pytest.mark.parametrize("kind", list(errors()), ids=lambda kind: kind.__qualname__)
@@ -55,6 +55,7 @@ def test_no_error_of_ours_counts_as_a_bug(kind: type[Exception]) -> None:
         (BadDevice(), exit_codes.DEVICE_FAILED),
         (ZeroDivisionError(), exit_codes.INTERNAL),
         (OSError(), exit_codes.INTERNAL),
+        (RuntimeError(), exit_codes.INTERNAL),
     ],
 )
 def test_the_most_particular_class_counts(error: Exception, status: int) -> None:
@@ -69,6 +70,28 @@ def test_an_error_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     status = failures.guarded(lambda: raises(KvmMissing("no KVM here; get one")))
     assert capfd.readouterr().err == "pyvmm: error: no KVM here; get one\n"
     assert status == exit_codes.KVM_MISSING
+
+
+def test_an_error_with_a_newline_is_one_line_too(capfd: pytest.CaptureFixture[str]) -> None:
+    failures.guarded(lambda: raises(KvmMissing("opening a\nb")))
+    assert capfd.readouterr().err == "pyvmm: error: opening a\\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "cure"),
+    [
+        (MemoryError(), exit_codes.HOST_MEMORY, "ulimit -v"),
+        (RuntimeError("can't start new thread"), exit_codes.HOST_CALL, "ulimit -u"),
+    ],
+)
+def test_limits_of_the_host_are_no_bugs(
+    error: Exception, status: int, cure: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert failures.guarded(lambda: raises(error)) == status
+    told = capfd.readouterr().err
+    assert told.startswith("pyvmm: error: ")
+    assert cure in told
+    assert told.count("\n") == 1
 
 
 def test_a_bug_is_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:

@@ -51,6 +51,7 @@ def test_help(command: str, capsys: Capture) -> None:
         (["run", "--frob"], "required: CONFIG"),
         (["serve", "edu"], "one of the arguments --socket --fd is required"),
         (["serve", "edu", "--socket", "a", "--fd", "3"], "not allowed with argument --socket"),
+        (["serve", "edu", "--socket", ""], "a path can't be empty"),
         (["serve", "edu", "--fd", "-1"], "argument --fd"),
         (["serve", "edu", "--fd", "three"], "'three' is no file descriptor's number"),
     ],
