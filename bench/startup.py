@@ -29,6 +29,9 @@ def rows(settings: Settings) -> Iterator[Row]:
     goals = at_most_times(0.8, samples, PYVMM, Q35)
     yield Row("exec to first serial byte", "ms", samples, goals)
 
+    samples = take_turns(warm | {PYVMM: _new_config}, rounds, settings.seconds(20))
+    yield Row("the same with a config not seen before", "ms", samples)
+
     samples = take_turns(warm | {PYVMM: _in_process}, rounds, settings.seconds(20))
     goals = at_most_times(0.3, samples, PYVMM, Q35)
     yield Row("Machine.start() to first serial byte; others from exec", "ms", samples, goals)
@@ -48,6 +51,14 @@ def _from_exec(command: Sequence[str], env: Mapping[str, str] | None = None) -> 
         return (first - start) * 1e3
 
     return measure
+
+
+def _new_config() -> float:
+    """As after a change of the config: it is parsed and checked anew."""
+    with tempfile.NamedTemporaryFile("w", prefix="pyvmm-bench-", suffix=".yaml") as file:
+        file.write(f"firmware: {build.FIRST_BYTE}\nmemory: {vmms.MEMORY}\n")
+        file.flush()
+        return _from_exec([vmms.pyvmm(build.FIRST_BYTE)[0], "run", file.name])()
 
 
 def _in_process() -> float:

@@ -89,9 +89,9 @@ def _connect(
 
 def _explained(error: VfioError, process: ModelProcess | None) -> VfioError:
     """The same, with what became of the process, if it was ours, that was to serve the device."""
-    from pyvmm.vfio import DeviceGone, ProtocolError
+    from pyvmm.vfio import DeviceGone
 
     ended = process.ended() if process is not None else ""
-    if not ended or not isinstance(error, DeviceGone | ProtocolError):
+    if not ended or not isinstance(error, DeviceGone):
         return error
     return type(error)(f"{error}; {ended}")

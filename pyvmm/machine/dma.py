@@ -8,7 +8,7 @@ a device can read the firmware; BARs of other devices are not.
 from __future__ import annotations
 
 from pyvmm.memory import DEVICE
-from pyvmm.vfio import DeviceGone, ProtocolError, VfioError
+from pyvmm.vfio import DeviceGone, VfioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class DmaMapper:
             return
         try:
             self._space.unmap(region.gpa, region.size)
-        except (DeviceGone, ProtocolError):
+        except DeviceGone:
             return
         except VfioError as error:
             self._notice(str(error))

@@ -42,6 +42,7 @@ class PluggedDevice:
         Raises VfioError, ModelError, PciError.
         """
         self._lost = lost
+        self._assigned: Assigned | None = None
         with ExitStack() as undo:
             device = undo.enter_context(open(self._gone))
             mapper = DmaMapper(device.dma, notice)
@@ -58,6 +59,8 @@ class PluggedDevice:
                 )
             )
             self._undo = undo.pop_all()
+        # A device that went before this fails at its reset, before the guest has it.
+        self._assigned = self.function
 
     def __enter__(self) -> PluggedDevice:
         return self
@@ -70,4 +73,6 @@ class PluggedDevice:
         self._undo.close()
 
     def _gone(self, error: VfioError) -> None:
+        if self._assigned is not None:
+            self._assigned.lost(error)
         self._lost(error)

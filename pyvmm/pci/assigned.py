@@ -104,6 +104,7 @@ class Assigned(Function):
         self._told: dict[int, int] = {}
         self._mappings: list[BarMapping] = []
         with ExitStack() as undo:
+            undo.callback(self._quiesce)
             for bar in self._bars:
                 on_bar = [layer for layer in layers if layer.region == bar.index]
                 held = [layer.interval for layer in on_bar]
@@ -150,6 +151,11 @@ class Assigned(Function):
         for mapping in self._mappings:
             mapping.move(None)
         self._disconnect()
+
+    def _quiesce(self) -> None:
+        """No more DMA: whoever closes us may take the memory away that it goes to."""
+        if not self.guard.gone:
+            self.guard.write(_CONFIG, PCI_COMMAND, 2, 0)
 
     def _disconnect(self) -> None:
         try:

@@ -37,6 +37,7 @@ class Space(DmaSpace):
         address: int,
         fd: int = -1,
         offset: int = 0,
+        readable: bool = True,
         writable: bool = True,
     ) -> None:
         if self.error:

@@ -289,6 +289,13 @@ def impatient_threads() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+def test_a_closed_function_does_no_more_dma(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY | MASTER)
+    assert setting.device.config[COMMAND] & MASTER
+    setting.function.close()
+    assert setting.device.config[COMMAND] == 0
+
+
 class Yielding(FakeDevice):
     """Lets other threads run at every access, as a call to another process does."""
 
