@@ -38,7 +38,7 @@ class DmaFault(DeviceError):
 
 
 class DeviceGone(VfioError):
-    """The device is no longer there: its server died, was closed, or no longer answers."""
+    """The device is no longer there, for whatever reason, and won't come back."""
 
 
 class DeviceSilent(DeviceGone):
@@ -49,5 +49,5 @@ class CannotListen(VfioError):
     """A socket to serve a device on can't be made, or isn't one."""
 
 
-class ProtocolError(VfioError):
+class ProtocolError(DeviceGone):
     """What serves the device said something that can't be true. It is not listened to again."""
