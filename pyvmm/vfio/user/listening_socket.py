@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+import threading
 
 from ...uapi.ioctl import failure
 from ..errors import CannotListen
@@ -19,7 +20,8 @@ class ListeningSocket:
     """Owns a listening UNIX socket and its file; a context manager.
 
     Clients connect as soon as the file exists, so it appears when the socket listens: bound
-    under another name in the same directory, then renamed.
+    under another name in the same directory, then renamed. That name is reached by way of the
+    open directory: with the directory's path before it, it might not fit into a sockaddr_un.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -30,39 +32,25 @@ class ListeningSocket:
         self.path = os.fspath(path)
         doing = f"listening at {self.path}"
         if len(os.fsencode(self.path)) > _MAX_PATH:
-            cure = f"the path of a UNIX socket has at most {_MAX_PATH} bytes"
+            cure = f"choose one of at most {_MAX_PATH} bytes, which is all that a socket's can have"
             raise CannotListen(failure(doing, "bind", errno.ENAMETOOLONG, cure))
         _check_free(self.path, doing)
-        name = f".vfio-user-{os.getpid()}-{id(self):x}"
-        hidden = os.path.join(os.path.dirname(self.path), name)
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        call = "bind"
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(hidden)
-            self.sock.bind(hidden)
-            call = "listen"
-            self.sock.listen()
-            call = "rename"
-            os.rename(hidden, self.path)
-            self._file = _identity(self.path)
+            where = os.path.dirname(self.path) or "."
+            directory = os.open(where, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as e:
-            self.sock.close()
-            with contextlib.suppress(OSError):
-                os.unlink(hidden)
-            cures = {
-                errno.ENOENT: "make the directory first",
-                errno.EACCES: "choose a directory you may write to",
-            }
-            number = e.errno or errno.ENAMETOOLONG
-            raise CannotListen(failure(doing, call, number, cures.get(number, ""))) from None
+            raise _cannot(doing, "open", e) from None
+        try:
+            self.sock, self._file = _listen(directory, os.path.basename(self.path), doing)
+        finally:
+            os.close(directory)
 
     def close(self) -> None:
         """Stop listening, and remove the file, unless it is another server's by now."""
         if self.sock.fileno() < 0:
             return
         with contextlib.suppress(OSError):
-            if _identity(self.path) == self._file:
+            if _identity(os.lstat(self.path)) == self._file:
                 os.unlink(self.path)
         self.sock.close()
 
@@ -73,8 +61,41 @@ class ListeningSocket:
         self.close()
 
 
-def _identity(path: str) -> tuple[int, int]:
-    status = os.lstat(path)
+def _listen(directory: int, name: str, doing: str) -> tuple[socket.socket, tuple[int, int]]:
+    """A listening socket and the identity of its file."""
+    hidden = f".vfio-user-{os.getpid()}-{threading.get_ident():x}"
+    call = "socket"
+    with contextlib.ExitStack() as undo:
+        try:
+            sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(hidden, dir_fd=directory)
+            call = "bind"
+            sock.bind(f"/proc/self/fd/{directory}/{hidden}")
+            undo.callback(os.unlink, hidden, dir_fd=directory)
+            call = "listen"
+            sock.listen()
+            call = "stat"
+            file = _identity(os.stat(hidden, dir_fd=directory))
+            call = "rename"
+            os.rename(hidden, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError as e:
+            raise _cannot(doing, call, e) from None
+        undo.pop_all()
+    return sock, file
+
+
+def _cannot(doing: str, call: str, error: OSError) -> CannotListen:
+    number = error.errno or 0
+    cures = {
+        errno.ENOENT: "make the directory first",
+        errno.EACCES: "choose a directory you may write to",
+        errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    }
+    return CannotListen(failure(doing, call, number, cures.get(number, "")))
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
@@ -85,7 +106,11 @@ def _check_free(path: str, doing: str) -> None:
         return
     if not stat.S_ISSOCK(status.st_mode):
         raise CannotListen(f"{doing}: there is a file that is no socket; choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    try:
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as e:
+        raise _cannot(doing, "socket", e) from None
+    with probe:
         probe.setblocking(False)
         try:
             probe.connect(path)

@@ -6,9 +6,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 import struct
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -298,14 +300,56 @@ def test_a_socket_that_another_server_took_is_left_to_it(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda tmp: tmp / "nowhere" / "s", r"bind: ENOENT .*; make the directory first"),
-        (lambda tmp: tmp / ("n" * 200), r"ENAMETOOLONG"),
+        (lambda tmp: tmp / "nowhere" / "s", r"open: ENOENT .*; make the directory first"),
+        (lambda tmp: tmp / ("n" * 200), r"bind: ENAMETOOLONG .*; choose one of at most 107 bytes"),
     ],
 )
 def test_paths_that_cannot_be(tmp_path: Path, make: Callable[[Path], Path], complaint: str) -> None:
     with pytest.raises(VfioError, match=complaint):
         ListeningSocket(make(tmp_path))
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_longest_path(
+    device: FakeDevice, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        directory = Path(top, "d" * (104 - len(top)))
+        directory.mkdir()
+        monkeypatch.chdir(directory)
+        path = Path("s") if relative else directory / "s"
+        assert relative or len(str(path)) == 107
+        with ListeningSocket(path), connect(path):
+            assert os.listdir(directory) == ["s"]
+        assert not os.listdir(directory)
+
+
+def test_a_server_without_descriptors_accepts_when_there_are_some(
+    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyvmm.vfio.user.server._RETRY", 0.01)
+    waited = threading.Event()
+    wait = EventFd.wait
+
+    def noticed(eventfd: EventFd, timeout: float | None = None) -> bool:
+        waited.set()
+        return wait(eventfd, timeout)
+
+    monkeypatch.setattr(EventFd, "wait", noticed)
+    with contextlib.ExitStack() as stack, socket.socket(socket.AF_UNIX) as sock:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, limits[1]))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        with contextlib.ExitStack() as hoard:
+            with contextlib.suppress(VfioError):
+                while True:
+                    hoard.enter_context(EventFd())
+            sock.connect(str(path))
+            assert waited.wait(PATIENCE)
+        with Peer(sock) as peer:
+            peer.answered(VERSION, struct.pack("=HH", 0, 1))
 
 
 def test_connecting_to_nothing(path: Path) -> None:
