@@ -23,6 +23,7 @@ from pyvmm.uapi.vfio import (
     VFIO_IRQ_INFO_EVENTFD,
     VFIO_IRQ_INFO_MASKABLE,
     VFIO_IRQ_INFO_NORESIZE,
+    VFIO_IRQ_SET_ACTION_MASK,
     VFIO_IRQ_SET_ACTION_TRIGGER,
     VFIO_PCI_BAR0_REGION_INDEX,
     VFIO_PCI_BAR2_REGION_INDEX,
@@ -83,8 +84,8 @@ class FakeDevice(Device):
         self.doorbell = EventFd()
         self.resets = 0
         self.irq_calls: list[tuple[int, int, int, int, IrqData]] = []
-        self.irq_called = threading.Event()
         self.triggers: dict[tuple[int, int], EventFd] = {}
+        self.unmasks: dict[tuple[int, int], EventFd] = {}
         self.on_read: Callable[[int, int, int], None] | None = None
         self.on_write: Callable[[int, int, bytes], None] | None = None
 
@@ -137,22 +138,22 @@ class FakeDevice(Device):
         if action == VFIO_IRQ_SET_ACTION_TRIGGER:
             if isinstance(data, Fds):
                 for vector, fd in enumerate(data, start):
-                    self._set_trigger((index, vector), fd)
+                    _replace(self.triggers, (index, vector), fd)
             elif data is None and not count:
-                for key in [key for key in self.triggers if key[0] == index]:
-                    self._set_trigger(key, -1)
+                for eventfds in (self.triggers, self.unmasks):
+                    for key in [key for key in eventfds if key[0] == index]:
+                        _replace(eventfds, key, -1)
             else:
                 for vector in range(start, start + count):
                     if data is None or data[vector - start]:
                         self.triggers[index, vector].signal()
-        self.irq_called.set()
-
-    def _set_trigger(self, key: tuple[int, int], fd: int) -> None:
-        old = self.triggers.pop(key, None)
-        if old:
-            old.close()
-        if fd >= 0:
-            self.triggers[key] = EventFd.from_fd(fd)
+        elif not self.irq_info(index).maskable or (
+            isinstance(data, Fds) and action == VFIO_IRQ_SET_ACTION_MASK
+        ):
+            raise DeviceError.answered("masking", errno.ENOTTY)
+        elif isinstance(data, Fds):
+            for vector, fd in enumerate(data, start):
+                _replace(self.unmasks, (index, vector), fd)
 
     def reset(self) -> None:
         self.resets += 1
@@ -160,13 +161,22 @@ class FakeDevice(Device):
             raise DeviceError.answered("resetting", errno.EBUSY)
 
     def close(self) -> None:
-        for key in list(self.triggers):
-            self._set_trigger(key, -1)
+        for eventfds in (self.triggers, self.unmasks):
+            for key in list(eventfds):
+                _replace(eventfds, key, -1)
         self.table.close()
         self.doorbell.close()
         if self.memfd >= 0:
             os.close(self.memfd)
             self.memfd = -1
+
+
+def _replace(eventfds: dict[tuple[int, int], EventFd], key: tuple[int, int], fd: int) -> None:
+    old = eventfds.pop(key, None)
+    if old:
+        old.close()
+    if fd >= 0:
+        eventfds[key] = EventFd.from_fd(fd)
 
 
 def open_files() -> list[str]:

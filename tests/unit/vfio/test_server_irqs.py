@@ -19,7 +19,6 @@ from pyvmm.uapi.vfio import (
 )
 from pyvmm.vfio import EventFd, Fds
 from tests.unit.vfio.fakes import (
-    PATIENCE,
     SET_IRQS,
     FakeDevice,
     Peer,
@@ -67,40 +66,30 @@ def test_all_interrupts_of_a_kind_that_has_none_can_be_disabled(
 UNMASK_EVENTFD = VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_DATA_EVENTFD
 
 
-def test_an_eventfd_that_unmasks(peer: Peer, device: FakeDevice) -> None:
-    with EventFd() as unmask, EventFd() as mask:
-        mask_eventfd = VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_DATA_EVENTFD
-        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1), [unmask.fileno()])
-        peer.answered(SET_IRQS, irq_set(mask_eventfd, INTX, 0, 1), [mask.fileno()])
-        assert not device.irq_calls
-        for eventfd, action in (
-            (unmask, VFIO_IRQ_SET_ACTION_UNMASK),
-            (mask, VFIO_IRQ_SET_ACTION_MASK),
-            (unmask, VFIO_IRQ_SET_ACTION_UNMASK),
-        ):
-            device.irq_called.clear()
-            eventfd.signal()
-            assert device.irq_called.wait(PATIENCE)
-            assert device.irq_calls[-1] == (INTX, action, 0, 1, None)
-        assert len(device.irq_calls) == 3
-        # Taken away again, it does nothing.
-        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1))
-        unmask.signal()
-        device.irq_called.clear()
-        mask.signal()
-        assert device.irq_called.wait(PATIENCE)
-        assert [call[1] for call in device.irq_calls[3:]] == [VFIO_IRQ_SET_ACTION_MASK]
-
-
-def test_disabling_intx_forgets_the_eventfd_that_unmasks(peer: Peer, device: FakeDevice) -> None:
+def test_an_eventfd_that_unmasks_is_the_devices(peer: Peer, device: FakeDevice) -> None:
     with EventFd() as unmask:
-        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1), [unmask.fileno()])
-        peer.answered(SET_IRQS, irq_set(TRIGGER_NONE, INTX, 0, 0))
+        fd = unmask.fileno()
+        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1), [fd])
         unmask.signal()
-        assert unmask.pending()
-        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1), [unmask.fileno()])
-        wait_until(lambda: not unmask.pending())
-        wait_until(lambda: len(device.irq_calls) == 2)
+        assert device.unmasks[INTX, 0].read() == 1
+        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1))
+        assert device.irq_calls[-1] == (INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, Fds([-1]))
+        assert not device.unmasks
+        peer.answered(SET_IRQS, irq_set(UNMASK_EVENTFD, INTX, 0, 1), [fd])
+    peer.close()
+    wait_until(lambda: not device.unmasks)  # with the client
+
+
+@pytest.mark.parametrize(
+    ("action", "index"), [(VFIO_IRQ_SET_ACTION_MASK, INTX), (VFIO_IRQ_SET_ACTION_UNMASK, MSIX)]
+)
+def test_what_can_not_be_masked_by_eventfd_is_the_devices_to_say(
+    peer: Peer, device: FakeDevice, action: int, index: int
+) -> None:
+    payload = irq_set(action | VFIO_IRQ_SET_DATA_EVENTFD, index, 0, 1)
+    with EventFd() as eventfd:
+        assert peer.refused(SET_IRQS, payload, [eventfd.fileno()]) == errno.ENOTTY
+        assert [call[:2] for call in device.irq_calls] == [(index, action)]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +118,6 @@ def test_disabling_intx_forgets_the_eventfd_that_unmasks(peer: Peer, device: Fak
         (irq_set(TRIGGER_NONE | VFIO_IRQ_SET_ACTION_MASK, MSIX, 0, 1), 0),
         (irq_set(TRIGGER_NONE | VFIO_IRQ_SET_DATA_BOOL, MSIX, 0, 1, b"\1"), 0),
         (irq_set(TRIGGER_NONE | 1 << 6, MSIX, 0, 1), 0),
-        (irq_set(UNMASK_EVENTFD, MSIX, 0, 1), 1),
     ],
 )
 def test_set_irqs_refused(peer: Peer, device: FakeDevice, payload: bytes, fds: int) -> None:
