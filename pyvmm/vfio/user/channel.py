@@ -9,6 +9,7 @@ reader. Client and server differ only in who reads when there is no call: see id
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import threading
@@ -30,8 +31,6 @@ from .protocol import (
 from .transport import Message, Transport
 
 DEFAULT_TIMEOUT = 5.0
-# A handler's own call handles commands inline, whose handlers may call again.
-_MAX_DEPTH = 8
 
 
 class Watch(Protocol):
@@ -89,7 +88,6 @@ class Channel:
         self._calls: dict[int, _Call] = {}
         self._last_id = 0
         self._reader = 0  # the thread that reads, 0 if none does
-        self._depth = 0
         self._users = 0  # threads that may touch the transport
         self._gone: VfioError | None = None
         self._closed = False
@@ -116,11 +114,14 @@ class Channel:
         *,
         timeout: float | None = None,
         max_fds: int = 0,
+        check: Callable[[], None] | None = None,
     ) -> Message:
         """Send a command and wait for its reply, which may be an error reply (failed).
 
-        Raises DeviceGone (DeviceSilent for no answer in time) and ProtocolError; DeviceError
-        if fds can't be sent or taken.
+        check is called when it is next to be sent, and may still raise DeviceError.
+
+        Raises DeviceGone (DeviceSilent for no answer in time); DeviceError if fds can't be
+        sent or taken, and (EDEADLK) to a handler.
         """
         if timeout is None:
             timeout = self.timeout
@@ -131,29 +132,34 @@ class Channel:
         with self._lock:
             if self._gone:
                 self._check_gone()
+            if self._reader == thread:
+                # Reading on from here would have handlers run inside each other, whatever
+                # they hold; and QEMU serves no DMA while it waits for the answer we owe.
+                raise DeviceError.answered(
+                    f"{self.peer}: {command_name(command)} while handling a command",
+                    errno.EDEADLK,
+                    "do it on another thread",
+                )
             self._users += 1
             id = (self._last_id + 1) & 0xFFFF
             while id in self._calls:
                 id = (id + 1) & 0xFFFF
             self._last_id = id
             self._calls[id] = call
-            inline = self._reader == thread
             if not self._reader:
                 self._reader = thread
                 if self._watch:
                     self._watch.busy()
-            elif not inline:
+            else:
                 call.wake = threading.Lock()
                 call.wake.acquire()
         try:
             header = HEADER.pack(id, command, HEADER_SIZE + len(payload), 0, 0)
-            sent = transport.send(header + payload, fds)
+            sent = transport.send(header + payload, fds, check)
             if call.wake:
                 if not sent and not transport.flush(deadline):
                     raise self._no_answer(command, timeout)
                 self._sleep(call, deadline, timeout)
-            if inline:
-                patience, transport.patience = transport.patience, self._patience
             while call.reply is None:
                 message = transport.receive()
                 if message is not None:
@@ -162,17 +168,18 @@ class Channel:
                     self._check_gone()
                 if call.reply is None and time.monotonic() >= deadline:
                     raise self._no_answer(command, timeout)
-            if inline:
-                transport.patience = patience
-        except DeviceError:
+        except BaseException as e:
+            if not isinstance(e, DeviceError):
+                self.fail(e if isinstance(e, VfioError) else self._interrupted(command))
             with self._lock:
                 self._calls.pop(id, None)
-            raise
-        except BaseException as e:
-            self.fail(e if isinstance(e, VfioError) else self._interrupted(command))
+            if call.reply:  # it came too late for us
+                call.reply.close()
+            if isinstance(e, DeviceGone) and e is not self._gone:
+                raise DeviceGone(str(self._gone)) from None  # what came first is the cause
             raise
         finally:
-            self._leave(keep_reading=inline)
+            self._leave()
         reply = call.reply
         assert reply is not None
         if reply.fds_lost:
@@ -259,18 +266,18 @@ class Channel:
             self._leave()
         return self._gone is None
 
-    def _leave(self, keep_reading: bool = False) -> None:
+    def _leave(self) -> None:
         """Stop using the transport; if this is the reader, let another caller read.
 
         A reader first handles all that it has received, which no poll of the socket shows
         to the next, and sends all that it owes.
         """
         thread = threading.get_ident()
-        if self._reader == thread and not keep_reading and not self._transport.quiet:
+        if self._reader == thread and not self._transport.quiet:
             self._tidy()
         with self._lock:
             self._users -= 1
-            if self._reader == thread and not keep_reading:
+            if self._reader == thread:
                 waiting = None
                 if self._calls:
                     waiting = next((c for c in self._calls.values() if c.wake), None)
@@ -301,35 +308,38 @@ class Channel:
     def _dispatch(self, message: Message) -> None:
         kind = message.flags & F_TYPE_MASK
         if kind == F_TYPE_COMMAND:
+            self._transport.refused = 0
             self._answer(message)
             return
-        call = self._calls.pop(message.id, None)
-        if call is None or kind != F_TYPE_REPLY or message.oversized:
-            message.close()
-            what = f"{command_name(message.command)}, type {message.flags:#x}, id {message.id}"
-            raise ProtocolError(f"{self.peer} sent a message ({what}) that nothing asked for")
-        if call.command != message.command:
-            message.close()
-            asked, name = command_name(call.command), command_name(message.command)
-            raise ProtocolError(f"{self.peer} answered {asked} as if it were {name}")
-        call.reply = message
-        if call.wake:
-            _wake(call)
+        well_formed = kind == F_TYPE_REPLY and not message.oversized
+        with self._lock:
+            call = self._calls.get(message.id)
+            if call and well_formed and call.command == message.command:
+                del self._calls[message.id]
+                call.reply = message
+                self._transport.refused = message.command if message.failed else 0
+                _wake(call)
+                return
+        message.close()
+        if self._gone:
+            return
+        name = command_name(message.command)
+        if call is None or not well_formed:
+            what = f"{name}, type {message.flags:#x}, id {message.id}"
+            raise self._transport.nonsense(f"a message ({what}) that nothing asked for")
+        raise self._transport.nonsense(f"{name} in answer to {command_name(call.command)}")
 
     # Answering
 
     def _answer(self, message: Message) -> None:
-        self._depth += 1
         try:
-            busy = self._depth > _MAX_DEPTH
-            reply = errno.EBUSY if busy else answer(message, self._handler, self.peer)
+            reply = answer(message, self._handler, self.peer)
             if not message.flags & F_NO_REPLY:
                 try:
                     self._transport.send(*pack_reply(message, reply))
                 except DeviceError as e:
                     self._transport.send(*pack_reply(message, e.errno))
         finally:
-            self._depth -= 1
             if message.fds:
                 message.close()
 
@@ -349,11 +359,10 @@ class Channel:
             if self._gone:
                 return False
             self._gone = error
-            calls = list(self._calls.values())
-            self._calls.clear()
-            for call in calls:
+            self._transport.shutdown()
+            for call in self._calls.values():
                 _wake(call)
-        self._transport.shutdown()
+            self._calls.clear()
         return True
 
     def hang_up(self) -> None:
@@ -371,5 +380,7 @@ class Channel:
 
 
 def _wake(call: _Call) -> None:
-    if call.wake and call.wake.locked():
-        call.wake.release()
+    """Wake a call's thread, if it sleeps."""
+    if call.wake:
+        with contextlib.suppress(RuntimeError):  # it has been woken already
+            call.wake.release()

@@ -8,7 +8,6 @@ import itertools
 import os
 import socket
 import stat
-import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -38,7 +37,7 @@ from .protocol import (
     command_name,
 )
 from .queries import Queries
-from .transport import Message
+from .transport import Message, pack_timeval
 
 # The specification allows a reset "an arbitrarily long time".
 _RESET_PATIENCE = 6
@@ -58,14 +57,11 @@ class Client(Device):
         name: str = "vfio-user server",
         *,
         timeout: float = DEFAULT_TIMEOUT,
-        ioeventfds: bool = True,
         on_gone: Callable[[VfioError], None] | None = None,
     ) -> None:
         """Take over a connected socket, and agree on a version with the server there.
 
-        timeout is how many seconds a reply may take. ioeventfds is to be False for servers
-        that lose the stream over a command they don't know (vfio_user of rust-vmm does):
-        whether they know the one for doorbells can't be told otherwise. Raises VfioError.
+        timeout is how many seconds a reply may take. Raises VfioError.
         """
         self.name = name
         self._lock = threading.RLock()
@@ -73,7 +69,6 @@ class Client(Device):
         self._irqs: dict[int, IrqInfo] = {}
         self._doorbells: dict[int, tuple[IoEventFd, ...]] = {}
         self._eventfds: list[EventFd] = []
-        self._ask_ioeventfds = ioeventfds
         self._dma: ClientDma | None = None
         self._channel = Channel(
             sock,
@@ -112,13 +107,12 @@ class Client(Device):
         path: str | os.PathLike[str],
         *,
         timeout: float = DEFAULT_TIMEOUT,
-        ioeventfds: bool = True,
         on_gone: Callable[[VfioError], None] | None = None,
     ) -> Client:
         """Connect to the server that listens at path. Raises DeviceGone if none does."""
         name = f"vfio-user server {os.fspath(path)}"
         sock = _connect(os.fspath(path), name, timeout)
-        return cls(sock, name, timeout=timeout, ioeventfds=ioeventfds, on_gone=on_gone)
+        return cls(sock, name, timeout=timeout, on_gone=on_gone)
 
     @property
     def dma(self) -> DmaSpace:
@@ -200,7 +194,9 @@ class Client(Device):
         with self._lock:
             if index not in self._doorbells:
                 size = self.region_info(index).size
-                if not size or not self._ask_ioeventfds:
+                # A server that doesn't know this command may lose the stream over it, as
+                # rust-vmm's does. One that does know it has use for more fds than one.
+                if not size or self._server.max_msg_fds < 2:
                     return ()
                 self._doorbells[index], owners = self._queries.ioeventfds(index, size)
                 self._eventfds += owners
@@ -270,8 +266,7 @@ def _connect(path: str, name: str, timeout: float) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # Only a full queue of waiting clients makes this wait at all.
-        timeval = struct.pack("@ll", int(timeout), int(timeout % 1 * 1e6))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, pack_timeval(timeout))
         sock.connect(path)
     except OSError as e:
         sock.close()

@@ -48,7 +48,10 @@ class IdleReader:
                 return
 
     def close(self) -> None:
-        """End the thread; the fd must still be open. Idempotent."""
+        """End the thread; handle() must have nothing left to wait for. Idempotent.
+
+        The fd may be closed already, and busy() and idle() are not called any more.
+        """
         if self._epoll.closed:
             return
         self._stop.signal()

@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import DeviceError, DeviceGone, ProtocolError
 from .protocol import (
@@ -22,6 +22,7 @@ from .protocol import (
     HEADER_SIZE,
     MAX_MESSAGE_SIZE,
     MAX_MSG_FDS,
+    command_name,
 )
 
 _BUFFER_SIZE = 64 << 10
@@ -34,6 +35,15 @@ _SEND_FLAGS = int(socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 _RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _CTRUNC = int(socket.MSG_CTRUNC)
+
+
+_TIMEVAL = struct.Struct("@ll")  # seconds, microseconds
+FOR_EVER = _TIMEVAL.pack(0, 0)
+
+
+def pack_timeval(seconds: float) -> bytes:
+    """A socket's timeout, never so short that it would be rounded to FOR_EVER."""
+    return _TIMEVAL.pack(*divmod(max(1, round(seconds * 1e6)), 1_000_000))
 
 
 class Message:
@@ -69,13 +79,13 @@ class Message:
 
 
 class Transport:
-    """Sends and receives messages; owns the socket. No call blocks without a limit.
+    """Sends and receives messages; owns the socket.
 
     send() may be called by any thread, and never blocks: what the socket doesn't take at
     once waits in a queue, for flush() or for the reader, who empties it while it waits for
     input. So a peer that sends before it reads can't deadlock with us. receive() is for one
-    thread at a time, the reader. Errors: DeviceGone when the connection ended, ProtocolError
-    when the stream makes no sense any more.
+    thread at a time, the reader, and blocks as long as its patience lasts. Errors: DeviceGone
+    when the connection ended, ProtocolError when the stream makes no sense any more.
     """
 
     def __init__(self, sock: socket.socket, peer: str, patience: float | None) -> None:
@@ -84,6 +94,8 @@ class Transport:
         self._peer = peer
         sock.setblocking(True)
         self.patience = patience
+        self.refused = 0
+        """the command that the last message was an error reply to, for nonsense()"""
         self._send_lock = threading.Lock()
         self._queue: deque[tuple[memoryview, list[int]]] = deque()
         self._backlog = 0
@@ -107,18 +119,25 @@ class Transport:
     def patience(self, patience: float | None) -> None:
         self._patience = patience
         # The kernel's own timeout saves the poll(2) that settimeout() makes before each call.
-        seconds = patience or 0.0
-        timeval = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6))
+        timeval = FOR_EVER if patience is None else pack_timeval(patience)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)
 
     # Sending
 
-    def send(self, message: bytes, fds: Sequence[int] = ()) -> bool:
+    def send(
+        self,
+        message: bytes,
+        fds: Sequence[int] = (),
+        check: Callable[[], None] | None = None,
+    ) -> bool:
         """Send header and payload, with copies of fds, in one piece; False if some must wait.
 
-        Raises DeviceError, with nothing sent, if the fds can't be.
+        Raises DeviceError, with nothing sent, if the fds can't be; and whatever check raises,
+        which is called when this message is next.
         """
         with self._send_lock:
+            if check:
+                check()
             sent = 0
             try:
                 if not self._queue:
@@ -235,7 +254,7 @@ class Transport:
                     message.fds_lost |= lost
             return message
         if size < HEADER_SIZE:
-            raise ProtocolError(f"{self._peer}: message of {size} bytes, less than its header")
+            raise self.nonsense(f"a message of {size} bytes, less than its header")
         if size > MAX_MESSAGE_SIZE:
             message = Message(id, command, flags, error, b"")
             message.oversized = True
@@ -307,6 +326,13 @@ class Transport:
             _close_all(fds)
             fds, lost = array.array("i"), True
         self._fds.append((self._position + self._end - self._start, fds.tolist(), lost))
+
+    def nonsense(self, what: str) -> ProtocolError:
+        """The error for a message that can't have been meant."""
+        if self.refused:
+            refused = command_name(self.refused)
+            what += f", after it refused {refused}: it seems to have read only a part of that"
+        return ProtocolError(f"{self._peer} sent {what}")
 
     def _hung_up(self) -> DeviceGone:
         where = " in the middle of a message" if self._end > self._start else ""

@@ -22,15 +22,19 @@ from pyvmm.vfio import (
 )
 from pyvmm.vfio.user import Client
 from tests.unit.vfio.fakes import (
+    F_ERROR,
+    F_REPLY,
     GET_REGION_INFO,
     GET_REGION_IO_FDS,
     PATIENCE,
     RESET,
+    VERSION,
     Answer,
     Received,
     Script,
     assert_gone,
     open_files,
+    wait_until,
 )
 
 
@@ -265,14 +269,38 @@ def test_no_doorbells(client: Client, script: Script, gone: list[VfioError]) -> 
     assert not gone
 
 
-def test_a_server_that_must_not_be_asked_for_doorbells(
-    ours_and_script: tuple[socket.socket, Script],
+@pytest.mark.parametrize("capabilities", [b"", b'{"capabilities":{"max_msg_fds":1}}\0'])
+def test_a_server_that_takes_one_fd_at_most_is_not_asked_for_doorbells(
+    ours_and_script: tuple[socket.socket, Script], capabilities: bytes
 ) -> None:
+    """rust-vmm's, which loses the stream over commands that it doesn't know."""
     ours, script = ours_and_script
+    script.answers[VERSION] = struct.pack("=HH", 0, 1) + capabilities
     script.answers[GET_REGION_INFO] = region(0, 0x2000)
-    with Client(ours, timeout=PATIENCE, ioeventfds=False) as client:
+    with Client(ours, timeout=PATIENCE) as client:
         assert client.ioeventfds(0) == ()
     assert not script.requests(GET_REGION_IO_FDS)
+
+
+@pytest.mark.parametrize(
+    ("size", "what"), [(16, "that nothing asked for"), (0, "of 0 bytes, less than its header")]
+)
+def test_a_server_that_does_not_read_what_it_refuses(
+    client: Client, script: Script, gone: list[VfioError], size: int, what: str
+) -> None:
+    """It takes the payload for more commands, and answers what nobody has asked."""
+    script.answers[GET_REGION_INFO] = region(0, 0x2000)
+
+    def refuse(asked: Received) -> None:
+        flags = F_REPLY | F_ERROR
+        script.peer.send(asked.command, id=asked.id, flags=flags, error=errno.EOPNOTSUPP)
+        script.peer.send(0, id=16, flags=flags, error=errno.EOPNOTSUPP, size=size)
+
+    script.answers[GET_REGION_IO_FDS] = refuse
+    assert client.ioeventfds(0) == ()
+    wait_until(lambda: bool(gone))
+    complaint = f"{what}, after it refused VFIO_USER_DEVICE_GET_REGION_IO_FDS: it seems to have"
+    assert complaint in str(gone[0])
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,19 @@ def test_what_came_before_the_end_is_received(pair: tuple[Transport, Peer]) -> N
         transport.receive()
 
 
+@pytest.mark.parametrize("patience", [0.0, 1e-9, 0.000005])
+def test_the_shortest_patience_is_not_for_ever(patience: float) -> None:
+    ours, theirs = socket.socketpair()
+    transport = Transport(ours, "peer", patience)
+    timeval = ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16)
+    assert any(timeval)
+    assert transport.receive() is None
+    transport.patience = None
+    assert not any(ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
+    transport.close()
+    theirs.close()
+
+
 def test_shutdown_wakes_the_reader() -> None:
     ours, theirs = socket.socketpair()
     transport = Transport(ours, "peer", PATIENCE)
