@@ -18,6 +18,7 @@ import errno
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 from pyvmm.uapi.pci_regs import (
@@ -66,10 +67,6 @@ if TYPE_CHECKING:
     import logging
 
 T = TypeVar("T")
-
-# A reset waits so long (seconds) for work that is under way. Work that still waits then has
-# its DMA refused from there on, and its result dropped.
-_DRAIN_LIMIT = 1.0
 
 
 class Model(Device):
@@ -190,21 +187,21 @@ class Model(Device):
         self._worker.submit(job)
 
     def dma_read(self, iova: int, size: int) -> bytes:
-        """Read memory, in work given to `start`. Raises DmaFault, DeviceGone."""
-        self._check_dma(iova, size)
-        return self._dma.read(iova, size)
+        """Read memory, in work given to `start`. Raises DmaFault."""
+        return self._dma.read(iova, size, self._check_dma)
 
     def dma_write(self, iova: int, data: bytes | memoryview) -> None:
-        """Write memory, in work given to `start`. Raises DmaFault, DeviceGone."""
-        self._check_dma(iova, len(data))
-        self._dma.write(iova, data)
+        """Write memory, in work given to `start`. Raises DmaFault."""
+        self._dma.write(iova, data, self._check_dma)
 
-    def dma_view(self, iova: int, size: int, *, write: bool = False) -> memoryview | None:
+    def dma_view(
+        self, iova: int, size: int, *, write: bool = False
+    ) -> AbstractContextManager[memoryview | None]:
         """The memory itself, in work given to `start`, for data that would be copied once more
-        otherwise; None where only `dma_read` and `dma_write` reach. Raises DmaFault.
+        otherwise; None where only `dma_read` and `dma_write` reach. It is good for one short
+        `with` block, for whose end resets and unmaps wait. Raises DmaFault.
         """
-        self._check_dma(iova, size)
-        return self._dma.view(iova, size, write=write)
+        return self._dma.view(iova, size, write=write, check=self._check_dma)
 
     def _check_dma(self, iova: int, size: int) -> None:
         if not self._worker.current:
@@ -297,14 +294,13 @@ class Model(Device):
         """Registers get their reset values, timers and work are dropped, interrupts withdrawn.
 
         As with the kernel's reset, which saves and restores them, configuration space and the
-        interrupts that are turned on stay. RAM does too. A model's own methods must not call
-        this: it waits for work, which may be waiting for them.
+        interrupts that are turned on stay. RAM does too. No DMA of before comes after this.
+        A model's own methods must not call it: it waits for DMA under way.
         """
         with self.lock:
             self._check_open()
             self._epoch += 1
-        # No DMA of the old epoch may come after the reset.
-        self._worker.drain(_DRAIN_LIMIT)
+        self._dma.drain()
         with self.lock:
             # Accesses may have begun something anew while this waited.
             self._epoch += 1

@@ -122,8 +122,7 @@ class Worker:
     def __init__(self, name: str) -> None:
         self._name = name
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._changed = threading.Condition()
-        self._unfinished = 0
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -134,24 +133,17 @@ class Worker:
 
     def submit(self, job: Callable[[], None]) -> None:
         """Do `job`, which raises nothing, after those submitted before."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 return
-            self._unfinished += 1
             self._jobs.put(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
 
-    def drain(self, seconds: float) -> None:
-        """Wait until all jobs are done, but not longer than so many seconds."""
-        if not self.current:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._unfinished, seconds)
-
     def close(self) -> None:
         """Finish the jobs and end the thread. Idempotent."""
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._closed = True
                 self._jobs.put(None)
@@ -162,6 +154,3 @@ class Worker:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-            with self._changed:
-                self._unfinished -= 1
-                self._changed.notify_all()

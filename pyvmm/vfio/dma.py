@@ -5,18 +5,28 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
 from .errors import DeviceError
 from .intervals import Interval
 
+Check = Callable[[int, int], None]
+"""check(iova, size) raises DmaFault if the device may not do that DMA any more."""
+
 
 class RemoteMemory(Protocol):
-    """Memory in another process, reached by messages. Both raise DmaFault or DeviceGone."""
+    """Memory in another process, reached by messages, each of max_size bytes at most.
 
-    def read(self, iova: int, size: int) -> bytes: ...
+    The check comes last before a message is sent, with nothing in between: what is sent to the
+    same process after the check would have failed comes after it. Both raise DmaFault.
+    """
 
-    def write(self, iova: int, data: bytes | memoryview) -> None: ...
+    max_size: int
+
+    def read(self, iova: int, size: int, check: Check) -> bytes: ...
+
+    def write(self, iova: int, data: bytes | memoryview, check: Check) -> None: ...
 
 
 class DmaSpace(ABC):
@@ -43,6 +53,7 @@ class DmaSpace(ABC):
         address: int,
         fd: int = -1,
         offset: int = 0,
+        readable: bool = True,
         writable: bool = True,
     ) -> None:
         """Let the device reach size bytes of memory at IOVA iova.
@@ -55,7 +66,13 @@ class DmaSpace(ABC):
         """
 
     def map_remote(
-        self, iova: int, size: int, memory: RemoteMemory, *, writable: bool = True
+        self,
+        iova: int,
+        size: int,
+        memory: RemoteMemory,
+        *,
+        readable: bool = True,
+        writable: bool = True,
     ) -> None:
         """Let the device reach memory of another process, by messages to it.
 

@@ -8,7 +8,6 @@ import errno
 import mmap
 import os
 import stat
-import threading
 import weakref
 
 from .errors import DeviceError
@@ -47,11 +46,6 @@ def check_size(fd: int, end: int, what: str) -> None:
         )
 
 
-def _release(address: int, size: int, unmapped: threading.Event) -> None:
-    _munmap(address, size)
-    unmapped.set()
-
-
 class Mapping:
     """Bytes of a shared file, mapped (mmap(2)); a context manager.
 
@@ -85,8 +79,7 @@ class Mapping:
         # end is the end of all use, and the moment to unmap.
         pages = (ctypes.c_ubyte * size).from_address(address)
         self._pages: ctypes.Array[ctypes.c_ubyte] | None = pages
-        self._unmapped = threading.Event()
-        unmap = weakref.finalize(pages, _release, address, size, self._unmapped)
+        unmap = weakref.finalize(pages, _munmap, address, size)
         unmap.atexit = False
 
     @property
@@ -96,10 +89,6 @@ class Mapping:
             raise ValueError("view of a closed mapping")
         view = memoryview(self._pages).cast("B")
         return view if self.writable else view.toreadonly()
-
-    def wait_unmapped(self, timeout: float) -> bool:
-        """After close(): wait for the last view's end, at most timeout seconds."""
-        return self._unmapped.wait(timeout)
 
     def close(self) -> None:
         """Let go. The pages are unmapped now, or with the last view that is in use."""

@@ -58,15 +58,17 @@ class ClientDma(DmaSpace):
         address: int,
         fd: int = -1,
         offset: int = 0,
+        readable: bool = True,
         writable: bool = True,
     ) -> None:
         doing = f"mapping IOVA {iova:#x}+{size:#x}"
         if fd < 0 and not address:
             raise DeviceError.answered(doing, errno.EINVAL, "there is neither memory nor a file")
         if address:  # first: the server may use it before its reply is read
-            self._table.map(iova, size, address=address, writable=writable)
+            self._table.map(iova, size, address=address, readable=readable, writable=writable)
         try:
-            flags = F_DMA_REGION_READ | (F_DMA_REGION_WRITE if writable else 0)
+            flags = F_DMA_REGION_READ if readable else 0
+            flags |= F_DMA_REGION_WRITE if writable else 0
             payload = DMA_MAP.pack(DMA_MAP.size, flags, offset if fd >= 0 else 0, iova, size)
             fds = (fd,) if fd >= 0 else ()
             self._ask(doing, VFIO_USER_DMA_MAP, payload, fds)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The kinds of memory behind a software device's IOVAs, each read and written by offset.
+"""The kinds of memory of this host behind a software device's IOVAs, accessed by offset.
 
 Which kind is a matter of safety. A peer may truncate the file it gave us, and touching a
 mapped page that is gone is SIGBUS, the death of the process. So a file is mapped only if it is
@@ -17,16 +17,12 @@ import os
 import stat
 from typing import Protocol
 
-from ..dma import RemoteMemory
 from ..errors import DeviceError, DmaFault
 from ..mapping import PAGE_SIZE, Mapping, check_size
 
 
 class Memory(Protocol):
     """Backs one mapping. Offsets and sizes have been checked against it."""
-
-    local: bool
-    """Whether an access ends by itself; one by message needs the peer to answer."""
 
     def read(self, offset: int, size: int) -> bytes: ...
 
@@ -39,11 +35,6 @@ class Memory(Protocol):
 
 class PagesMemory:
     """Pages of a file, mapped."""
-
-    local = True
-    # How long an unmap waits for views in use. Later the pages are still there, and go with
-    # the last view; a device that is slower than this writes to memory the peer took back.
-    GRACE = 1.0
 
     def __init__(self, fd: int, offset: int, size: int, writable: bool, what: str) -> None:
         start = offset & -PAGE_SIZE
@@ -65,13 +56,10 @@ class PagesMemory:
     def close(self) -> None:
         self._view = None
         self._mapping.close()
-        self._mapping.wait_unmapped(self.GRACE)
 
 
 class FileMemory:
     """A file that its owner might truncate at any time: accessed by system calls."""
-
-    local = True
 
     def __init__(self, fd: int, offset: int, iova: int) -> None:
         self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
@@ -113,8 +101,6 @@ class FileMemory:
 class HostMemory:
     """Memory of this process at an address; whoever mapped it keeps it until unmap."""
 
-    local = True
-
     def __init__(self, address: int, size: int) -> None:
         self._view = memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
 
@@ -131,29 +117,9 @@ class HostMemory:
         pass
 
 
-class MessageMemory:
-    """Memory of the peer that it gave no file for: each access is a message and its reply."""
-
-    local = False
-
-    def __init__(self, iova: int, remote: RemoteMemory) -> None:
-        self._iova = iova
-        self._remote = remote
-
-    def read(self, offset: int, size: int) -> bytes:
-        return self._remote.read(self._iova + offset, size)
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        self._remote.write(self._iova + offset, data)
-
-    def view(self, offset: int, size: int) -> memoryview | None:
-        return None
-
-    def close(self) -> None:
-        pass
-
-
-def open_file(fd: int, offset: int, iova: int, size: int, writable: bool) -> Memory:
+def open_file(
+    fd: int, offset: int, iova: int, size: int, *, readable: bool, writable: bool
+) -> Memory:
     """The safest kind for part of a file. Raises DeviceError if the file isn't fit for it."""
     what = f"mapping IOVA {iova:#x}+{size:#x}"
     check_size(fd, offset + size, what)
@@ -161,7 +127,7 @@ def open_file(fd: int, offset: int, iova: int, size: int, writable: bool) -> Mem
         raise DeviceError.answered(what, errno.EINVAL, "DMA memory must be a regular file or memfd")
     if not _sealed(fd) and not (writable and _is_hugetlb(fd)):
         access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
-        if access == os.O_WRONLY or (writable and access != os.O_RDWR):
+        if (readable and access == os.O_WRONLY) or (writable and access == os.O_RDONLY):
             raise DeviceError.answered(what, errno.EACCES)
         return FileMemory(fd, offset, iova)
     return PagesMemory(fd, offset, size, writable, what)

@@ -4,43 +4,63 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import errno
 import threading
+from collections.abc import Iterator
 
-from ..dma import DmaSpace, RemoteMemory
+from ..dma import Check, DmaSpace, RemoteMemory
 from ..errors import DeviceError, DmaFault
 from ..intervals import Interval
 from ..mapping import PAGE_SIZE
-from .dma_memory import HostMemory, Memory, MessageMemory, open_file
+from .dma_memory import HostMemory, Memory, open_file
 
 IOVA_END = 1 << 64
 MAX_MAPPINGS = 65535
 
 
-class _Mapping:
-    __slots__ = ("end", "memory", "start", "users", "writable")
+def _allow(iova: int, size: int) -> None:
+    """The check of a device whose DMA nothing takes back."""
 
-    def __init__(self, start: int, size: int, memory: Memory, writable: bool) -> None:
-        self.start = start
-        self.end = start + size
-        self.memory = memory
+
+class _Mapping:
+    __slots__ = ("end", "memory", "most", "readable", "remote", "start", "users", "writable")
+
+    def __init__(
+        self,
+        iova: int,
+        size: int,
+        readable: bool,
+        writable: bool,
+        *,
+        memory: Memory | None = None,
+        remote: RemoteMemory | None = None,
+    ) -> None:
+        """Either memory of this host or remote memory is behind it."""
+        self.start = iova
+        self.end = iova + size
+        self.readable = readable
         self.writable = writable
+        self.memory = memory
+        self.remote = remote
+        self.most = remote.max_size if remote else size  # bytes in one piece
         self.users = 0
 
 
 class DmaTable(DmaSpace):
     """Mappings by IOVA, which may adjoin but not overlap. Safe to call from any thread.
 
-    No lock is held while data moves: an access counts itself as a user of the mappings it
-    touches, and unmap() takes a mapping out of the table first and then waits for its users,
-    so that after it the memory is let go. It doesn't wait for accesses by message, which need
-    a reply of the very peer that is unmapping; that peer refuses them itself.
+    No lock is held while data moves: each piece of an access counts itself as a user of the
+    mapping it touches, and unmap() takes a mapping out of the table first and then waits for
+    its users, so that after it the memory is let go. It doesn't wait for accesses by message,
+    which need a reply of the very peer that is unmapping; that peer refuses them itself.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition(threading.Lock())
         self._starts: list[int] = []
         self._mappings: list[_Mapping] = []
+        self._users = 0
 
     @property
     def page_sizes(self) -> int:
@@ -57,23 +77,34 @@ class DmaTable(DmaSpace):
         address: int,
         fd: int = -1,
         offset: int = 0,
+        readable: bool = True,
         writable: bool = True,
     ) -> None:
         what = self._check(iova, size)
         memory: Memory
         if fd >= 0:
-            memory = open_file(fd, offset, iova, size, writable)
+            memory = open_file(fd, offset, iova, size, readable=readable, writable=writable)
         elif not address:
             raise DeviceError.answered(what, errno.EINVAL, "there is neither memory nor a file")
         else:
             memory = HostMemory(address, size)
-        self._insert(_Mapping(iova, size, memory, writable), what)
+        try:
+            self._insert(_Mapping(iova, size, readable, writable, memory=memory), what)
+        except DeviceError:
+            memory.close()
+            raise
 
     def map_remote(
-        self, iova: int, size: int, memory: RemoteMemory, *, writable: bool = True
+        self,
+        iova: int,
+        size: int,
+        memory: RemoteMemory,
+        *,
+        readable: bool = True,
+        writable: bool = True,
     ) -> None:
         what = self._check(iova, size)
-        self._insert(_Mapping(iova, size, MessageMemory(iova, memory), writable), what)
+        self._insert(_Mapping(iova, size, readable, writable, remote=memory), what)
 
     def _check(self, iova: int, size: int) -> str:
         what = f"mapping IOVA {iova:#x}+{size:#x}"
@@ -82,20 +113,16 @@ class DmaTable(DmaSpace):
         return what
 
     def _insert(self, mapping: _Mapping, what: str) -> None:
-        try:
-            with self._changed:
-                at = bisect.bisect_left(self._starts, mapping.start)
-                before = self._mappings[at - 1] if at else None
-                after = self._mappings[at] if at < len(self._mappings) else None
-                if (before and before.end > mapping.start) or (after and after.start < mapping.end):
-                    raise DeviceError.answered(what, errno.EEXIST)
-                if len(self._mappings) >= MAX_MAPPINGS:
-                    raise DeviceError.answered(what, errno.ENOSPC)
-                self._starts.insert(at, mapping.start)
-                self._mappings.insert(at, mapping)
-        except DeviceError:
-            mapping.memory.close()
-            raise
+        with self._changed:
+            at = bisect.bisect_left(self._starts, mapping.start)
+            before = self._mappings[at - 1] if at else None
+            after = self._mappings[at] if at < len(self._mappings) else None
+            if (before and before.end > mapping.start) or (after and after.start < mapping.end):
+                raise DeviceError.answered(what, errno.EEXIST)
+            if len(self._mappings) >= MAX_MAPPINGS:
+                raise DeviceError.answered(what, errno.ENOSPC)
+            self._starts.insert(at, mapping.start)
+            self._mappings.insert(at, mapping)
 
     def unmap(self, iova: int, size: int) -> None:
         with self._changed:
@@ -114,87 +141,128 @@ class DmaTable(DmaSpace):
             self._let_go(mapping)
 
     def _let_go(self, mapping: _Mapping) -> None:
-        if mapping.memory.local:
+        if mapping.memory:
             with self._changed:
                 self._changed.wait_for(lambda: not mapping.users)
-        mapping.memory.close()
+            mapping.memory.close()
 
-    def read(self, iova: int, size: int) -> bytes:
-        """Read size bytes at an IOVA, over adjoining mappings. Raises DmaFault, DeviceGone."""
-        uses = self._use(iova, size, False)
+    def drain(self) -> None:
+        """Wait for the accesses under way: none goes on whose check has begun to fail.
+
+        Not for a reply to those by message, which are on their way as far as the peer is
+        concerned, and which may need this very thread to be read.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._users)
+
+    def read(self, iova: int, size: int, check: Check = _allow) -> bytes:
+        """Read size bytes at an IOVA, over adjoining mappings. Raises DmaFault.
+
+        check is asked about each piece, right before it moves.
+        """
+        mapping = self._use(iova, size, False, check)
+        if mapping is None:
+            pieces = _cut(self._spans(iova, size, False))
+            return b"".join(self.read(at, length, check) for at, length in pieces)
+        if mapping.remote:
+            return mapping.remote.read(iova, size, check)
+        assert mapping.memory
         try:
-            if len(uses) == 1:
-                mapping = uses[0]
-                return mapping.memory.read(iova - mapping.start, size)
-            return b"".join(m.memory.read(at, n) for m, at, n in _pieces(uses, iova, size))
+            return mapping.memory.read(iova - mapping.start, size)
         finally:
-            self._done(uses)
+            self._done(mapping)
 
-    def write(self, iova: int, data: bytes | memoryview) -> None:
-        """Write bytes at an IOVA, over adjoining mappings. Raises DmaFault, DeviceGone.
+    def write(self, iova: int, data: bytes | memoryview, check: Check = _allow) -> None:
+        """Write bytes at an IOVA, over adjoining mappings. Raises DmaFault.
 
-        Nothing is written unless all of it may be.
+        Nothing is written unless all of it may be. check is as for read().
         """
         size = len(data)
-        uses = self._use(iova, size, True)
-        try:
-            if len(uses) == 1:
-                mapping = uses[0]
-                mapping.memory.write(iova - mapping.start, data)
-                return
+        mapping = self._use(iova, size, True, check)
+        if mapping is None:
             left = memoryview(data)
-            for mapping, at, n in _pieces(uses, iova, size):
-                mapping.memory.write(at, left[:n])
-                left = left[n:]
+            for at, length in _cut(self._spans(iova, size, True)):
+                self.write(at, left[at - iova : at - iova + length], check)
+            return
+        if mapping.remote:
+            mapping.remote.write(iova, data, check)
+            return
+        assert mapping.memory
+        try:
+            mapping.memory.write(iova - mapping.start, data)
         finally:
-            self._done(uses)
+            self._done(mapping)
 
-    def view(self, iova: int, size: int, *, write: bool = False) -> memoryview | None:
+    @contextlib.contextmanager
+    def view(
+        self, iova: int, size: int, *, write: bool = False, check: Check = _allow
+    ) -> Iterator[memoryview | None]:
         """The very bytes at an IOVA, to move data without a copy; read-only if mapped so.
 
-        None if they can't be had so: read() and write() can. Drop it when the transfer is
-        done: an unmap waits for it (up to a second, so that no peer is stalled for ever).
-        Raises DmaFault.
+        None if they can't be had so: read() and write() can. An unmap waits for the end of
+        the block, which therefore waits for nothing itself. Raises DmaFault.
         """
-        uses = self._use(iova, size, write)
+        mapping = self._use(iova, size, write, check)
+        if mapping is None or mapping.memory is None:
+            self._spans(iova, size, write)
+            yield None
+            return
         try:
-            if len(uses) != 1:
-                return None
-            return uses[0].memory.view(iova - uses[0].start, size)
+            yield mapping.memory.view(iova - mapping.start, size)
         finally:
-            self._done(uses)
+            self._done(mapping)
 
-    def _use(self, iova: int, size: int, write: bool) -> list[_Mapping]:
-        """Find the mappings under a range, and become a user of each."""
-        if not size:
-            return []
-        end = iova + size
-        found: list[_Mapping] = []
+    def _use(self, iova: int, size: int, write: bool, check: Check) -> _Mapping | None:
+        """Become a user of the one mapping under a range; None if it takes several pieces.
+
+        Remote mappings have no users: they can be let go at any time.
+        """
         with self._changed:
-            at = bisect.bisect_right(self._starts, iova) - 1
-            reached = iova
-            while reached < end:
-                mapping = self._mappings[at] if 0 <= at < len(self._mappings) else None
-                if mapping is None or not mapping.start <= reached < mapping.end:
-                    raise DmaFault(iova, size)
-                if write and not mapping.writable:
-                    raise DmaFault(iova, size, "mapped read-only")
-                found.append(mapping)
-                reached = mapping.end
-                at += 1
-            for mapping in found:
+            check(iova, size)
+            if not size:
+                return None
+            mapping = self._find(iova, iova, size, write)
+            if size > mapping.most or iova + size > mapping.end:
+                return None
+            if mapping.memory:
                 mapping.users += 1
-        return found
+                self._users += 1
+            return mapping
 
-    def _done(self, uses: list[_Mapping]) -> None:
+    def _done(self, mapping: _Mapping) -> None:
         with self._changed:
-            for mapping in uses:
-                mapping.users -= 1
-                if not mapping.users:
-                    self._changed.notify_all()
+            mapping.users -= 1
+            self._users -= 1
+            if not mapping.users:
+                self._changed.notify_all()
+
+    def _spans(self, iova: int, size: int, write: bool) -> list[tuple[int, int, int]]:
+        """(start, end, bytes in one piece) for each mapping under a range. Raises DmaFault."""
+        spans = []
+        at, end = iova, iova + size
+        with self._changed:
+            while at < end:
+                mapping = self._find(at, iova, size, write)
+                until = min(mapping.end, end)
+                spans.append((at, until, mapping.most))
+                at = until
+        return spans
+
+    def _find(self, at: int, iova: int, size: int, write: bool) -> _Mapping:
+        """The mapping of one IOVA of a range that is accessed."""
+        index = bisect.bisect_right(self._starts, at) - 1
+        mapping = self._mappings[index] if index >= 0 else None
+        if mapping is None or at >= mapping.end:
+            raise DmaFault(iova, size)
+        if write and not mapping.writable:
+            raise DmaFault(iova, size, "mapped read-only")
+        if not (write or mapping.readable):
+            raise DmaFault(iova, size, "mapped write-only")
+        return mapping
 
 
-def _pieces(uses: list[_Mapping], iova: int, size: int) -> list[tuple[_Mapping, int, int]]:
-    """(mapping, offset in it, bytes) for each part of a range over several mappings."""
-    end = iova + size
-    return [(m, max(iova, m.start) - m.start, min(end, m.end) - max(iova, m.start)) for m in uses]
+def _cut(spans: list[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
+    """(IOVA, bytes) of each piece."""
+    for start, end, most in spans:
+        for at in range(start, end, most):
+            yield at, min(most, end - at)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ..dma import Check
 from ..errors import DmaFault, VfioError
 from .channel import Channel
 from .protocol import (
@@ -19,26 +20,21 @@ class RemoteDma:
     def __init__(self, channel: Channel, max_size: int) -> None:
         """max_size is how many bytes the client takes or gives in one message."""
         self._channel = channel
-        self._max_size = max_size
+        self.max_size = max_size
 
-    def read(self, iova: int, size: int) -> bytes:
-        pieces = []
-        for at in range(iova, iova + size, self._max_size):
-            count = min(self._max_size, iova + size - at)
-            asked = DMA_ACCESS.pack(at, count)
-            payload = self._call(VFIO_USER_DMA_READ, asked, b"", count)
-            pieces.append(payload[len(asked) :])
-        return b"".join(pieces)
+    def read(self, iova: int, size: int, check: Check) -> bytes:
+        payload = self._call(VFIO_USER_DMA_READ, iova, size, b"", size, check)
+        return payload[DMA_ACCESS.size :]
 
-    def write(self, iova: int, data: bytes | memoryview) -> None:
-        for at in range(0, len(data), self._max_size):
-            piece = bytes(data[at : at + self._max_size])
-            self._call(VFIO_USER_DMA_WRITE, DMA_ACCESS.pack(iova + at, len(piece)), piece, 0)
+    def write(self, iova: int, data: bytes | memoryview, check: Check) -> None:
+        self._call(VFIO_USER_DMA_WRITE, iova, len(data), bytes(data), 0, check)
 
-    def _call(self, command: int, asked: bytes, data: bytes, returned: int) -> bytes:
-        iova, size = DMA_ACCESS.unpack(asked)
+    def _call(
+        self, command: int, iova: int, size: int, data: bytes, returned: int, check: Check
+    ) -> bytes:
+        asked = DMA_ACCESS.pack(iova, size)
         try:
-            reply = self._channel.call(command, asked + data)
+            reply = self._channel.call(command, asked + data, check=lambda: check(iova, size))
             if reply.failed:
                 raise DmaFault(iova, size, f"the client refused {command_name(command)}")
             payload = reply.payload

@@ -205,17 +205,26 @@ class Session:
 
     def _dma_map(self, message: Message) -> bytes:
         _, flags, offset, iova, size = _unpack(DMA_MAP, message)
+        readable = bool(flags & F_DMA_REGION_READ)
         writable = bool(flags & F_DMA_REGION_WRITE)
-        if flags & ~F_DMA_REGION_WRITE != F_DMA_REGION_READ or len(message.fds) > 1:
+        known = F_DMA_REGION_READ | F_DMA_REGION_WRITE
+        if not flags & known or flags & ~known or len(message.fds) > 1:
             raise _invalid(f"DMA_MAP with flags {flags:#x} and {len(message.fds)} fds")
         dma = self._device.dma
         if message.fds:
-            fd = message.fds[0]
-            dma.map(iova, size, address=0, fd=fd, offset=offset, writable=writable)
+            dma.map(
+                iova,
+                size,
+                address=0,
+                fd=message.fds[0],
+                offset=offset,
+                readable=readable,
+                writable=writable,
+            )
         else:
             assert self._client
             remote = RemoteDma(self._channel, self._client.max_data_xfer_size)
-            dma.map_remote(iova, size, remote, writable=writable)
+            dma.map_remote(iova, size, remote, readable=readable, writable=writable)
         self._mapped.add((iova, size))
         return b""
 

@@ -227,9 +227,9 @@ def test_dma_moves_memory_both_ways(gadget: Gadget, memory: Memory) -> None:
     assert pages[0xFFE:0x1003] == b"model"
 
     def fill() -> None:
-        view = gadget.dma_view(0x11000, 4, write=True)
-        assert view is not None
-        view[:] = b"view"
+        with gadget.dma_view(0x11000, 4, write=True) as view:
+            assert view is not None
+            view[:] = b"view"
 
     work(gadget, fill)
     assert pages[0x1000:0x1004] == b"view"
@@ -242,7 +242,8 @@ def test_dma_that_reaches_nothing_is_a_fault(
     memory(gadget, 0x10000, 0x1000)
     assert isinstance(work(gadget, lambda: gadget.dma_read(iova, size)), DmaFault)
     assert isinstance(work(gadget, lambda: gadget.dma_write(iova, bytes(size))), DmaFault)
-    assert isinstance(work(gadget, lambda: gadget.dma_view(iova, size)), DmaFault)
+    view = work(gadget, lambda: gadget.dma_view(iova, size).__enter__())
+    assert isinstance(view, DmaFault)
 
 
 def test_dma_needs_bus_mastering(gadget: Gadget, memory: Memory) -> None:
@@ -342,10 +343,38 @@ def test_reset_drops_work_and_refuses_its_dma(gadget: Gadget, memory: Memory) ->
     gadget.start(lambda: late.append("the next work"))
     assert started.wait(LIMIT)
     gadget.reset()
-    assert len(faults) == 1, "reset waits until work has come to its end"
-    assert "the device was reset" in faults[0]
     work(gadget, lambda: None)
+    assert len(faults) == 1
+    assert "the device was reset" in faults[0]
     assert late == []
+
+
+def test_reset_waits_for_dma_under_way(gadget: Gadget, memory: Memory) -> None:
+    pages = memory(gadget, 0, 0x1000)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fill() -> None:
+        with gadget.dma_view(0, 4, write=True) as view:
+            begun.set()
+            assert go_on.wait(LIMIT)
+            assert view is not None
+            view[:] = b"view"
+
+    found: list[bytes] = []
+
+    def reset() -> None:
+        gadget.reset()
+        found.append(pages[:4])
+
+    gadget.start(fill)
+    assert begun.wait(LIMIT)
+    thread = threading.Thread(target=reset)
+    thread.start()
+    thread.join(0.01)
+    assert not found
+    go_on.set()
+    thread.join(LIMIT)
+    assert found == [b"view"]
 
 
 def test_reset_drops_timers(gadget: Gadget) -> None:

@@ -104,41 +104,16 @@ def test_the_loop_may_close_itself() -> None:
     assert "a loop" not in names()
 
 
-def test_jobs_are_done_in_order_and_drain_waits_for_them() -> None:
-    worker = Worker("a worker")
-    done: list[int] = []
-    go_on = threading.Event()
-
-    def first() -> None:
-        go_on.wait(LIMIT)
-
-    worker.submit(first)
-    for n in range(100):
-        worker.submit(lambda n=n: done.append(n))  # type: ignore[misc]
-    worker.drain(0)
-    assert done == []
-    go_on.set()
-    worker.drain(LIMIT)
-    assert done == list(range(100))
-    worker.close()
-
-
-def test_drain_by_a_job_does_not_wait_for_itself() -> None:
+def test_a_job_knows_that_it_is_one() -> None:
     worker = Worker("a worker")
     current: list[bool] = []
-
-    def job() -> None:
-        worker.drain(LIMIT)
-        current.append(worker.current)
-
-    worker.submit(job)
-    worker.drain(LIMIT)
+    worker.submit(lambda: current.append(worker.current))
+    worker.close()
     assert current == [True]
     assert not worker.current
-    worker.close()
 
 
-def test_close_finishes_jobs_first() -> None:
+def test_jobs_are_done_in_order_and_close_waits_for_them() -> None:
     worker = Worker("a worker")
     done: list[int] = []
     for n in range(10):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -17,6 +18,7 @@ from pyvmm.vfio import (
     Interval,
     IrqInfo,
     RegionInfo,
+    RemoteMemory,
 )
 from tests.unit.vfio.fakes import FakeDevice
 
@@ -70,8 +72,9 @@ def test_it_has_no_doorbells_unless_it_says_so(device: FakeDevice) -> None:
 
 
 def test_most_dma_spaces_need_memory_of_this_host(device: FakeDevice) -> None:
+    memory = cast(RemoteMemory, None)
     with pytest.raises(DeviceError) as caught:
-        DmaSpace.map_remote(device.table, 0, 0x1000, device.table)
+        DmaSpace.map_remote(device.table, 0, 0x1000, memory)
     assert caught.value.errno == errno.EOPNOTSUPP
 
 

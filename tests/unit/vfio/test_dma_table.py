@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyvmm.vfio import DeviceError, DmaFault
+from pyvmm.vfio.dma import Check
 from pyvmm.vfio.user import DmaTable
 from tests.unit.vfio.fakes import PATIENCE
 
@@ -48,12 +50,31 @@ class Far:
 
     def __init__(self, size: int) -> None:
         self.data = bytearray(size)
+        self.max_size = size
 
-    def read(self, iova: int, size: int) -> bytes:
+    def read(self, iova: int, size: int, check: Check) -> bytes:
+        assert size <= self.max_size
+        check(iova, size)
         return bytes(self.data[iova : iova + size])
 
-    def write(self, iova: int, data: bytes | memoryview) -> None:
+    def write(self, iova: int, data: bytes | memoryview, check: Check) -> None:
+        assert len(data) <= self.max_size
+        check(iova, len(data))
         self.data[iova : iova + len(data)] = data
+
+
+class Slow(Far):
+    """Remote memory whose reads take until somebody says so."""
+
+    def __init__(self, size: int, reading: threading.Event, go_on: threading.Event) -> None:
+        super().__init__(size)
+        self.reading = reading
+        self.go_on = go_on
+
+    def read(self, iova: int, size: int, check: Check) -> bytes:
+        self.reading.set()
+        assert self.go_on.wait(PATIENCE)
+        return super().read(iova, size, check)
 
 
 def test_a_file(table: DmaTable, fd: int) -> None:
@@ -100,8 +121,8 @@ def test_nothing_else_is_reached(table: DmaTable, fd: int, iova: int, size: int)
     with pytest.raises(DmaFault, match="not mapped") as caught:
         table.read(iova, size)
     assert (caught.value.iova, caught.value.size) == (iova, size)
-    with pytest.raises(DmaFault):
-        table.view(iova, size)
+    with pytest.raises(DmaFault), table.view(iova, size):
+        pass
     if size < 100:
         with pytest.raises(DmaFault):
             table.write(iova, bytes(size))
@@ -113,10 +134,10 @@ def test_read_only(table: DmaTable, fd: int) -> None:
     assert table.read(0, 3) == b"rom"
     with pytest.raises(DmaFault, match="read-only"):
         table.write(0, b"x")
-    with pytest.raises(DmaFault, match="read-only"):
-        table.view(0, 3, write=True)
-    view = table.view(0, 3)
-    assert view is None or view.readonly
+    with pytest.raises(DmaFault, match="read-only"), table.view(0, 3, write=True):
+        pass
+    with table.view(0, 3) as view:
+        assert view is None or view.readonly
     assert os.pread(fd, 3, 0) == b"rom"
 
 
@@ -140,7 +161,8 @@ def test_across_adjoining_mappings_of_all_kinds(table: DmaTable) -> None:
     assert table.read(10, len(data)) == data
     assert bytes(host) == data[2 * PAGE - 10 : 3 * PAGE - 10]
     assert bytes(far.data[3 * PAGE : 4 * PAGE - 10]) == data[3 * PAGE - 10 :]
-    assert table.view(10, len(data)) is None
+    with table.view(10, len(data)) as view:
+        assert view is None
     os.close(sealed)
     os.close(unsealed)
 
@@ -148,9 +170,9 @@ def test_across_adjoining_mappings_of_all_kinds(table: DmaTable) -> None:
 def test_a_view_is_the_memory_itself(table: DmaTable) -> None:
     fd = memfd(2)
     table.map(0x4000, 2 * PAGE, address=0, fd=fd)
-    view = table.view(0x4100, 4, write=True)
-    assert view is not None
-    view[:] = b"view"
+    with table.view(0x4100, 4, write=True) as view:
+        assert view is not None
+        view[:] = b"view"
     assert os.pread(fd, 4, 0x100) == b"view"
     os.close(fd)
 
@@ -160,8 +182,9 @@ def test_no_view_of_what_may_vanish(table: DmaTable) -> None:
     host = (ctypes.c_ubyte * PAGE)()
     table.map(0, PAGE, address=0, fd=fd)
     table.map(PAGE, PAGE, address=ctypes.addressof(host))
-    assert table.view(0, 4) is None
-    assert table.view(PAGE, 4) is None
+    for iova in (0, PAGE):
+        with table.view(iova, 4) as view:
+            assert view is None
     os.close(fd)
 
 
@@ -256,39 +279,35 @@ def in_thread(work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def test_unmap_waits_for_a_view(table: DmaTable) -> None:
+@pytest.mark.parametrize("wait", [lambda table: table.unmap(0, PAGE), DmaTable.drain])
+def test_a_view_is_waited_for(table: DmaTable, wait: Callable[[DmaTable], None]) -> None:
     fd = memfd(1)
     table.map(0, PAGE, address=0, fd=fd)
-    view = table.view(0, PAGE, write=True)
-    assert view is not None
-    done = threading.Event()
+    begun, done = threading.Event(), threading.Event()
 
-    def unmap() -> None:
-        table.unmap(0, PAGE)
+    def run() -> None:
+        begun.set()
+        wait(table)
         done.set()
 
-    thread = in_thread(unmap)
-    # Out of the table at once, whoever still looks.
-    while True:
-        try:
-            table.read(0, 1)
-        except DmaFault:
-            break
-    view[:4] = b"last"
-    del view
+    with table.view(0, PAGE, write=True) as view:
+        thread = in_thread(run)
+        assert begun.wait(PATIENCE)
+        assert not done.is_set()
+        assert view is not None
+        view[:4] = b"last"
+        assert not done.is_set()
     assert done.wait(PATIENCE)
     thread.join(PATIENCE)
     assert os.pread(fd, 4, 0) == b"last"
     os.close(fd)
 
 
-def test_unmap_does_not_wait_for_ever_for_a_view(
-    table: DmaTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pyvmm.vfio.user.dma_memory.PagesMemory.GRACE", 0.01)
+def test_a_view_that_is_kept_outlives_its_mapping(table: DmaTable) -> None:
     fd = memfd(1)
     table.map(0, PAGE, address=0, fd=fd)
-    view = table.view(0, PAGE, write=True)
+    with table.view(0, PAGE, write=True) as view:
+        pass
     table.unmap(0, PAGE)
     assert view is not None
     view[:4] = b"late"  # safe: the pages go with the view
@@ -296,16 +315,75 @@ def test_unmap_does_not_wait_for_ever_for_a_view(
     os.close(fd)
 
 
-def test_unmap_waits_for_a_read_but_not_for_one_by_message(table: DmaTable) -> None:
+@pytest.mark.parametrize("fd", [-1, 0])
+def test_write_only(table: DmaTable, fd: int) -> None:
+    host = (ctypes.c_ubyte * PAGE)()
+    if fd < 0:
+        table.map(0, PAGE, address=ctypes.addressof(host), readable=False)
+    else:
+        file = memfd(1, sealed=False)
+        only = os.open(f"/proc/self/fd/{file}", os.O_WRONLY)
+        table.map(0, PAGE, address=0, fd=only, readable=False)
+        os.close(only)
+        os.close(file)
+    table.write(8, b"in")
+    with pytest.raises(DmaFault, match="write-only"):
+        table.read(8, 2)
+    with pytest.raises(DmaFault, match="write-only"), table.view(8, 2):
+        pass
+
+
+def test_each_piece_is_checked_first(table: DmaTable) -> None:
+    """Pieces end where mappings do, and where a message is full."""
+    host, far = (ctypes.c_ubyte * PAGE)(), Far(2 * PAGE)
+    far.max_size = PAGE - 1
+    table.map(0, PAGE, address=ctypes.addressof(host))
+    table.map_remote(PAGE, PAGE, far)
+    asked: list[tuple[int, int]] = []
+    allowed = 0
+
+    def check(iova: int, size: int) -> None:
+        if len(asked) == allowed:
+            raise DmaFault(iova, size, "no more")
+        asked.append((iova, size))
+
+    data = bytes(range(1, 9)) + b"x" * (PAGE - 1) + b"y"
+    whole = [
+        (PAGE - 8, len(data)),
+        (PAGE - 8, 8),
+        *[(PAGE, PAGE - 1)] * 2,
+        *[(2 * PAGE - 1, 1)] * 2,
+    ]
+    for allowed, got in ((0, 0), (1, 0), (2, 8), (3, 8), (4, len(data) - 1), (6, len(data))):
+        asked.clear()
+        far.data[:] = bytes(2 * PAGE)
+        ctypes.memset(host, 0, PAGE)
+        with pytest.raises(DmaFault, match="no more") if allowed < 6 else contextlib.nullcontext():
+            table.write(PAGE - 8, data, check)
+        assert asked == whole[:allowed]
+        there = bytes(host[PAGE - 8 :]) + bytes(far.data[PAGE:])
+        assert there == data[:got] + bytes(len(data) - got)
+    asked.clear()
+    assert table.read(PAGE - 8, len(data), check) == data
+    assert asked == whole
+
+
+def test_unmapping_memory_does_not_wait_for_messages_of_the_same_access(table: DmaTable) -> None:
     reading, go_on = threading.Event(), threading.Event()
+    host = (ctypes.c_ubyte * PAGE)()
+    table.map(0, PAGE, address=ctypes.addressof(host))
+    table.map_remote(PAGE, PAGE, Slow(2 * PAGE, reading, go_on))
+    thread = in_thread(lambda: table.read(PAGE - 4, 8))
+    assert reading.wait(PATIENCE)
+    table.drain()
+    table.unmap(0, PAGE)
+    go_on.set()
+    thread.join(PATIENCE)
 
-    class Slow(Far):
-        def read(self, iova: int, size: int) -> bytes:
-            reading.set()
-            assert go_on.wait(PATIENCE)
-            return super().read(iova, size)
 
-    table.map_remote(0, PAGE, Slow(PAGE))
+def test_unmap_does_not_wait_for_a_read_by_message(table: DmaTable) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+    table.map_remote(0, PAGE, Slow(PAGE, reading, go_on))
     thread = in_thread(lambda: table.read(0, 4))
     assert reading.wait(PATIENCE)
     table.unmap(0, PAGE)

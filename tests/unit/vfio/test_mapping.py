@@ -48,12 +48,11 @@ def test_pages_go_with_the_last_view(file: int) -> None:
     view = mapping.view[8:16]
     mapping.close()
     mapping.close()
-    assert not mapping.wait_unmapped(0)
     view[:4] = b"late"
     assert os.pread(file, 4, 8) == b"late"
     assert is_mapped(mapping.address)
     del view
-    assert mapping.wait_unmapped(0)
+    assert not is_mapped(mapping.address)
     with pytest.raises(ValueError, match="closed"):
         _ = mapping.view
 
