@@ -12,6 +12,10 @@ from ..errors import VfioError
 from ..eventfd import EventFd
 
 
+_QUIET = select.EPOLLONESHOT
+_ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+
+
 class IdleReader:
     """A thread that waits for the peer's own commands, and for its end, between calls.
 
@@ -31,15 +35,15 @@ class IdleReader:
             self._stop.close()
             raise VfioError(failure(f"watching {name}", "epoll_create1", e.errno or 0)) from None
         self._epoll.register(self._stop, select.EPOLLIN)
-        self._epoll.register(fd, select.EPOLLONESHOT)
+        self._epoll.register(fd, _QUIET)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def busy(self) -> None:
-        self._epoll.modify(self._fd, select.EPOLLONESHOT)
+        self._epoll.modify(self._fd, _QUIET)
 
     def idle(self) -> None:
-        self._epoll.modify(self._fd, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT)
+        self._epoll.modify(self._fd, _ARMED)
 
     def _run(self) -> None:
         while True:
