@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEV_STAMP := $(VENV)/.installed-dev
 RUN_STAMP := $(VENV)/.installed
+# Named after the place: scripts in a virtual environment know where they are.
+VENV_STAMP := $(VENV)/.made-in-$(shell pwd -P | cksum | tr ' ' -)
 
 .PHONY: demo test lint bench guests clean
 
@@ -30,18 +32,20 @@ guests:
 	@tools/prerequisites.sh run
 	@$(MAKE) --no-print-directory -s -C guests
 
-$(VENV)/bin/pip:
+# --clear: what an interrupted attempt, or a move of the checkout, has left is of no use.
+$(VENV_STAMP):
 	@tools/prerequisites.sh run
 	@echo "making a virtual environment in $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/pip install -q --disable-pip-version-check --upgrade pip
+	@touch $@
 
-$(RUN_STAMP): pyproject.toml | $(VENV)/bin/pip
+$(RUN_STAMP): pyproject.toml $(VENV_STAMP)
 	@echo "installing pyvmm into $(VENV)"
 	@$(BIN)/pip install -q --disable-pip-version-check -e .
 	@touch $@
 
-$(DEV_STAMP): pyproject.toml | $(VENV)/bin/pip
+$(DEV_STAMP): pyproject.toml $(VENV_STAMP)
 	@tools/prerequisites.sh test
 	@echo "installing pyvmm and its test tools into $(VENV)"
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev,uapi]'

@@ -26,7 +26,7 @@ def missing_for_kvm() -> str:
     if not os.path.exists("/dev/kvm"):
         return "no /dev/kvm: load kvm_intel or kvm_amd, or enable nested virtualisation"
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "no permission for /dev/kvm: add yourself to the group kvm"
+        return "no permission for /dev/kvm: `pyvmm run configs/hello.yaml` says what to do"
     return ""
 
 

@@ -32,11 +32,12 @@ PCI_SPACE = 113
 GUEST_CRASH = 114
 SOCKET = 115
 USAGE = 116
+GUEST_RESET = 117
 TIMEOUT = 124
 INTERNAL = 125
 
 TABLE = (
-    (OK, "the guest reported success, powered off or asked for a reset; or the user quit"),
+    (OK, "the guest reported success or powered off; or the user quit"),
     ("1-99", "the guest's own code (higher ones too, then said on stderr)"),
     (CONFIG, "the YAML file is wrong or unreadable"),
     (KVM_MISSING, "no KVM here"),
@@ -55,6 +56,7 @@ TABLE = (
     (GUEST_CRASH, "the guest crashed"),
     (SOCKET, "a socket can't be made or listened on"),
     (USAGE, "the command line is wrong"),
+    (GUEST_RESET, "the guest asked for a reset, as many do when they panic"),
     (TIMEOUT, "the time limit ended the guest"),
     (INTERNAL, "a bug of pyvmm"),
     ("128+N", "signal N ended pyvmm"),
@@ -67,6 +69,9 @@ def of_outcome(outcome: Outcome) -> int:
     if outcome.end is End.EXIT:
         # Never 0 for a code that isn't: shells see only the low byte.
         return outcome.code & 0xFF or 1 if outcome.code else OK
-    return {End.CRASH: GUEST_CRASH, End.TIMEOUT: TIMEOUT, End.INTERNAL: INTERNAL}.get(
-        outcome.end, OK
-    )
+    return {
+        End.RESET: GUEST_RESET,
+        End.CRASH: GUEST_CRASH,
+        End.TIMEOUT: TIMEOUT,
+        End.INTERNAL: INTERNAL,
+    }.get(outcome.end, OK)

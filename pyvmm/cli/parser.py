@@ -24,7 +24,7 @@ def parse(args: list[str]) -> argparse.Namespace:
 
     Exits with USAGE on a usage error.
     """
-    return _parser().parse_args(args)
+    return _parser().parse_args(args or ["--help"])
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="pyvmm",
-        description="Boot guests under KVM with PCI devices assigned: models in Python and "
+        description="Boot guests under KVM with PCI devices assigned: models in Python, and\n"
         "devices in other processes (vfio-user).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from time import process_time
 
@@ -51,6 +52,9 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
             from .details import show
 
             show(vm)
+        # On a terminal the guest's output and our words share their lines.
+        if sys.stderr.isatty() and vm.console.text[-1:] not in ("", "\n"):
+            print(file=sys.stderr)
     status = _tell(outcome, verbose)
     return 128 + signals.number if signals.number and outcome.end is End.STOPPED else status
 
@@ -73,10 +77,17 @@ def _tell(outcome: Outcome, verbose: int) -> int:
     if outcome.cause is not None:
         report(outcome.cause, verbose=verbose)
     if outcome.end in (End.CRASH, End.TIMEOUT, End.INTERNAL):
-        say(f"error: {outcome.report or outcome.detail}")
-    elif verbose or outcome.end is End.RESET or status >= exit_codes.CONFIG:
+        say(f"error: {_in_full(outcome)}")
+    elif verbose or status >= exit_codes.CONFIG or outcome.end is End.STOPPED:
         say(outcome.detail)
     if outcome.device_errors and outcome.end is not End.INTERNAL:
         # The guest went on without the device; whatever it made of that is no success.
         return status_of(outcome.device_errors[0])
     return status
+
+
+def _in_full(outcome: Outcome) -> str:
+    """The line and the report behind it; a crash's report begins with the line."""
+    if outcome.end is End.CRASH:
+        return outcome.report or outcome.detail
+    return "\n".join(filter(None, (outcome.detail, outcome.report)))

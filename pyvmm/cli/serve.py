@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 from .failures import say
 from .limits import allow_many_open_files
@@ -12,6 +13,8 @@ from .signals import StopSignals
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+
+    from pyvmm.vfio import VfioError
 
 
 def command(options: argparse.Namespace) -> int:
@@ -28,16 +31,28 @@ def command(options: argparse.Namespace) -> int:
 
         # From here on no signal may come between the socket's file and what removes it.
         signals.call(stop)
+        client = partial(_tell_of_client, options.verbose)
         if options.socket is not None:
-            server = Server.listen(model, options.socket)
+            server = Server.listen(model, options.socket, on_client=client)
         else:
-            server = Server(model, _inherited(options.fd))
+            server = Server(model, _inherited(options.fd), on_client=client)
         with server:
             if options.socket is not None:
                 say(f"{model.name} is served at {options.socket}; Ctrl-C ends it")
             if not signals.number:
                 server.serve_forever()
     return 0
+
+
+def _tell_of_client(verbose: int, gone: VfioError | None) -> None:
+    """That clients come and go is no news; that one speaks no vfio-user always is."""
+    from pyvmm.vfio import DeviceSilent, ProtocolError
+
+    if gone is None:
+        if verbose:
+            say("a client has connected")
+    elif verbose or isinstance(gone, ProtocolError | DeviceSilent):
+        say(f"the client is gone: {gone}")
 
 
 def _inherited(fd: int) -> socket.socket:

@@ -9,6 +9,7 @@ than starting a VM. Hence the imports inside functions here.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from stat import S_ISDIR, S_ISREG
 
 from . import compiled
@@ -84,7 +85,7 @@ def _read(path: str) -> bytes:
         # Not blocking, for the sake of a FIFO nobody writes to; a regular file never blocks.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise _unreadable(path, _no_file(path, error), cause=error) from None
+        raise _unreadable(path, _no_file(path, error)) from None
     except ValueError:
         raise _unreadable(repr(path), "no file can have this name") from None
     try:
@@ -107,14 +108,35 @@ def _no_file(path: str, error: OSError) -> str:
     import errno
 
     if error.errno == errno.ENOENT:
-        return "no such file: open"
-    return "opening the config: open"
+        return "no such file" + _instead(path)
+    name = errno.errorcode.get(error.errno or 0, error.errno)
+    return f"opening the config: open: {name} ({error.strerror})"
+
+
+def _instead(path: str) -> str:
+    """A config of a similar name, beside where it was looked for or in configs/."""
+    import difflib
+
+    folder, name = os.path.split(path)
+    there: dict[str, str] = {}
+    for place in ("configs", folder):
+        with suppress(OSError):
+            for file in os.listdir(place or "."):
+                stem, extension = os.path.splitext(file)
+                if extension in (".yaml", ".yml"):
+                    there[stem] = os.path.join(place, file)
+    near = difflib.get_close_matches(os.path.splitext(name)[0], there, n=1)
+    return f"; did you mean {there[near[0]]}?" if near else ""
 
 
 def _text(path: str, source: bytes) -> str:
     try:
         return source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if source.startswith(b"\x7fELF"):
+            raise _unreadable(
+                path, f"expected a YAML file, got an ELF image; name it in one: `kernel: {path}`"
+            ) from None
         raise _unreadable(
             path,
             f"not UTF-8: the byte {source[error.start]:#04x} at offset {error.start}",

@@ -81,6 +81,9 @@ class Halted(Exit):
         return f"{self.vcpu} has executed HLT"
 
 
+_RESET_RIP = 0xFFF0
+
+
 class Shutdown(Exit):
     """A triple fault, which on a PC resets the machine."""
 
@@ -94,6 +97,8 @@ class Shutdown(Exit):
         )
 
     def details(self) -> list[str]:
+        if self.vcpu.get_regs().rip != _RESET_RIP:
+            return []
         return ["(an AMD host's KVM resets the processor before it tells: RIP fff0 is from that)"]
 
 

@@ -29,20 +29,23 @@ class DeviceProcesses:
         self._processes: list[ModelProcess] = []
         self.openers: list[Open] = []
         try:
-            for config in configs:
-                self.openers.append(self._opener(config))
+            for index, config in enumerate(configs):
+                self.openers.append(self._opener(index, config))
         except BaseException:
             self.close()
             raise
 
-    def _opener(self, config: DeviceConfig) -> Open:
+    def _opener(self, index: int, config: DeviceConfig) -> Open:
         if config.model is None:
             return partial(_connect, config)
-        if not config.process:
-            return partial(_create, config)
         from pyvmm import models
 
-        models.check(config.model, config.options)
+        try:
+            models.check(config.model, config.options)
+        except models.ModelError as error:
+            raise models.ModelError(f"devices[{index}]: {error}") from None
+        if not config.process:
+            return partial(_create, config)
         process = ModelProcess(config.model, config.options)
         self._processes.append(process)
         return partial(_connect, config, process=process)

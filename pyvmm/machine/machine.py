@@ -143,6 +143,10 @@ class Machine:
             self._threads.join()
         outcome = self._outcome
         assert outcome is not None
+        if outcome.end is End.TIMEOUT and not outcome.report:
+            from .whereabouts import whereabouts
+
+            outcome.report = whereabouts(self._vcpus)
         with self._lock:
             # What devices do while they are closed is no part of the run.
             if self._running:

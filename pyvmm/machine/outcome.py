@@ -51,7 +51,7 @@ class Outcome:
     @property
     def ok(self) -> bool:
         """The guest ended by itself, as it wanted to, with every device still there."""
-        good = self.end in (End.POWER_OFF, End.RESET) or (self.end is End.EXIT and self.code == 0)
+        good = self.end is End.POWER_OFF or (self.end is End.EXIT and self.code == 0)
         return good and not self.device_errors
 
     def __repr__(self) -> str:

@@ -7,12 +7,13 @@ import contextlib
 import os
 import select
 import socket
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from ...uapi.ioctl import failure
 from ..device import Device
-from ..errors import VfioError
+from ..errors import DeviceGone, VfioError
 from ..eventfd import EventFd
 from .channel import DEFAULT_TIMEOUT
 from .listening_socket import ListeningSocket
@@ -35,28 +36,36 @@ class Server:
         at: ListeningSocket | socket.socket,
         *,
         timeout: float = DEFAULT_TIMEOUT,
+        on_client: Callable[[VfioError | None], None] = lambda _: None,
     ) -> None:
         """Prepare to serve at a listening socket, or one client on a connected one.
 
         The server owns the socket, not the device. timeout is how many seconds a client may
-        take to answer DMA by message, and to begin.
+        take to answer DMA by message, and to begin. on_client is told of each client that
+        connects (None) and of why it is gone, before the next.
         """
         self._device = device
         self._at = at
         self._sock = at.sock if isinstance(at, ListeningSocket) else at
         self._timeout = timeout
+        self._on_client = on_client
         self._session: Session | None = None
         self._stopping = False
         self._stop = EventFd()
 
     @classmethod
     def listen(
-        cls, device: Device, path: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT
+        cls,
+        device: Device,
+        path: str | os.PathLike[str],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        on_client: Callable[[VfioError | None], None] = lambda _: None,
     ) -> Server:
         """Listen at a path; clients may connect from now on. Raises VfioError."""
         listening = ListeningSocket(path)
         try:
-            return cls(device, listening, timeout=timeout)
+            return cls(device, listening, timeout=timeout, on_client=on_client)
         except BaseException:
             listening.close()
             raise
@@ -96,8 +105,10 @@ class Server:
         self._session = session
         if self._stopping:  # stop() may just have missed it
             session.hang_up()
-        session.run()
+        self._on_client(None)
+        gone = session.run()
         self._session = None
+        self._on_client(gone or DeviceGone(f"{self._device.name}: the server was stopped"))
 
     def stop(self) -> None:
         """Have serve_forever() return soon. Any thread and any signal handler may call it."""

@@ -120,3 +120,30 @@ def test_one_client_at_a_time(vm: Vm, start: Start, sockets: Path) -> None:
     assert first.returncode == 0
     server.terminate()
     assert finish(server).status == 0
+
+
+def test_clients_that_come_and_go_are_told_when_asked_for(
+    vm: Vm, start: Start, sockets: Path
+) -> None:
+    path = sockets / "device"
+    server = start("serve", "-v", "edu", "--socket", path)
+    listening(server)
+    assert run("run", vm("lspci", devices=[{"socket": str(path)}])).status == 0
+    assert server.stderr is not None
+    assert server.stderr.readline() == "pyvmm: a client has connected\n"
+    assert server.stderr.readline().startswith("pyvmm: the client is gone: ")
+    server.terminate()
+    assert finish(server).status == 0
+
+
+def test_a_client_that_speaks_something_else_is_always_told(start: Start, sockets: Path) -> None:
+    path = sockets / "device"
+    server = start("serve", "edu", "--socket", path)
+    listening(server)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert server.stderr is not None
+        assert server.stderr.readline().startswith("pyvmm: the client is gone: ")
+    server.terminate()
+    assert finish(server).status == 0

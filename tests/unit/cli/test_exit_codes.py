@@ -39,7 +39,7 @@ def test_the_help_tells_each(capsys: pytest.CaptureFixture[str]) -> None:
         (End.EXIT, 0x100, 1),
         (End.EXIT, 0x1FF, 0xFF),
         (End.POWER_OFF, None, 0),
-        (End.RESET, None, 0),
+        (End.RESET, None, exit_codes.GUEST_RESET),
         (End.STOPPED, None, 0),
         (End.CRASH, None, exit_codes.GUEST_CRASH),
         (End.TIMEOUT, None, exit_codes.TIMEOUT),

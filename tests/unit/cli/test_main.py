@@ -41,7 +41,6 @@ def test_help(command: str, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("args", "what"),
     [
-        ([], "the following arguments are required: COMMAND; see pyvmm --help"),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         (["run"], "the following arguments are required: CONFIG; see pyvmm run --help"),
         (["run", "a.yaml", "b.yaml"], "unrecognized arguments: b.yaml"),
@@ -64,6 +63,11 @@ def test_a_command_line_that_is_wrong(args: list[str], what: str, capsys: Captur
     assert what in err
     assert err.endswith(" --help\n")
     assert err.count("\n") == 1
+
+
+def test_nothing_at_all_is_a_question(capsys: Capture) -> None:
+    assert main([]) == 0
+    assert capsys.readouterr().out.startswith("usage: pyvmm ")
 
 
 def test_models(capsys: Capture) -> None:
@@ -94,7 +98,7 @@ def test_the_everyday_command_parses_nothing() -> None:
     script = """
 import sys
 from pyvmm.cli.main import main
-main(["run", "/no/such.yaml"])
+main(["run", "/dev/null"])
 print(*sorted({"argparse", "typing", "re", "dataclasses"} & set(sys.modules)))
 """
     done = subprocess.run(

@@ -174,7 +174,21 @@ class TestUnreadable:
 
     def test_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "no.yaml"
-        assert self.message(path).startswith(f"{path}: no such file: open: ENOENT (")
+        assert self.message(path).startswith(f"{path}: no such file")
+
+    def test_a_near_miss(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "configs").mkdir()
+        (tmp_path / "configs" / "edu.yaml").touch()
+        (tmp_path / "mine.yml").touch()
+        monkeypatch.chdir(tmp_path)
+        assert self.message("edu") == "edu: no such file; did you mean configs/edu.yaml?"
+        assert self.message("minr.yaml") == "minr.yaml: no such file; did you mean mine.yml?"
+        assert self.message("other/edu.yaml").endswith("did you mean configs/edu.yaml?")
+
+    def test_an_image(self, tmp_path: Path) -> None:
+        path = tmp_path / "hello.elf"
+        path.write_bytes(b"\x7fELF\x02\x01\x01\xff")
+        assert self.message(path).endswith(f"got an ELF image; name it in one: `kernel: {path}`")
 
     def test_not_to_be_opened(self, tmp_path: Path) -> None:
         path = tmp_path / "loop.yaml"

@@ -14,7 +14,7 @@ from pyvmm.machine import End, Outcome
         (End.EXIT, 0, True),
         (End.EXIT, 1, False),
         (End.POWER_OFF, None, True),
-        (End.RESET, None, True),
+        (End.RESET, None, False),
         (End.CRASH, None, False),
         (End.TIMEOUT, None, False),
         (End.STOPPED, None, False),
