@@ -108,6 +108,13 @@ def report(error: BaseException, *, verbose: int = 0) -> int:
     return status
 
 
+def end_guests_line() -> None:
+    """On a terminal, where the guest's output and our words share lines, begin a new one."""
+    with suppress(OSError):
+        if os.isatty(_STDERR):
+            os.write(_STDERR, b"\n")
+
+
 def say(text: str) -> None:
     """One line (or more) of pyvmm's own on stderr, told apart from the guest's output.
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from time import process_time
 
@@ -12,7 +11,7 @@ from pyvmm.machine import End, Machine
 from pyvmm.machine.phases import Phases
 
 from . import exit_codes
-from .failures import report, say, status_of
+from .failures import end_guests_line, report, say, status_of
 from .signals import StopSignals
 
 TYPE_CHECKING = False
@@ -52,9 +51,8 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
             from .details import show
 
             show(vm)
-        # On a terminal the guest's output and our words share their lines.
-        if sys.stderr.isatty() and vm.console.text[-1:] not in ("", "\n"):
-            print(file=sys.stderr)
+        if vm.console.text[-1:] not in ("", "\n"):
+            end_guests_line()
     status = _tell(outcome, verbose)
     return 128 + signals.number if signals.number and outcome.end is End.STOPPED else status
 

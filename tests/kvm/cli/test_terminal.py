@@ -88,6 +88,8 @@ def test_ctrl_a_x_quits(vm: Vm, terminal: Terminal) -> None:
     terminal.type(b"abc" + CTRL_C + b"def")
     terminal.expect(b"abc" + CTRL_C + b"def")
     terminal.type(CTRL_A + b"x")
+    # Not behind what the guest has said last.
+    terminal.expect(b"\r\npyvmm: Ctrl-A X\r\n")
     assert terminal.status() == 0
     assert terminal.attributes == terminal.before
 

@@ -52,8 +52,8 @@ def test_a_wrong_model_after_a_process(no_leaks: None) -> None:
 
 
 def test_one_that_does_not_open(no_leaks: None) -> None:
-    owner = DeviceProcesses(configs({"model": "edu", "process": True}, {"model": "edo"}))
-    with pytest.raises(ModelError):
+    owner = DeviceProcesses(configs({"model": "edu", "process": True}, {"socket": "/no/socket"}))
+    with pytest.raises(DeviceGone):
         owner.openers[1](never)
     owner.close()
 
