@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""docs/models.md: the device is served, to the client and to the guest that the page has."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyvmm.uapi.pci_regs import PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY
+from pyvmm.uapi.vfio import (
+    VFIO_PCI_BAR0_REGION_INDEX,
+    VFIO_PCI_CONFIG_REGION_INDEX,
+    VFIO_PCI_MSI_IRQ_INDEX,
+)
+from pyvmm.vfio import EventFd
+from pyvmm.vfio.user import Client
+from tests.kvm.docs.conftest import ROOT, blocks, check_output, run
+
+pytestmark = pytest.mark.kvm
+
+PATH = "/tmp/counter.sock"
+SERVER, CLIENT = blocks("models.md", "python")
+(COMMANDS,) = blocks("models.md", "console")
+
+
+@pytest.fixture
+def served(sockets: Path) -> Iterator[str]:
+    """The page's server, at a path of this test's own."""
+    path = str(sockets / "counter.sock")
+    server = sockets / SERVER.name
+    server.write_text(with_path(SERVER.code, path))
+    with subprocess.Popen([sys.executable, server], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"serving\n"
+            yield path
+        finally:
+            process.terminate()
+
+
+def with_path(text: str, path: str) -> str:
+    assert text.count(PATH) == 1
+    return text.replace(PATH, path)
+
+
+def test_the_client_reads_what_the_page_shows(served: str) -> None:
+    status, output = run(["-c", with_path(CLIENT.code, served)])
+    assert status == 0, output
+    check_output(CLIENT.output, output)
+
+
+def test_the_guest_finds_the_device(served: str, guests: Path) -> None:
+    serve, boot = (shlex.split(line)[1:] for line in COMMANDS.code.splitlines())
+    assert serve == [".venv/bin/python", SERVER.name, "&"]
+    assert boot.pop(0) == ".venv/bin/pyvmm"
+    boot[-1] = with_path(boot[-1], served)
+    status, output = run(["-m", "pyvmm", *boot])
+    assert status == 0, output
+    check_output(COMMANDS.output, output)
+
+
+def test_each_tenth_write_sends_an_interrupt(served: str) -> None:
+    with Client.connect(served) as device, EventFd() as trigger:
+        command = PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER
+        device.region_write(
+            VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, command.to_bytes(2, "little")
+        )
+        device.set_triggers(VFIO_PCI_MSI_IRQ_INDEX, 0, [trigger.fileno()])
+        for count in range(1, 21):
+            device.region_write(VFIO_PCI_BAR0_REGION_INDEX, 0x04, bytes(4))
+            assert trigger.read() == (count % 10 == 0)
