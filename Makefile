@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-# make demo: a guest drives a PCI device that lives in another process
-# make test: all tests            make bench: pyvmm beside its peers, as ratios
-# Each does its own set-up: a virtual environment in .venv and the test guests.
+# `make help` lists the targets; without one, it is demo. Each does its own set-up: a virtual
+# environment in .venv and the test guests.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,24 +10,24 @@ RUN_STAMP := $(VENV)/.installed
 # Named after the place: scripts in a virtual environment know where they are.
 VENV_STAMP := $(VENV)/.made-in-$(shell pwd -P | cksum | tr ' ' -)
 
-.PHONY: demo test lint bench guests clean
+.PHONY: demo test lint bench guests clean help
 
-demo: $(RUN_STAMP) guests
+demo: $(RUN_STAMP) guests ## boot a guest that drives a PCI device in another process
 	$(BIN)/pyvmm run configs/edu.yaml
 
-test: $(DEV_STAMP) guests
+test: $(DEV_STAMP) guests ## run all tests; some: PYTEST_ARGS="tests/unit -k edu"
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-lint: $(DEV_STAMP)
+lint: $(DEV_STAMP) ## check style, types and layers
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(DEV_STAMP) guests
+bench: $(DEV_STAMP) guests ## measure pyvmm beside its peers; less: BENCH_ARGS=--quick
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
-guests:
+guests: ## build the test guests into guests/build
 	@tools/prerequisites.sh run
 	@$(MAKE) --no-print-directory -s -C guests
 
@@ -51,6 +50,9 @@ $(DEV_STAMP): pyproject.toml $(VENV_STAMP)
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[dev,uapi]'
 	@touch $@ $(RUN_STAMP)
 
-clean:
+clean: ## remove what the others have made
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	$(MAKE) -C guests clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
