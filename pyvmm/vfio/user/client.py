@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ...uapi.ioctl import failure
 from ...uapi.vfio import (
+    VFIO_IRQ_SET_ACTION_TRIGGER,
+    VFIO_IRQ_SET_ACTION_UNMASK,
     VFIO_IRQ_SET_DATA_BOOL,
     VFIO_IRQ_SET_DATA_EVENTFD,
     VFIO_IRQ_SET_DATA_NONE,
+    VFIO_PCI_MSIX_IRQ_INDEX,
 )
 from ..device import Device, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
@@ -67,6 +70,7 @@ class Client(Device):
         self._lock = threading.RLock()
         self._regions: dict[int, tuple[RegionInfo, int]] = {}
         self._irqs: dict[int, IrqInfo] = {}
+        self._msix_has_masks = True  # until the server says otherwise
         self._doorbells: dict[int, tuple[IoEventFd, ...]] = {}
         self._eventfds: list[EventFd] = []
         self._dma: ClientDma | None = None
@@ -225,6 +229,26 @@ class Client(Device):
         flags = action | VFIO_IRQ_SET_DATA_EVENTFD
         for at, length, fds in _runs(data, max(1, self._server.max_msg_fds)):
             self._set_irqs(index, flags, start + at, length, b"", fds)
+            if (
+                index == VFIO_PCI_MSIX_IRQ_INDEX
+                and action == VFIO_IRQ_SET_ACTION_TRIGGER
+                and fds
+                and self._msix_has_masks
+            ):
+                self._unmask(index, start + at, length)
+
+    def _unmask(self, index: int, start: int, count: int) -> None:
+        """Have the server let MSI-X vectors through that have been given an eventfd.
+
+        Masks are the client's affair, which gives a vector no eventfd or doesn't listen to it.
+        But servers that have a table of their own, such as QEMU's, start with all of it masked,
+        and this is how they learn otherwise. Others refuse, and are not asked again.
+        """
+        flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK
+        try:
+            self._set_irqs(index, flags, start, count)
+        except DeviceError:
+            self._msix_has_masks = False
 
     def _set_irqs(
         self,

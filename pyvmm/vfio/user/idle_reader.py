@@ -11,7 +11,6 @@ from ...uapi.ioctl import failure
 from ..errors import VfioError
 from ..eventfd import EventFd
 
-
 _QUIET = select.EPOLLONESHOT
 _ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
 

@@ -27,6 +27,7 @@ from tests.unit.vfio.fakes import (
     GET_IRQ_INFO,
     RESET,
     SET_IRQS,
+    Received,
     Script,
     assert_gone,
 )
@@ -74,13 +75,47 @@ def test_triggers_go_in_messages_of_as_many_fds_as_the_server_takes(
     script.answers[SET_IRQS] = b""
     with EventFd() as eventfd:
         fd = eventfd.fileno()
-        client.set_triggers(2, 10, [fd, fd, fd, fd, -1, -1, fd])
+        client.set_triggers(1, 10, [fd, fd, fd, fd, -1, -1, fd])
     requests = [(asked.payload, len(asked.fds)) for asked in script.asked[2:]]
     assert requests == [
-        (struct.pack("=IIIII", 20, EVENTFD, 2, 10, 3), 3),
-        (struct.pack("=IIIII", 20, EVENTFD, 2, 13, 1), 1),
-        (struct.pack("=IIIII", 20, EVENTFD, 2, 14, 2), 0),
-        (struct.pack("=IIIII", 20, EVENTFD, 2, 16, 1), 1),
+        (struct.pack("=IIIII", 20, EVENTFD, 1, 10, 3), 3),
+        (struct.pack("=IIIII", 20, EVENTFD, 1, 13, 1), 1),
+        (struct.pack("=IIIII", 20, EVENTFD, 1, 14, 2), 0),
+        (struct.pack("=IIIII", 20, EVENTFD, 1, 16, 1), 1),
+    ]
+
+
+UNMASK = VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_DATA_NONE
+
+
+def test_msix_vectors_with_an_eventfd_are_unmasked(client: Client, script: Script) -> None:
+    """Servers with a table of their own have all of it masked, and see no writes to ours."""
+    script.answers[SET_IRQS] = b""
+    with EventFd() as eventfd:
+        fd = eventfd.fileno()
+        client.set_triggers(2, 10, [fd, fd, -1, fd])
+    assert script.requests(SET_IRQS) == [
+        struct.pack("=IIIII", 20, EVENTFD, 2, 10, 2),
+        struct.pack("=IIIII", 20, UNMASK, 2, 10, 2),
+        struct.pack("=IIIII", 20, EVENTFD, 2, 12, 1),
+        struct.pack("=IIIII", 20, EVENTFD, 2, 13, 1),
+        struct.pack("=IIIII", 20, UNMASK, 2, 13, 1),
+    ]
+
+
+def test_a_server_that_has_no_masks_is_asked_once(client: Client, script: Script) -> None:
+    def answer(received: Received) -> bytes | int:
+        flags = struct.unpack_from("=II", received.payload)[1]
+        return errno.EINVAL if flags == UNMASK else b""
+
+    script.answers[SET_IRQS] = answer
+    with EventFd() as eventfd:
+        client.set_triggers(2, 0, [eventfd.fileno()])
+        client.set_triggers(2, 1, [eventfd.fileno()])
+    assert script.requests(SET_IRQS) == [
+        struct.pack("=IIIII", 20, EVENTFD, 2, 0, 1),
+        struct.pack("=IIIII", 20, UNMASK, 2, 0, 1),
+        struct.pack("=IIIII", 20, EVENTFD, 2, 1, 1),
     ]
 
 
