@@ -34,7 +34,7 @@ class EventLoop:
         self._order = itertools.count()
 
     def call_later(self, seconds: float, function: Callable[[], None]) -> None:
-        """Call `function` once, so many seconds from now."""
+        """Call `function` once, so many seconds from now. Raises VfioError."""
         with self._lock:
             self._start()
             due = time.monotonic() + seconds
@@ -45,7 +45,7 @@ class EventLoop:
     def watch(self, eventfd: EventFd, function: Callable[[int], None]) -> None:
         """Read `eventfd` whenever it is signalled, and call `function` with what was read.
 
-        The caller keeps the eventfd, and doesn't close it before `unwatch`.
+        The caller keeps the eventfd, and doesn't close it before `unwatch`. Raises VfioError.
         """
         with self._lock:
             self._start()
@@ -74,18 +74,21 @@ class EventLoop:
             return
         wake = EventFd()
         try:
-            self._poll = select.epoll()
-            self._poll.register(wake.fileno(), select.EPOLLIN)
+            poll = select.epoll()
+            poll.register(wake.fileno(), select.EPOLLIN)
         except OSError as error:
             wake.close()
             raise VfioError(
                 failure(f"starting {self._name}", "epoll_create1", error.errno or 0)
             ) from None
-        self._wake = wake
-        self._thread = threading.Thread(
-            target=self._run, args=(self._poll, self._wake), name=self._name, daemon=True
-        )
-        self._thread.start()
+        thread = threading.Thread(target=self._run, args=(poll, wake), name=self._name, daemon=True)
+        try:
+            _start_thread(thread)
+        except VfioError:
+            poll.close()
+            wake.close()
+            raise
+        self._poll, self._wake, self._thread = poll, wake, thread
 
     def _run(self, poll: select.epoll, wake: EventFd) -> None:
         while True:
@@ -132,14 +135,15 @@ class Worker:
         return threading.current_thread() is self._thread
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Do `job`, which raises nothing, after those submitted before."""
+        """Do `job`, which raises nothing, after those submitted before. Raises VfioError."""
         with self._lock:
             if self._closed:
                 return
-            self._jobs.put(job)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                _start_thread(thread)
+                self._thread = thread
+            self._jobs.put(job)
 
     def close(self) -> None:
         """Finish the jobs and end the thread. Idempotent."""
@@ -154,3 +158,11 @@ class Worker:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+
+
+def _start_thread(thread: threading.Thread) -> None:
+    try:
+        thread.start()
+    except RuntimeError as error:
+        cure = "raise the limit on processes (ulimit -u)"
+        raise VfioError(f"starting {thread.name}: {error}; {cure}") from None

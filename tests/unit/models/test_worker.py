@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from pyvmm.models.worker import EventLoop, Worker
-from pyvmm.vfio import EventFd
+from pyvmm.vfio import EventFd, VfioError
 
 LIMIT = 30  # seconds; nothing here takes as long
 
@@ -120,3 +122,25 @@ def test_jobs_are_done_in_order_and_close_waits_for_them() -> None:
         worker.submit(lambda n=n: done.append(n))  # type: ignore[misc]
     worker.close()
     assert done == list(range(10))
+
+
+def test_no_thread_left(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and nothing has begun: what comes later starts afresh, and closing works."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    loop, worker = EventLoop("a loop"), Worker("a worker")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(VfioError, match=r"can't start new thread; raise the limit"):
+            loop.call_later(0, lambda: None)
+        with pytest.raises(VfioError, match=r"can't start new thread; raise the limit"):
+            worker.submit(lambda: None)
+    done = threading.Semaphore(0)
+    loop.call_later(0, done.release)
+    worker.submit(done.release)
+    assert done.acquire(timeout=LIMIT)
+    assert done.acquire(timeout=LIMIT)
+    loop.close()
+    worker.close()
