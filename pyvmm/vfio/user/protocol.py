@@ -71,6 +71,8 @@ DEFAULT_PGSIZES = 4096
 
 # What Linux passes in one message at most (SCM_MAX_FD).
 MAX_MSG_FDS = 253
+# The most that QEMU's client takes for an answer; to it a larger number is malformed.
+QEMU_MAX_MSG_FDS = 16
 MAX_DATA_XFER_SIZE = DEFAULT_MAX_DATA_XFER_SIZE
 # Whatever is not data (the fixed structures, booleans for 2048 vectors, JSON) fits in this.
 MAX_MESSAGE_SIZE = HEADER_SIZE + MAX_DATA_XFER_SIZE + 4096
@@ -87,13 +89,13 @@ class Capabilities(NamedTuple):
 OWN_CAPABILITIES = Capabilities(MAX_MSG_FDS, MAX_DATA_XFER_SIZE, mmap.PAGESIZE)
 
 
-def pack_version(minor: int) -> bytes:
+def pack_version(minor: int, max_msg_fds: int = OWN_CAPABILITIES.max_msg_fds) -> bytes:
     """VERSION of either direction with our capabilities.
 
     Short on purpose: QEMU's client has room for no more than the length of its own request.
     """
     capabilities = {
-        "max_msg_fds": OWN_CAPABILITIES.max_msg_fds,
+        "max_msg_fds": max_msg_fds,
         "max_data_xfer_size": OWN_CAPABILITIES.max_data_xfer_size,
     }
     text = json.dumps({"capabilities": capabilities}, separators=(",", ":"))

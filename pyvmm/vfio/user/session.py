@@ -31,6 +31,7 @@ from .protocol import (
     MAJOR,
     MAX_DATA_XFER_SIZE,
     MINOR,
+    QEMU_MAX_MSG_FDS,
     REGION_ACCESS,
     VFIO_USER_DEVICE_GET_INFO,
     VFIO_USER_DEVICE_GET_IRQ_INFO,
@@ -117,7 +118,9 @@ class Session:
         if major != MAJOR:
             raise _invalid(f"version {major}.{minor}")
         self._client = capabilities
-        return pack_version(min(minor, MINOR))
+        # Any client may send as many fds as we can receive, but may not take the number.
+        max_msg_fds = max(capabilities.max_msg_fds, QEMU_MAX_MSG_FDS)
+        return pack_version(min(minor, MINOR), max_msg_fds)
 
     # What there is
 

@@ -42,9 +42,22 @@ TRIGGER_BOOL = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_BOOL
 def test_version(stranger: Peer) -> None:
     payload = stranger.answered(VERSION, struct.pack("=HH", 0, 1) + b"{}\0")
     assert payload[:4] == struct.pack("=HH", 0, 1)
-    assert payload[4:] == b'{"capabilities":{"max_msg_fds":253,"max_data_xfer_size":1048576}}\0'
+    assert payload[4:] == b'{"capabilities":{"max_msg_fds":16,"max_data_xfer_size":1048576}}\0'
     # What is left of the 214 bytes that QEMU's client has room for.
     assert 16 + len(payload) <= 214
+
+
+@pytest.mark.parametrize(
+    ("proposed", "answered"),
+    # QEMU's client proposes 16 and takes a larger answer for a malformed one.
+    [(0, 16), (1, 16), (16, 16), (17, 17), (253, 253), (254, 253), (1 << 40, 253)],
+)
+def test_the_client_may_send_as_many_fds_as_it_takes(
+    stranger: Peer, proposed: int, answered: int
+) -> None:
+    proposal = b'{"capabilities":{"max_msg_fds":%d}}\0' % proposed
+    payload = stranger.answered(VERSION, struct.pack("=HH", 0, 1) + proposal)
+    assert b'"max_msg_fds":%d,' % answered in payload
 
 
 @pytest.mark.parametrize(("proposed", "agreed"), [(0, 0), (1, 1), (2, 1), (65535, 1)])
