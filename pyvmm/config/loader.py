@@ -126,7 +126,7 @@ def _instead(path: str) -> str:
                 if extension in (".yaml", ".yml"):
                     there[stem] = os.path.join(place, file)
     near = difflib.get_close_matches(os.path.splitext(name)[0], there, n=1)
-    return f"; did you mean {there[near[0]]}?" if near else ""
+    return f"; did you mean {there[near[0]]}?" if near else "; check the path"
 
 
 def _text(path: str, source: bytes) -> str:

@@ -69,32 +69,34 @@ def _connect(
     *,
     process: ModelProcess | None = None,
 ) -> Device:
-    from pyvmm.vfio import DeviceGone, DeviceSilent
+    from pyvmm.vfio import DeviceGone
     from pyvmm.vfio.user import Client
 
-    timeout = config.timeout
+    def on_gone(error: VfioError) -> None:
+        lost(_explained(error, process))
+
     try:
         if process is not None:
-            return Client(
-                process.socket,
-                process.name,
-                timeout=timeout,
-                on_gone=lambda error: lost(_explained(error, process)),
-            )
+            return Client(process.socket, process.name, timeout=config.timeout, on_gone=on_gone)
         assert config.socket is not None
-        return Client.connect(config.socket, timeout=timeout, on_gone=lost)
-    except DeviceSilent as error:
-        cure = "it may be serving another client, or need a longer timeout"
-        raise DeviceSilent(f"{error}; {cure}") from None
+        return Client.connect(config.socket, timeout=config.timeout, on_gone=on_gone)
     except DeviceGone as error:
         raise _explained(error, process) from None
 
 
 def _explained(error: VfioError, process: ModelProcess | None) -> VfioError:
-    """The same, with what became of the process, if it was ours, that was to serve the device."""
-    from pyvmm.vfio import DeviceGone
+    """The same, with what is behind it, or where to look.
 
-    ended = process.ended() if process is not None else ""
-    if not ended or not isinstance(error, DeviceGone):
-        return error
-    return type(error)(f"{error}; {ended}")
+    That is what became of the process, if it was ours, that was to serve the device.
+    """
+    from pyvmm.vfio import DeviceGone, DeviceSilent, ProtocolError
+
+    if not isinstance(error, DeviceGone) or ";" in str(error):
+        return error  # its cure is there
+    if isinstance(error, DeviceSilent):
+        cure = "it may be serving another client, or need a longer timeout"
+    elif isinstance(error, ProtocolError):
+        cure = "it is no vfio-user server, or one with a bug"
+    else:
+        cure = (process.ended() if process is not None else "") or "see what its server says"
+    return type(error)(f"{error}; {cure}")

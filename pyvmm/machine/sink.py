@@ -65,9 +65,9 @@ class Sink:
             fd = os.open(path, flags, 0o644)
         except OSError as error:
             what = f"opening {path} for serial output: open: {_named(error)}"
-            if error.errno == errno.ENXIO:
-                what += "; nobody reads this FIFO"
-            raise ConsoleError(what) from None
+            nobody = error.errno == errno.ENXIO
+            cure = "nobody reads this FIFO" if nobody else "name a file that can be written"
+            raise ConsoleError(f"{what}; {cure}") from None
         return cls(fd, path, notice, owned=True)
 
     def write(self, data: bytes) -> None:

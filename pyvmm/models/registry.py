@@ -32,7 +32,7 @@ class Option(NamedTuple):
         if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= self.maximum:
             return number
         raise ModelError(
-            f"option {self.name}: {value!r} is not a number from 0 to {self.maximum:#x}"
+            f"option {self.name}: expected a number from 0 to {self.maximum:#x}, got {value!r}"
         )
 
 

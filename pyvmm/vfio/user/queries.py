@@ -64,7 +64,7 @@ class Queries:
     def refused(self, doing: str, command: int, reply: Message) -> DeviceError:
         """The error for an error reply."""
         asked = f"{self._channel.peer}: {doing}: {command_name(command)}"
-        return DeviceError.answered(asked, reply.error)
+        return DeviceError.answered(asked, reply.error, "see what its server says")
 
     def negotiate(self) -> Capabilities:
         """Agree on a version; tells what the server can receive."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,12 @@ PYVMM = (sys.executable, "-m", "pyvmm")
 PIPE = subprocess.PIPE
 
 
+# What to do follows the cause: behind a semicolon or colon, as what was expected, or as a question.
+CURE = re.compile(
+    r"; |expected |did you mean |it has to be |: (check|give|name|use|raise|echo|start|stop) "
+)
+
+
 class Done(NamedTuple):
     """A pyvmm that has ended."""
 
@@ -32,6 +39,7 @@ class Done(NamedTuple):
         """It has said why in one line, which has all these parts, and nothing else."""
         assert self.err.count("\n") == 1, self.err
         assert self.err.startswith("pyvmm: error: ")
+        assert CURE.search(self.err), f"no cure: {self.err}"
         for part in parts:
             assert part in self.err
         assert self.out == ""

@@ -155,8 +155,8 @@ def test_a_model_that_there_is_not(vm: Vm, process: bool) -> None:
     ("options", "what"),
     [
         ({"dma_musk": 1}, "no option 'dma_musk', did you mean 'dma_mask'?"),
-        ({"dma_mask": "wide"}, "option dma_mask: 'wide' is not a number from 0 to"),
-        ({"dma_mask": -1}, "option dma_mask: -1 is not a number from 0 to"),
+        ({"dma_mask": "wide"}, "option dma_mask: expected a number from 0 to"),
+        ({"dma_mask": -1}, "option dma_mask: expected a number from 0 to"),
     ],
 )
 def test_an_option_that_there_is_not(

@@ -83,6 +83,7 @@ def test_a_server_that_is_killed(vm: Vm, start: Start, sockets: Path) -> None:
     server.kill()
     done = finish(pyvmm)
     assert done.err == (
-        f"pyvmm: vfio-user server {path} hung up; the guest goes on without the device\n"
+        f"pyvmm: vfio-user server {path} hung up; see what its server says; "
+        "the guest goes on without the device\n"
     )
     assert done.status == exit_codes.DEVICE_GONE

@@ -173,8 +173,11 @@ def test_a_terminal_nobody_reads_does_not_block(size: int) -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("", "open: EISDIR (Is a directory)"),
-        ("no/such", "open: ENOENT (No such file or directory)"),
+        ("", "open: EISDIR (Is a directory); name a file that can be written"),
+        (
+            "no/such",
+            "open: ENOENT (No such file or directory); name a file that can be written",
+        ),
         ("fifo", "open: ENXIO (No such device or address); nobody reads this FIFO"),
     ],
 )

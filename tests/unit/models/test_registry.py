@@ -64,7 +64,7 @@ def test_an_unknown_option_is_answered_with_what_there_is() -> None:
 @pytest.mark.parametrize("value", ["lots", "", -1, 1 << 64, 1.5, None, True, [1], "0x"])
 def test_a_bad_value_is_answered_with_what_was_expected(value: object) -> None:
     assert told("edu", {"dma_mask": value}) == (
-        f"edu: option dma_mask: {value!r} is not a number from 0 to 0xffffffffffffffff"
+        f"edu: option dma_mask: expected a number from 0 to 0xffffffffffffffff, got {value!r}"
     )
 
 
