@@ -249,8 +249,8 @@ class Interrupts:
         if isinstance(data, Fds):
             if action == VFIO_IRQ_SET_ACTION_MASK:
                 raise self._refused(what, "masking by eventfd", errno.ENOTTY)
-            if data[0] >= 0 and self._unmask:
-                raise self._refused(what, "unmasking by eventfd is set already", errno.EBUSY)
+            # One that is set already is replaced. vfio-pci refuses that (EBUSY) until the old one
+            # is closed; here our own reference keeps it open, so that can't be seen.
             self._set_unmask(self._adopt(data)[0])
         elif data is None or data[0]:
             if action == VFIO_IRQ_SET_ACTION_MASK:
