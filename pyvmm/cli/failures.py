@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from contextlib import suppress
 from signal import SIGINT, SIGPIPE
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _STDERR = 2
+_PATIENCE_MS = 1000
 
 # By name, and looked up along the exception's bases: importing every package's errors here
 # would import every package. The most particular class wins.
@@ -118,7 +120,13 @@ def end_guests_line() -> None:
 def say(text: str) -> None:
     """One line (or more) of pyvmm's own on stderr, told apart from the guest's output.
 
-    Never raises: whether anybody reads stderr changes nothing. From any thread.
+    Never raises, and never waits for long: whether anybody reads stderr changes nothing. From
+    any thread.
     """
+    line = f"pyvmm: {text}\n".encode(errors="backslashreplace")
+    poll = select.poll()
+    poll.register(_STDERR, select.POLLOUT)
     with suppress(OSError):
-        os.write(_STDERR, f"pyvmm: {text}\n".encode(errors="backslashreplace"))
+        # A pipe that is ready takes a chunk without blocking (pipe(7), PIPE_BUF).
+        while line and poll.poll(_PATIENCE_MS):
+            line = line[os.write(_STDERR, line[: select.PIPE_BUF]) :]

@@ -41,17 +41,14 @@ class Backing:
         self.kind = kind
         _check_fits(self.size, page, kind)
         flags = os.MFD_CLOEXEC | _MFD_HUGETLB.get(kind, 0)
-        # Huge pages can't be sealed on every kernel, and need it less: nobody but us has the fd.
-        sealable = kind in (SHARED, THP)
         self.fd = -1
         call = "memfd_create"
         try:
-            self.fd = os.memfd_create(name, flags | (os.MFD_ALLOW_SEALING if sealable else 0))
+            self.fd = os.memfd_create(name, flags | os.MFD_ALLOW_SEALING)
             call = "ftruncate"
             os.ftruncate(self.fd, self.size)
-            if sealable:
-                call = "F_ADD_SEALS"
-                _seal_size(self.fd)
+            call = "F_ADD_SEALS"
+            _seal_size(self.fd)
             call = "mmap"
             self._map = mmap.mmap(self.fd, self.size, flags=mmap.MAP_SHARED)
         except OSError as error:

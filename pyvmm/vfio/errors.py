@@ -24,7 +24,11 @@ class DeviceError(VfioError):
         """The error for a request that was answered with an errno; 0 is "no reason given"."""
         number = errno or 0
         name = errnos.errorcode.get(number, f"errno {number}")
-        reason = f"{name} ({os.strerror(number)})" if number else "an error without a reason"
+        reason = "an error without a reason"
+        if number:
+            # A peer may send anything: strerror() takes an int of C only.
+            known = number in errnos.errorcode
+            reason = f"{name} ({os.strerror(number)})" if known else name
         return cls(f"{asked}: {reason}" + (f"; {cure}" if cure else ""), number)
 
 

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import select
+import sys
 
 from ..uapi.ioctl import failure
 from .errors import DeviceError, VfioError
@@ -23,7 +24,6 @@ class EventFd:
         except OSError as e:
             cure = "raise the limit of open files (ulimit -n)"
             raise VfioError(failure("creating an eventfd", "eventfd", e.errno or 0, cure)) from None
-        self._may_block = False
 
     @classmethod
     def from_fd(cls, fd: int) -> EventFd:
@@ -42,9 +42,6 @@ class EventFd:
             self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         except OSError as e:
             raise DeviceError.answered(f"duplicating eventfd {fd}: fcntl", e.errno) from None
-        # O_NONBLOCK belongs to the open file, which its maker shares and may want blocking:
-        # so it is looked at, not set, and calls that could block ask poll(2) first.
-        self._may_block = not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NONBLOCK
         return self
 
     def fileno(self) -> int:
@@ -52,19 +49,24 @@ class EventFd:
 
     def signal(self, n: int = 1) -> None:
         """Add n to the counter. If it is full, whoever reads it has enough to wake up for."""
-        if self._may_block and not self._ready(select.POLLOUT):
-            return
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_write(self._fd, n)
+        # There is no write that says by itself that it won't wait.
+        if self._ready(select.POLLOUT):
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_write(self._fd, n)
 
     def read(self) -> int:
         """The counter, which goes to 0; 0 if nothing was pending."""
-        if self._may_block and not self._ready(select.POLLIN):
-            return 0
+        counter = bytearray(8)
         try:
-            return os.eventfd_read(self._fd)
+            os.preadv(self._fd, [counter], -1, os.RWF_NOWAIT)
         except BlockingIOError:
             return 0
+        except OSError as error:
+            # Kernels before 5.8 know no RWF_NOWAIT for eventfds.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ESPIPE):
+                raise
+            return os.eventfd_read(self._fd) if self._ready(select.POLLIN) else 0
+        return int.from_bytes(counter, sys.byteorder)
 
     def pending(self) -> bool:
         """Whether it has been signalled since the last read(); changes nothing."""

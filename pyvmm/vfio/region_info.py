@@ -25,6 +25,9 @@ from .intervals import Interval, merge
 INFO = struct.Struct("=IIIIQQ")  # argsz, flags, index, cap_offset, size, offset
 _CAP_HEADER = struct.Struct("=HHI")  # id, version, next: an offset from the start of INFO
 _SPARSE = struct.Struct("=II")  # nr_areas, reserved
+
+# Each is a mapping of ours, and a memslot while the guest decodes it. Devices have a handful.
+_MAX_AREAS = 256
 _AREA = struct.Struct("=QQ")  # offset, size
 _TYPE = struct.Struct("=II")  # type, subtype
 
@@ -131,6 +134,8 @@ def _sparse_areas(capability: Capability, index: int, size: int) -> tuple[Interv
     if count < 0 or end > len(data):
         raise ProtocolError(f"region {index}: {count} sparse areas in {len(data)} bytes")
     areas = [Interval.sized(*area) for area in _AREA.iter_unpack(data[_SPARSE.size : end])]
+    if count > _MAX_AREAS:
+        raise ProtocolError(f"region {index}: {count} sparse areas, more than {_MAX_AREAS}")
     for area in areas:
         if area.end > size:
             raise ProtocolError(f"region {index}: sparse area {area} outside its {size:#x} bytes")

@@ -325,6 +325,8 @@ class Transport:
         if len(fds) + sum(len(waiting) for _, waiting, _ in self._fds) > MAX_MSG_FDS:
             _close_all(fds)
             fds, lost = array.array("i"), True
+            if self._fds and self._fds[-1][2] and not self._fds[-1][1]:
+                self._fds.pop()  # it says the same, of the same message
         self._fds.append((self._position + self._end - self._start, fds.tolist(), lost))
 
     def nonsense(self, what: str) -> ProtocolError:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -151,3 +152,17 @@ sys.exit(guarded(lambda: print("x" * int(sys.argv[1])) or 0))
         )
         os.close(writer)
         assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_stderr_that_nobody_reads_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyvmm.cli.failures._PATIENCE_MS", 1)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while os.write(writer, bytes(4096)):
+            pass
+    os.set_blocking(writer, True)
+    monkeypatch.setattr("pyvmm.cli.failures._STDERR", writer)
+    failures.say("nobody hears this")
+    os.close(reader)
+    os.close(writer)

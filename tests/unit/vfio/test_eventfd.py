@@ -31,6 +31,28 @@ def test_it_is_not_inherited() -> None:
         assert not os.get_inheritable(other.fileno())
 
 
+def test_who_shares_it_cannot_make_it_block() -> None:
+    """O_NONBLOCK belongs to the open file, and a hostile peer may take it away at any time."""
+    with EventFd() as eventfd, EventFd.from_fd(eventfd.fileno()) as theirs:
+        os.set_blocking(theirs.fileno(), True)
+        for reference in (eventfd, theirs):
+            assert reference.read() == 0
+            reference.signal(FULL)
+            reference.signal()
+            assert reference.read() == FULL
+
+
+def test_a_kernel_that_reads_eventfds_in_the_old_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "so it was before 5.8")
+
+    monkeypatch.setattr(os, "preadv", unknown)
+    with EventFd() as eventfd:
+        assert eventfd.read() == 0
+        eventfd.signal(3)
+        assert eventfd.read() == 3
+
+
 def test_a_full_counter_does_not_block() -> None:
     with EventFd() as eventfd:
         eventfd.signal(FULL)

@@ -85,6 +85,7 @@ SPARSE = uapi.VFIO_REGION_INFO_CAP_SPARSE_MMAP
         (raw(MMAP | CAPS, 32, header(SPARSE, 0, sparse((0, 4096), count=2))), "sparse areas"),
         (raw(MMAP | CAPS, 32, header(SPARSE, 0, sparse(count=0xFFFFFFFF))), "sparse areas"),
         (raw(MMAP | CAPS, 32, header(SPARSE, 0, sparse((0xF000, 0x2000)))), "outside its"),
+        (raw(MMAP | CAPS, 32, header(SPARSE, 0, sparse(*[(0, 4096)] * 257))), "more than 256"),
         (raw(MMAP | CAPS, 32, header(SPARSE, 0, sparse((4096, (1 << 64) - 4096)))), "outside its"),
         (raw(MMAP | CAPS, 32, header(SPARSE, 0, sparse(((1 << 64) - 1, 1)))), "outside its"),
     ],
