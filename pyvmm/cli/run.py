@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import ExitStack
 from time import process_time
 
@@ -43,6 +44,7 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
         vm = stack.enter_context(Machine(config, say, phases))
         _connect_serial(vm, stack)
         vm.build()
+        gc.enable()
         signals.call(vm.request_stop)
         vm.start()
         outcome = vm.wait()

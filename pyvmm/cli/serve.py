@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from functools import partial
 
@@ -40,6 +41,7 @@ def command(options: argparse.Namespace) -> int:
             if options.socket is not None:
                 say(f"{model.name} is served at {options.socket}; Ctrl-C ends it")
             if not signals.number:
+                gc.enable()
                 server.serve_forever()
     return 0
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -148,3 +149,9 @@ for fd in {closed}:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stderr.split() == ["/dev/null"] * len(closed)
+
+
+def test_the_garbage_collector_is_on_again_in_the_end() -> None:
+    for args in (["--version"], ["run", "/no/such.yaml"], ["frobnicate"]):
+        main(args)
+        assert gc.isenabled()
