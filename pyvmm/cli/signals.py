@@ -56,6 +56,9 @@ class StopSignals:
         thread.start()
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         self._thread = thread
+        if self.number:
+            # Python drops what is raised while it runs a destructor, Interrupted too.
+            stop(signal.Signals(self.number).name)
 
     def __exit__(self, *_: object) -> None:
         if self._pipe:

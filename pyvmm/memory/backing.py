@@ -101,10 +101,10 @@ def thp_enabled() -> bool:
 
 
 def _seal_size(fd: int) -> None:
-    """Nobody, a vfio-user server least of all, may shrink guest RAM and SIGBUS us."""
+    """Nobody, a vfio-user server least of all, may shrink guest RAM, or add seals of their own."""
     import fcntl
 
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
 
 
 def _check_fits(size: int, page: int, kind: str) -> None:

@@ -48,6 +48,21 @@ def test_undoing_is_not_interrupted() -> None:
     assert undone == [signal.SIGINT]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_one_that_python_has_dropped() -> None:
+    """What is raised in a destructor goes nowhere; imports have such moments."""
+
+    class Destroyed:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    stopped: list[str] = []
+    with StopSignals() as signals:
+        Destroyed()
+        signals.call(stopped.append)
+    assert stopped == ["SIGTERM"]
+
+
 def test_when_there_is() -> None:
     stopped: list[str] = []
     with StopSignals() as signals:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import mmap
 import os
@@ -105,6 +106,11 @@ def test_ram_is_the_memfd_other_processes_get() -> None:
 def test_nobody_can_shrink_guest_ram() -> None:
     with GuestMemory(MIB) as memory, pytest.raises(PermissionError):
         os.ftruncate(memory.regions[0].fd, 0)
+
+
+def test_nobody_can_seal_it_against_others() -> None:
+    with GuestMemory(MIB) as memory, pytest.raises(PermissionError):
+        fcntl.fcntl(memory.regions[0].fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE)
 
 
 def test_observers_follow_every_change() -> None:
