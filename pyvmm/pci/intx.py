@@ -9,6 +9,7 @@ unless the device takes no such eventfd: then a thread of ours passes the messag
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -76,25 +77,34 @@ class _Unmasker:
     """Unmasks INTx by message whenever the guest has sent its EOI.
 
     It owns a thread: the device may take its time to answer, and nobody else is to wait for it.
+    The thread is stopped by an eventfd of its own. The device has been sent resample, has refused
+    it, but may read it all the same, and keep to itself what it was signalled for.
     """
 
     def __init__(
         self, device: Device, resample: EventFd, failed: Callable[[Exception], None]
     ) -> None:
-        """resample stays open until close()."""
+        """resample stays open until close(). Raises VfioError."""
         self._device = device
         self._resample = resample
         self._failed = failed
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=f"{device.name} INTx", daemon=True)
-        self._thread.start()
+        self._stop = EventFd()
+        try:
+            self._thread.start()
+        except BaseException:
+            self._stop.close()
+            raise
 
     def _run(self) -> None:
-        while not self._closed:
-            self._resample.wait()
+        stop = self._stop.fileno()
+        poll = select.poll()
+        poll.register(stop, select.POLLIN)
+        poll.register(self._resample, select.POLLIN)
+        while not self._closed and (stop, select.POLLIN) not in poll.poll():
             self._resample.read()
-            if not self._closed:
-                self._unmask()
+            self._unmask()
 
     def _unmask(self) -> None:
         try:
@@ -105,6 +115,7 @@ class _Unmasker:
     def close(self) -> None:
         """End the thread. It may be on it that the device turns out to be lost."""
         self._closed = True
-        self._resample.signal()
+        self._stop.signal()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+        self._stop.close()

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pyvmm.pci.intx import Intx
 from pyvmm.pci.pins import intx_gsi
 from pyvmm.uapi.vfio import VFIO_IRQ_INFO_EVENTFD
-from pyvmm.vfio import DeviceError, DeviceGone, IrqData
+from pyvmm.vfio import DeviceError, DeviceGone, EventFd, Fds, IrqData
 from tests.unit.pci.conftest import INTX, FakeDevice, FakeVm
 
 GSI = 17
@@ -234,6 +234,41 @@ def test_taken_back_by_the_thread_that_unmasks(make: Callable[..., Guest]) -> No
     threads[0].join(LIMIT)
     assert not threads[0].is_alive()
     assert guest.vm.irqfds == {}
+
+
+def test_a_device_that_reads_what_it_was_sent_does_not_keep_the_thread(
+    make: Callable[..., Guest],
+) -> None:
+    """It has refused the unmask eventfd, but kept it, and takes every signal there is."""
+    guest = make(takes_unmask_fd=False)
+    unmask = guest.device._unmask
+    kept: list[EventFd] = []
+
+    def keep(kind: Any, data: IrqData) -> None:
+        if isinstance(data, Fds):
+            kept.append(EventFd.from_fd(data[0]))
+        unmask(kind, data)
+
+    guest.device._unmask = keep  # type: ignore[method-assign]
+    done = threading.Event()
+    signalled: list[bool] = []
+
+    def failed(error: Exception) -> None:
+        # On its own thread, which reads nothing until we are through.
+        guest.device.refuse_irqs = None
+        guest.intx.reconcile(False)
+        signalled.append(kept[0].pending())
+        done.set()
+
+    guest.intx = Intx(guest.device, guest.vm, failed)
+    guest.intx.gsi = GSI
+    guest.reconcile()
+    with kept[0]:
+        guest.line(True)
+        guest.device.refuse_irqs = DeviceGone("the server died")
+        guest.vm.eoi(GSI)
+        assert done.wait(LIMIT)
+        assert signalled == [False], "a stop that the device can steal"
 
 
 class IntxMachine(RuleBasedStateMachine):
