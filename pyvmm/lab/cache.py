@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The lab's part of the user's cache folder: what is in it is whole, and never changes.
+
+    lock                     held while anything is being made
+    staging/                 what is being made; found there without the lock held, it is rubbish
+    kernels/6.12             a symbolic link to the newest one that was made:
+    kernels/6.12-VERSION/    its files
+
+A thing is made in staging and takes its place by rename(2), so that whoever is killed meanwhile
+leaves nothing half-made in it. Processes that run a lab hold no lock: what they use stays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyvmm.uapi.ioctl import failure
+
+from .errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Progress = Callable[[str], None]
+
+
+def cache_folder() -> Path:
+    """Where the lab keeps what it has fetched and made, by the XDG base directory specification."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(cache):  # the specification has it ignored then
+        cache = os.path.expanduser("~/.cache")
+    return Path(cache, "pyvmm", "lab")
+
+
+class Cache:
+    """Finds what is there; to make something, hold the lock: `with cache.locked(progress):`."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or cache_folder()
+        self._lock = -1
+
+    def find(self, kind: str, name: str) -> Path | None:
+        """The folder that was published last as name, if there is one."""
+        link = self.folder / kind / name
+        try:
+            return link.parent / os.readlink(link) if link.is_dir() else None
+        except OSError:
+            return None
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The lock as pass_fds: a child that outlives a killed pyvmm holds it until it is done."""
+        return (self._lock,) if self._lock >= 0 else ()
+
+    @contextmanager
+    def locked(self, progress: Progress) -> Iterator[None]:
+        """Hold the lock; wait for it if another process is at work. Raises LabError."""
+        with _told(f"preparing the lab's cache in {self.folder}"):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                try:
+                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    progress("waiting for another process that prepares the lab")
+                    fcntl.flock(self._lock, fcntl.LOCK_EX)
+                shutil.rmtree(self.folder / "staging", ignore_errors=True)
+                (self.folder / "staging").mkdir()
+                yield
+            finally:
+                os.close(self._lock)
+                self._lock = -1
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """A new folder to make something in; gone at the end, unless it was published."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder / "staging"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, made: Path, kind: str, name: str, version: str) -> Path:
+        """Put the folder in its place, and let name mean it from now on. Returns the place."""
+        place = self.folder / kind / f"{name}-{version}"
+        place.parent.mkdir(exist_ok=True)
+        if not place.exists():
+            made.chmod(0o755)
+            made.rename(place)
+        link = self.folder / "staging" / f"{name}.link"
+        link.symlink_to(place.name)
+        link.rename(place.parent / name)
+        return place
+
+
+@contextmanager
+def _told(doing: str) -> Iterator[None]:
+    """An OSError that gets this far is about the cache's file system."""
+    try:
+        yield
+    except OSError as error:
+        cure = "set XDG_CACHE_HOME to a folder that you can write"
+        if error.errno in (ENOSPC, EDQUOT):
+            cure = "the lab takes about 1 GiB: make room, or set XDG_CACHE_HOME to where there is"
+        path = f" ({error.filename})" if error.filename else ""
+        raise LabError(failure(f"{doing}{path}", "file access", error.errno or 0, cure)) from None
