@@ -28,8 +28,8 @@ from pyvmm.uapi.pci_regs import (
     PCI_ROM_ADDRESS,
     PCI_STD_NUM_BARS,
 )
+from pyvmm.vfio.pci.capabilities import Capability
 
-from .capabilities import Capability
 from .config_space import ConfigSpace
 
 

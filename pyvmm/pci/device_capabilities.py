@@ -20,8 +20,8 @@ from pyvmm.uapi.pci_regs import (
 )
 from pyvmm.uapi.vfio import VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
 from pyvmm.vfio import Device, Interval
+from pyvmm.vfio.pci.capabilities import capabilities
 
-from .capabilities import capabilities
 from .config_space import ConfigSpace
 from .config_view import Row, chain_rows, msi_rows, msix_rows
 from .errors import BadDevice

@@ -24,7 +24,6 @@ from pyvmm.models import (
     Rom,
     Vendor,
 )
-from pyvmm.pci.capabilities import capabilities, extended_capabilities
 from pyvmm.uapi.pci_regs import (
     PCI_CAP_ID_EXP,
     PCI_CAP_ID_MSIX,
@@ -44,6 +43,7 @@ from pyvmm.uapi.vfio import (
     VFIO_PCI_VGA_REGION_INDEX,
 )
 from pyvmm.vfio import Device, DeviceError, DeviceGone, DmaFault, EventFd, Interval
+from pyvmm.vfio.pci.capabilities import capabilities, extended_capabilities
 
 CONFIG, ROM = VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
 LIMIT = 30  # seconds; nothing here takes as long

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 
 from pyvmm.models import Bar, Express, Identity, Model
-from pyvmm.pci.capabilities import capabilities
 from pyvmm.uapi.pci_regs import (
     PCI_CAP_ID_EXP,
     PCI_COMMAND,
@@ -20,6 +19,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_EXP_DEVCTL_BCR_FLR,
 )
 from pyvmm.vfio import DmaFault
+from pyvmm.vfio.pci.capabilities import capabilities
 from pyvmm.vfio.user import Server
 from tests.unit.vfio.fakes import (
     DMA_MAP,

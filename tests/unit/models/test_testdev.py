@@ -13,7 +13,6 @@ import pytest
 
 from pyvmm import models
 from pyvmm.models import Model
-from pyvmm.pci.capabilities import Capability, capabilities, extended_capabilities
 from pyvmm.uapi.pci_regs import PCI_COMMAND, PCI_COMMAND_MASTER, PCI_STATUS, PCI_STATUS_INTERRUPT
 from pyvmm.uapi.vfio import (
     VFIO_PCI_CONFIG_REGION_INDEX,
@@ -23,6 +22,7 @@ from pyvmm.uapi.vfio import (
     VFIO_PCI_ROM_REGION_INDEX,
 )
 from pyvmm.vfio import Device, EventFd, Interval
+from pyvmm.vfio.pci.capabilities import Capability, capabilities, extended_capabilities
 
 CONFIG, ROM = VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
 MSI, MSIX = VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.pci.capabilities import capabilities, extended_capabilities
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.uapi.pci_regs import (
     PCI_BASE_ADDRESS_0,
@@ -26,6 +25,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_STATUS_DETECTED_PARITY,
     PCI_STATUS_INTERRUPT,
 )
+from pyvmm.vfio.pci.capabilities import capabilities, extended_capabilities
 
 SIZES = (256, 4096)
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from pyvmm.pci.capabilities import Capability, capabilities
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.config_view import HEADER, ConfigView, Row, chain_rows, msi_rows, msix_rows
 from pyvmm.uapi.pci_regs import PCI_STATUS, PCI_STATUS_CAP_LIST
+from pyvmm.vfio.pci.capabilities import Capability, capabilities
 
 
 def view(*rows: Row) -> ConfigView:

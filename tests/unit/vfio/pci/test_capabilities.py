@@ -8,13 +8,6 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.pci.capabilities import (
-    Capability,
-    capabilities,
-    extended_capabilities,
-    find_capability,
-    find_extended_capability,
-)
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.uapi.pci_regs import (
     PCI_CAP_ID_MSI,
@@ -25,6 +18,13 @@ from pyvmm.uapi.pci_regs import (
     PCI_EXT_CAP_ID_VNDR,
     PCI_STATUS,
     PCI_STATUS_CAP_LIST,
+)
+from pyvmm.vfio.pci.capabilities import (
+    Capability,
+    capabilities,
+    extended_capabilities,
+    find_capability,
+    find_extended_capability,
 )
 
 
