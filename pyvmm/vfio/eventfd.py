@@ -11,7 +11,11 @@ import select
 import sys
 
 from ..uapi.ioctl import failure
+from . import eventfd_signal
 from .errors import DeviceError, VfioError
+from .waiting import poll_timeout
+
+_OUT_OF_DESCRIPTORS = "raise the limit of open files (ulimit -n)"
 
 
 class EventFd:
@@ -22,14 +26,15 @@ class EventFd:
         try:
             self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         except OSError as e:
-            cure = "raise the limit of open files (ulimit -n)"
-            raise VfioError(failure("creating an eventfd", "eventfd", e.errno or 0, cure)) from None
+            text = failure("creating an eventfd", "eventfd", e.errno or 0, _OUT_OF_DESCRIPTORS)
+            raise VfioError(text) from None
 
     @classmethod
     def from_fd(cls, fd: int) -> EventFd:
         """Another reference to somebody's eventfd, which they may close after this.
 
-        Raises DeviceError (EINVAL) if fd is no eventfd, (EBADF) if it is not open at all.
+        Raises DeviceError (EINVAL) if fd is no eventfd, (EBADF) if it is not open at all, and
+        (EMFILE) if this process is out of descriptors.
         """
         self = cls.__new__(cls)
         try:
@@ -41,18 +46,21 @@ class EventFd:
         try:
             self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         except OSError as e:
-            raise DeviceError.answered(f"duplicating eventfd {fd}: fcntl", e.errno) from None
+            doing = f"duplicating eventfd {fd}: fcntl"
+            raise DeviceError.answered(doing, e.errno, _OUT_OF_DESCRIPTORS) from None
         return self
 
     def fileno(self) -> int:
         return self._fd
 
-    def signal(self, n: int = 1) -> None:
-        """Add n to the counter. If it is full, whoever reads it has enough to wake up for."""
-        # There is no write that says by itself that it won't wait.
+    def signal(self) -> None:
+        """Add one to the counter, unless it is full: then there is enough to wake up for."""
+        if eventfd_signal.signal(self._fd):
+            return
+        # Without that help: who shares it could fill it right after this look at it.
         if self._ready(select.POLLOUT):
             with contextlib.suppress(BlockingIOError):
-                os.eventfd_write(self._fd, n)
+                os.eventfd_write(self._fd, 1)
 
     def read(self) -> int:
         """The counter, which goes to 0; 0 if nothing was pending."""
@@ -79,7 +87,7 @@ class EventFd:
     def _ready(self, events: int, timeout: float | None = 0) -> bool:
         poll = select.poll()
         poll.register(self._fd, events)
-        return bool(poll.poll(None if timeout is None else timeout * 1000))
+        return bool(poll.poll(poll_timeout(timeout)))
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -362,7 +362,7 @@ def test_a_full_eventfd_blocks_nobody(line: Line) -> None:
         os.eventfd_write(blocking, (1 << 64) - 2)
         line.set_triggers(MSI, 0, [blocking])
         line.signal(0)
-        assert os.eventfd_read(blocking) == (1 << 64) - 2
+        assert os.eventfd_read(blocking) >= (1 << 64) - 2
     finally:
         os.close(blocking)
 

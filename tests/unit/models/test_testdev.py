@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import random
 import struct
 import threading
@@ -227,8 +228,7 @@ def test_doorbell(testdev: Model) -> None:
     write(testdev, 0x1004, 1)
     write(testdev, 0x1000, 1, 2)
     assert read(testdev, 0x18) == 1
-    with EventFd.from_fd(bell.fd) as mine:
-        mine.signal(3)
+    os.eventfd_write(bell.fd, 3)
     for _ in range(2):  # the model's thread looks at doorbells after its timers
         seen = threading.Event()
         testdev.call_later(0, seen.set)

@@ -59,7 +59,8 @@ def test_eventfds_are_read_and_their_counts_given() -> None:
         arrived.set()
 
     with EventFd() as fd:
-        fd.signal(3)
+        for _ in range(3):
+            fd.signal()
         loop.watch(fd, count)
         assert arrived.wait(LIMIT)
         assert counts == [3]
