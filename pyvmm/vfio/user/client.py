@@ -27,6 +27,7 @@ from ..eventfd import EventFd
 from .channel import DEFAULT_TIMEOUT, Channel
 from .client_dma import ClientDma
 from .idle_reader import IdleReader
+from .passed_fds import close_passed
 from .protocol import (
     F_ERROR,
     IRQ_SET,
@@ -112,10 +113,17 @@ class Client(Device):
         *,
         timeout: float = DEFAULT_TIMEOUT,
         on_gone: Callable[[VfioError], None] | None = None,
+        on_connected: Callable[[socket.socket], None] | None = None,
     ) -> Client:
-        """Connect to the server that listens at path. Raises DeviceGone if none does."""
+        """Connect to the server that listens at path. Raises DeviceGone if none does.
+
+        on_connected is given the socket, which the client owns. Whoever shuts it down, on any
+        thread, hangs up: from then on every call fails at once, and what is left of this one.
+        """
         name = f"vfio-user server {os.fspath(path)}"
         sock = _connect(os.fspath(path), name, timeout)
+        if on_connected:
+            on_connected(sock)
         return cls(sock, name, timeout=timeout, on_gone=on_gone)
 
     @property
@@ -274,9 +282,7 @@ class Client(Device):
         self._channel.close()
         self._idle_reader.close()
         with self._lock:
-            for _, fd in self._regions.values():
-                if fd >= 0:
-                    os.close(fd)
+            close_passed(fd for _, fd in self._regions.values() if fd >= 0)
             for eventfd in self._eventfds:
                 eventfd.close()
             self._regions.clear()

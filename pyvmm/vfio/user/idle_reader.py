@@ -13,6 +13,9 @@ from ..eventfd import EventFd
 
 _QUIET = select.EPOLLONESHOT
 _ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+# Seconds. It has nothing to wait for, unless a peer has found something (an fd whose close(2)
+# takes as long as a file system of the peer's likes); and that must not keep us.
+_LONGEST_END = 5.0
 
 
 class IdleReader:
@@ -36,7 +39,13 @@ class IdleReader:
         self._epoll.register(self._stop, select.EPOLLIN)
         self._epoll.register(fd, _QUIET)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as e:
+            self._epoll.close()
+            self._stop.close()
+            cure = "raise the limit on processes (ulimit -u)"
+            raise VfioError(f"watching {name}: {e}; {cure}") from None
 
     def busy(self) -> None:
         self._epoll.modify(self._fd, _QUIET)
@@ -59,6 +68,8 @@ class IdleReader:
             return
         self._stop.signal()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(_LONGEST_END)
+            if self._thread.is_alive():
+                return  # and leave it what it waits with
         self._epoll.close()
         self._stop.close()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import Sequence
 
 from ...uapi.vfio import VFIO_DEVICE_FLAGS_PCI, VFIO_REGION_INFO_FLAG_MMAP
@@ -14,6 +14,7 @@ from ..eventfd import EventFd
 from ..mapping import check_size
 from . import io_fds
 from .channel import Channel
+from .passed_fds import close_passed
 from .protocol import (
     DEVICE_INFO,
     IRQ_INFO,
@@ -128,8 +129,7 @@ class Queries:
             except (ProtocolError, DeviceError) as e:
                 raise self._channel.lied(command, str(e)) from None
             finally:
-                for fd in fds:
-                    os.close(fd)
+                close_passed(fds)
 
     def ioeventfds(
         self, index: int, region_size: int
@@ -151,12 +151,15 @@ class Queries:
                 if fixed == argsz < full <= _MAX_INFO_SIZE:
                     argsz = full
                     continue
-                eventfds += [EventFd.from_fd(fd) for fd in reply.fds]
+                # A generator, so that those before one that fails are there to be closed.
+                eventfds.extend(EventFd.from_fd(fd) for fd in reply.fds)
                 numbers = [eventfd.fileno() for eventfd in eventfds]
                 found = io_fds.unpack(reply.payload, index, region_size, numbers)
             except (ProtocolError, DeviceError) as e:
                 for eventfd in eventfds:
                     eventfd.close()
+                if isinstance(e, DeviceError) and e.errno in (errno.EMFILE, errno.ENFILE):
+                    raise  # the server can't help it: the limit is ours
                 raise self._channel.lied(command, str(e)) from None
             finally:
                 reply.close()

@@ -16,6 +16,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import DeviceError, DeviceGone, ProtocolError
+from ..waiting import poll_timeout
+from .passed_fds import close_passed
 from .protocol import (
     F_ERROR,
     HEADER,
@@ -26,7 +28,10 @@ from .protocol import (
 )
 
 _BUFFER_SIZE = 64 << 10
+# What we owe a peer that asks without reading our answers: bytes, and messages, which take more
+# memory than their bytes when they are short.
 _BACKLOG_LIMIT = 8 * MAX_MESSAGE_SIZE
+_QUEUE_LIMIT = 1024
 _ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_MSG_FDS * array.array("i").itemsize)
 # Nothing was sent: the fault is with the fds, not with the connection.
 _BAD_FDS = (errno.EBADF, errno.EINVAL, errno.EMFILE, errno.ENFILE, errno.ETOOMANYREFS)
@@ -74,8 +79,7 @@ class Message:
         return fds
 
     def close(self) -> None:
-        for fd in self.take_fds():
-            os.close(fd)
+        close_passed(self.take_fds())
 
 
 class Transport:
@@ -174,6 +178,11 @@ class Transport:
         """How many bytes wait to be sent."""
         return self._backlog
 
+    @property
+    def _congested(self) -> bool:
+        """Whether so much waits to be sent that nothing more is to be answered."""
+        return self._backlog >= _BACKLOG_LIMIT or len(self._queue) >= _QUEUE_LIMIT
+
     def _push(self) -> None:
         """Send of the queue what the socket takes."""
         with self._send_lock:
@@ -206,7 +215,7 @@ class Transport:
     def _wait(self, events: int, timeout: float | None) -> int:
         poll = select.poll()
         poll.register(self._sock, events)
-        ready = poll.poll(None if timeout is None else timeout * 1000)
+        ready = poll.poll(poll_timeout(timeout))
         return ready[0][1] if ready else 0
 
     # Receiving
@@ -217,6 +226,13 @@ class Transport:
         None if nothing came (within its patience, if it is to wait) or only a part: so that
         the caller can look at the time, however slowly a peer sends.
         """
+        if self._backlog and self._congested:
+            # A peer that only asks is not listened to until it takes our answers.
+            if wait:
+                self._wait(select.POLLOUT, self._patience)
+            self._push()
+            if self._congested:
+                return None
         message = self.buffered() if self._end else None
         if message is not None:
             return message
@@ -224,10 +240,7 @@ class Transport:
             self._push()
         flags = 0 if wait else _DONTWAIT
         if self._backlog and wait:
-            # A peer that only sends is not listened to until it takes our answers.
-            events = select.POLLOUT
-            if self._backlog < _BACKLOG_LIMIT:
-                events |= select.POLLIN
+            events = select.POLLIN | select.POLLOUT
             if not self._wait(events, self._patience) & ~select.POLLOUT:
                 return None
             flags = _DONTWAIT
@@ -236,7 +249,9 @@ class Transport:
         return self.buffered()
 
     def buffered(self) -> Message | None:
-        """A message that has been received already, if it is whole."""
+        """A message that has been received already, if it is whole and may be answered now."""
+        if self._backlog and self._congested:
+            return None
         if self._skip_to:
             self._skip()
         start = self._start
@@ -278,7 +293,7 @@ class Transport:
         if self._position == self._skip_to:
             self._skip_to = 0
         for fds, _ in self._fds_until(self._position):
-            _close_all(fds)
+            close_passed(fds)
 
     def _fds_until(self, position: int) -> list[tuple[list[int], bool]]:
         """Take the fds, and whether some were lost, that came up to a position."""
@@ -323,7 +338,7 @@ class Transport:
                 fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
         # All that waits here is of one unfinished message.
         if len(fds) + sum(len(waiting) for _, waiting, _ in self._fds) > MAX_MSG_FDS:
-            _close_all(fds)
+            close_passed(fds)
             fds, lost = array.array("i"), True
             if self._fds and self._fds[-1][2] and not self._fds[-1][1]:
                 self._fds.pop()  # it says the same, of the same message
@@ -351,7 +366,7 @@ class Transport:
         for _, fds in self._queue:
             _close_all(fds)
         for _, fds, _ in self._fds:
-            _close_all(fds)
+            close_passed(fds)
         self._queue.clear()
         self._fds.clear()
 

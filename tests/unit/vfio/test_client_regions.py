@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import resource
 import socket
@@ -220,6 +221,31 @@ def asked_twice(full: bytes, fds: list[int]) -> Callable[[Received], Answer]:
         return (full, fds) if enough else full[:16]
 
     return answer
+
+
+def test_no_descriptor_left_for_doorbells(
+    client: Client, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is nothing the server did: it isn't blamed, and stays."""
+    script.answers[GET_REGION_INFO] = region(0, 0x2000)
+    full = io_fds(doorbell(0x1000, 4), doorbell(0x1004, 4, 1))
+    duplicate = fcntl.fcntl
+    calls: list[int] = []
+
+    def exhausted(fd: int, command: int, lowest: int) -> int:
+        calls.append(fd)
+        if len(calls) > 1:
+            raise OSError(errno.EMFILE, "no more")
+        return duplicate(fd, command, lowest)
+
+    with EventFd() as one, EventFd() as other:
+        script.answers[GET_REGION_IO_FDS] = asked_twice(full, [one.fileno(), other.fileno()])
+        with monkeypatch.context() as patch:
+            patch.setattr(fcntl, "fcntl", exhausted)
+            with pytest.raises(DeviceError, match=r"eventfd .*EMFILE .*ulimit -n"):
+                client.ioeventfds(0)
+        assert client.gone is None
+        assert len(client.ioeventfds(0)) == 2
 
 
 def test_doorbells(client: Client, script: Script) -> None:

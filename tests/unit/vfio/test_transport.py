@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -102,6 +103,91 @@ def test_a_peer_that_never_reads_is_not_listened_to_for_ever(pair: tuple[Transpo
     assert received.command == 1
     while thread.is_alive():
         transport.receive()
+
+
+@pytest.mark.parametrize(("size", "most"), [(BIG, 12), (0, 1100)])
+def test_what_came_at_once_is_not_all_answered_at_once(
+    pair: tuple[Transport, Peer], size: int, most: int
+) -> None:
+    """A burst of short commands, each with an answer that waits: their limit is looked at."""
+    transport, peer = pair
+    transport.send(message(1, bytes(BIG)))  # what is sent from now on waits
+    count = 4000
+    peer.send_bytes(message(1) * count)
+    answered = 0
+    while transport.receive():
+        transport.send(message(2, bytes(size)))
+        answered += 1
+        assert answered <= most
+    assert answered
+    assert transport.receive(wait=False) is None
+    assert transport.buffered() is None
+    thread = threading.Thread(target=lambda: [peer.receive() for _ in range(count + 1)])
+    thread.start()
+    while answered < count or transport.backlog:
+        if transport.receive():
+            transport.send(message(2))
+            answered += 1
+    thread.join(PATIENCE)
+
+
+def test_the_longest_flush(pair: tuple[Transport, Peer]) -> None:
+    transport, peer = pair
+    transport.send(message(1, bytes(BIG)))
+    thread = threading.Thread(target=peer.receive)
+    thread.start()
+    assert transport.flush(time.monotonic() + 1e12)
+    thread.join(PATIENCE)
+
+
+def lingering() -> tuple[socket.socket, socket.socket]:
+    """A socket that takes for ever to close, because its other end, the second, reads nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sock = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 100_000))
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            sock.send(bytes(1 << 16))
+    return sock, other
+
+
+def test_a_socket_that_lingers_is_closed_without_waiting(pair: tuple[Transport, Peer]) -> None:
+    transport, peer = pair
+    sock, other = lingering()
+    peer.send(1, fds=[sock.fileno()])
+    sock.close()
+    received = transport.receive()
+    assert received
+    assert len(received.fds) == 1
+    thread = threading.Thread(target=received.close, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    stuck = thread.is_alive()
+    other.close()
+    thread.join(PATIENCE)
+    assert not stuck
+
+
+def test_what_fails_to_close_is_closed(
+    pair: tuple[Transport, Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport, peer = pair
+    reader, writer = os.pipe()
+    peer.send(1, fds=[reader, writer])
+    os.close(reader)
+    os.close(writer)
+    received = transport.receive()
+    assert received
+    close = os.close
+
+    def failing(fd: int) -> None:
+        close(fd)
+        raise OSError(errno.EIO, "as NFS has it")
+
+    monkeypatch.setattr(os, "close", failing)
+    received.close()
 
 
 def test_fds_that_cannot_be_sent_are_the_callers_error(pair: tuple[Transport, Peer]) -> None:
