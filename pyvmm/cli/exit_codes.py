@@ -33,6 +33,8 @@ GUEST_CRASH = 114
 SOCKET = 115
 USAGE = 116
 GUEST_RESET = 117
+HOST_DEVICE = 118
+NEEDED_BY_HOST = 119
 TIMEOUT = 124
 INTERNAL = 125
 
@@ -57,6 +59,8 @@ TABLE = (
     (SOCKET, "a socket can't be made or listened on"),
     (USAGE, "the command line is wrong"),
     (GUEST_RESET, "the guest asked for a reset, as many do when they panic"),
+    (HOST_DEVICE, "a device of the host can't be had"),
+    (NEEDED_BY_HOST, "refused to take a device that the host needs; --force does"),
     (TIMEOUT, "the time limit ended the guest"),
     (INTERNAL, "a bug of pyvmm"),
     ("128+N", "signal N ended pyvmm"),

@@ -36,6 +36,8 @@ _STATUS_BY_CLASS = {
     "pyvmm.vfio.errors.DeviceGone": exit_codes.DEVICE_GONE,
     "pyvmm.vfio.errors.ProtocolError": exit_codes.DEVICE_LIED,
     "pyvmm.vfio.errors.CannotListen": exit_codes.SOCKET,
+    "pyvmm.vfio.errors.HostDeviceUnavailable": exit_codes.HOST_DEVICE,
+    "pyvmm.vfio.errors.NeededByHost": exit_codes.NEEDED_BY_HOST,
     "pyvmm.vfio.errors.VfioError": exit_codes.DEVICE_FAILED,
     "pyvmm.pci.errors.BusConflict": exit_codes.PCI_CONFLICT,
     "pyvmm.pci.errors.NoRoom": exit_codes.PCI_SPACE,

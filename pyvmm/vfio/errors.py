@@ -55,3 +55,11 @@ class CannotListen(VfioError):
 
 class ProtocolError(DeviceGone):
     """What serves the device said something that can't be true. It is not listened to again."""
+
+
+class HostDeviceUnavailable(VfioError):
+    """A device of this host can't be had: it is not there, not VFIO's, not viable, or in use."""
+
+
+class NeededByHost(VfioError):
+    """A device was not taken from this host, which would lose its disk, network or console."""
