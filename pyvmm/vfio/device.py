@@ -22,11 +22,12 @@ from ..uapi.vfio import (
     VFIO_IRQ_INFO_NORESIZE,
     VFIO_IRQ_SET_ACTION_TRIGGER,
 )
+from .capability_chain import Capability
 from .dma import DmaSpace
 from .errors import DeviceError
 from .intervals import Interval
 from .mapping import Mapping
-from .region_info import Capability, RegionInfo
+from .region_info import RegionInfo
 
 __all__ = [
     "Capability",
@@ -47,6 +48,7 @@ class DeviceInfo(NamedTuple):
     flags: int
     num_regions: int
     num_irqs: int
+    capabilities: tuple[Capability, ...] = ()
 
     @property
     def resettable(self) -> bool:
@@ -55,6 +57,10 @@ class DeviceInfo(NamedTuple):
     @property
     def pci(self) -> bool:
         return bool(self.flags & VFIO_DEVICE_FLAGS_PCI)
+
+    def capability(self, id: int) -> Capability | None:
+        """The first capability with this id (VFIO_DEVICE_INFO_CAP_*), if there is one."""
+        return next((c for c in self.capabilities if c.id == id), None)
 
 
 class IrqInfo(NamedTuple):

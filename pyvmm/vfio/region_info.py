@@ -19,11 +19,11 @@ from ..uapi.vfio import (
     VFIO_REGION_INFO_FLAG_READ,
     VFIO_REGION_INFO_FLAG_WRITE,
 )
+from .capability_chain import HEADER, Capability, walk
 from .errors import ProtocolError
 from .intervals import Interval, merge
 
 INFO = struct.Struct("=IIIIQQ")  # argsz, flags, index, cap_offset, size, offset
-_CAP_HEADER = struct.Struct("=HHI")  # id, version, next: an offset from the start of INFO
 _SPARSE = struct.Struct("=II")  # nr_areas, reserved
 
 # Each is a mapping of ours, and a memslot while the guest decodes it. Devices have a handful.
@@ -32,19 +32,11 @@ _AREA = struct.Struct("=QQ")  # offset, size
 _TYPE = struct.Struct("=II")  # type, subtype
 
 
-class Capability(NamedTuple):
-    """One entry of a capability chain; data is what follows its header, up to the next."""
-
-    id: int
-    version: int
-    data: bytes
-
-
 class RegionInfo(NamedTuple):
     """A region of a device (struct vfio_region_info).
 
     offset is the region's place in the file that region_fd() gives; areas are the parts that
-    may be mapped, as offsets in the region.
+    may be mapped, as offsets in the region. note says why nothing is known of it, if so.
     """
 
     index: int  # type: ignore[assignment]
@@ -53,6 +45,7 @@ class RegionInfo(NamedTuple):
     offset: int = 0
     areas: tuple[Interval, ...] = ()
     capabilities: tuple[Capability, ...] = ()
+    note: str = ""
 
     @property
     def readable(self) -> bool:
@@ -96,7 +89,10 @@ def parse(data: bytes | memoryview) -> RegionInfo:
     _, flags, index, cap_offset, size, offset = INFO.unpack_from(data)
     capabilities: tuple[Capability, ...] = ()
     if flags & VFIO_REGION_INFO_FLAG_CAPS:
-        capabilities = _walk(bytes(data), cap_offset, f"region {index}")
+        capabilities = walk(bytes(data), cap_offset, INFO.size, f"region {index}")
+    for capability in capabilities:
+        if capability.id == VFIO_REGION_INFO_CAP_TYPE and len(capability.data) < _TYPE.size:
+            raise ProtocolError(f"region {index}: type capability of {len(capability.data)} bytes")
     areas: tuple[Interval, ...] = ()
     if flags & VFIO_REGION_INFO_FLAG_MMAP:
         areas = merge((Interval(0, size),))
@@ -104,27 +100,6 @@ def parse(data: bytes | memoryview) -> RegionInfo:
             if capability.id == VFIO_REGION_INFO_CAP_SPARSE_MMAP:
                 areas = _sparse_areas(capability, index, size)
     return RegionInfo(index, flags, size, offset, areas, capabilities)
-
-
-def _walk(data: bytes, at: int, what: str) -> tuple[Capability, ...]:
-    """Follow a chain. Entries may be in any order, but none may be met twice."""
-    starts: list[int] = []
-    while at:
-        if at < INFO.size or at + _CAP_HEADER.size > len(data):
-            raise ProtocolError(f"{what}: capability at {at:#x}, outside of {len(data):#x} bytes")
-        if at in starts:
-            raise ProtocolError(f"{what}: the capability chain loops at {at:#x}")
-        starts.append(at)
-        at = _CAP_HEADER.unpack_from(data, at)[2]
-    ends = sorted([*starts, len(data)])
-    capabilities: list[Capability] = []
-    for start in starts:
-        id, version, _ = _CAP_HEADER.unpack_from(data, start)
-        body = data[start + _CAP_HEADER.size : ends[ends.index(start) + 1]]
-        if id == VFIO_REGION_INFO_CAP_TYPE and len(body) < _TYPE.size:
-            raise ProtocolError(f"{what}: type capability of {len(body)} bytes")
-        capabilities.append(Capability(id, version, body))
-    return tuple(capabilities)
 
 
 def _sparse_areas(capability: Capability, index: int, size: int) -> tuple[Interval, ...]:
@@ -159,9 +134,9 @@ def build(info: RegionInfo) -> bytes:
     chain = b""
     for capability in capabilities:
         body = capability.data + bytes(-len(capability.data) % 8)
-        end = INFO.size + len(chain) + _CAP_HEADER.size + len(body)
+        end = INFO.size + len(chain) + HEADER.size + len(body)
         next = 0 if capability is capabilities[-1] else end
-        chain += _CAP_HEADER.pack(capability.id, capability.version, next) + body
+        chain += HEADER.pack(capability.id, capability.version, next) + body
     if chain:
         flags |= VFIO_REGION_INFO_FLAG_CAPS
     cap_offset = INFO.size if chain else 0
