@@ -7,6 +7,7 @@ of a type1 IOMMU, and in vfio-user's messages.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def walk(data: bytes, first: int, fixed: int, what: str) -> tuple[Capability, ..
         starts[at] = None
         at = HEADER.unpack_from(data, at)[2]
     limits = sorted([*starts, len(data)])
-    end_of = dict(zip(limits, limits[1:], strict=False))
+    end_of = dict(itertools.pairwise(limits))
     capabilities: list[Capability] = []
     for start in starts:
         id, version, _ = HEADER.unpack_from(data, start)

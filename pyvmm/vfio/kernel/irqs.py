@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Interrupts of a device: VFIO_DEVICE_SET_IRQS, and more vectors than were enabled at first.
+
+INTx, MSI and MSI-X exclude each other. Where MSI-X is not dynamic, and always for MSI, the kernel
+has as many vectors as the first call had (VFIO_IRQ_INFO_NORESIZE); to have more, they are all
+disabled and enabled again with the same eventfds. What the device signals meanwhile is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import struct
+import threading
+from collections.abc import Callable, Sequence
+
+from ...uapi.vfio import (
+    VFIO_IRQ_SET_ACTION_MASK,
+    VFIO_IRQ_SET_ACTION_TRIGGER,
+    VFIO_IRQ_SET_ACTION_UNMASK,
+    VFIO_IRQ_SET_DATA_BOOL,
+    VFIO_IRQ_SET_DATA_EVENTFD,
+    VFIO_IRQ_SET_DATA_NONE,
+    VFIO_PCI_ERR_IRQ_INDEX,
+    VFIO_PCI_INTX_IRQ_INDEX,
+    VFIO_PCI_MSI_IRQ_INDEX,
+    VFIO_PCI_MSIX_IRQ_INDEX,
+    VFIO_PCI_REQ_IRQ_INDEX,
+)
+from ..device import Fds, IrqData, IrqInfo
+from ..errors import DeviceError
+from ..eventfd import EventFd
+from .kernel_file import KernelFile
+
+_SET = struct.Struct("=IIIII")  # argsz, flags, index, start, count
+_NAMES = {
+    VFIO_PCI_INTX_IRQ_INDEX: "INTx",
+    VFIO_PCI_MSI_IRQ_INDEX: "MSI",
+    VFIO_PCI_MSIX_IRQ_INDEX: "MSI-X",
+    VFIO_PCI_ERR_IRQ_INDEX: "ERR",
+    VFIO_PCI_REQ_IRQ_INDEX: "REQ",
+}
+_EXCLUSIVE = (VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX)
+_MESSAGES = (VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX)
+_VERBS = {
+    VFIO_IRQ_SET_ACTION_MASK: "masking",
+    VFIO_IRQ_SET_ACTION_UNMASK: "unmasking",
+    VFIO_IRQ_SET_ACTION_TRIGGER: "triggering",
+}
+
+
+def encode(index: int, action: int, start: int, data: IrqData, count: int) -> bytes:
+    """struct vfio_irq_set with its data. Raises ValueError for what can't be encoded."""
+    if data is None:
+        kind, body = VFIO_IRQ_SET_DATA_NONE, b""
+    elif len(data) != count:
+        raise ValueError(f"{len(data)} values for {count} interrupts")
+    elif isinstance(data, Fds):
+        if any(not -1 <= fd < 1 << 31 for fd in data):
+            raise ValueError(f"eventfds {list(data)}; to have none, give -1")
+        kind, body = VFIO_IRQ_SET_DATA_EVENTFD, struct.pack(f"={count}i", *data)
+    else:
+        kind, body = VFIO_IRQ_SET_DATA_BOOL, bytes(bool(value) for value in data)
+    if action not in _VERBS:
+        raise ValueError(f"action {action:#x}")
+    if min(index, start, count) < 0 or max(index, start + count) >= (1 << 32) - 1:
+        raise ValueError(f"interrupts {start}+{count} of kind {index}")
+    return _SET.pack(_SET.size + len(body), action | kind, index, start, count) + body
+
+
+class Interrupts:
+    """What is enabled of a device's interrupts. Safe to call from any thread."""
+
+    def __init__(self, file: KernelFile, info: Callable[[int], IrqInfo]) -> None:
+        """info tells of a kind of interrupt, and raises DeviceError for an index beyond all."""
+        self._file = file
+        self._info = info
+        self._lock = threading.Lock()
+        # By kind, if it is enabled. The triggers are kept only of kinds that can't just grow.
+        self._enabled: dict[int, list[EventFd | None]] = {}
+
+    def set(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
+        """Device.set_irqs(). If more vectors are more than the host has, what was enabled stays."""
+        with self._lock:
+            if action != VFIO_IRQ_SET_ACTION_TRIGGER:
+                self._set(index, action, start, count, data)
+            elif isinstance(data, Fds):
+                self._set_triggers(index, start, count, data)
+            elif data is None and count == 0:
+                self._disable(index)
+            else:
+                self._set(index, action, start, count, data)
+
+    def _set_triggers(self, index: int, start: int, count: int, fds: Fds) -> None:
+        info = self._info(index)
+        if count == len(fds) == 0:
+            return
+        if not (index in _MESSAGES and info.noresize) or start < 0 or start + count > info.count:
+            self._set(index, VFIO_IRQ_SET_ACTION_TRIGGER, start, count, fds)
+            self._enabled.setdefault(index, [])
+            return
+        old = self._enabled.get(index)
+        with contextlib.ExitStack() as undo:
+            ours = [undo.enter_context(EventFd.from_fd(fd)) if fd >= 0 else None for fd in fds]
+            table = list(old or ())
+            table += [None] * (start - len(table))
+            replaced, table[start : start + count] = table[start : start + count], ours
+            if old and len(table) > len(old):
+                self._grow(index, old, table)
+            else:
+                self._set(index, VFIO_IRQ_SET_ACTION_TRIGGER, start, count, fds)
+            undo.pop_all()
+        self._enabled[index] = table
+        _close(replaced)
+
+    def _grow(
+        self, index: int, old: Sequence[EventFd | None], new: Sequence[EventFd | None]
+    ) -> None:
+        self._set(index, VFIO_IRQ_SET_ACTION_TRIGGER, 0, 0, None)
+        try:
+            self._set(index, VFIO_IRQ_SET_ACTION_TRIGGER, 0, len(new), _fds(new))
+        except BaseException:
+            try:
+                self._set(index, VFIO_IRQ_SET_ACTION_TRIGGER, 0, len(old), _fds(old))
+            except BaseException:
+                _close(self._enabled.pop(index))
+                raise
+            raise
+
+    def _disable(self, index: int) -> None:
+        self._info(index)
+        enabled = self._enabled.pop(index, None)
+        try:
+            self._set(index, VFIO_IRQ_SET_ACTION_TRIGGER, 0, 0, None)
+        except DeviceError as e:
+            # The kernel refuses to disable what isn't enabled.
+            if enabled is not None or e.errno != errno.EINVAL:
+                raise
+        finally:
+            _close(enabled or ())
+
+    def _set(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
+        verb = _VERBS.get(action, "setting")
+        if action == VFIO_IRQ_SET_ACTION_TRIGGER and isinstance(data, Fds):
+            verb = "setting the triggers of"
+        elif action == VFIO_IRQ_SET_ACTION_TRIGGER and data is None and count == 0:
+            verb = "disabling"
+        name = _NAMES.get(index, f"interrupt kind {index}")
+        doing = f"{verb} {name}" + (f" {start} to {start + count - 1}" if count > 0 else "")
+        try:
+            request = encode(index, action, start, data, count)
+        except ValueError as e:
+            what = f"{self._file.name}: {doing}: {e}"
+            raise DeviceError.answered(what, errno.EINVAL) from None
+        buffer = ctypes.create_string_buffer(request, len(request))
+
+        def cure(number: int) -> str | None:
+            return self._cure(number, index, action, start + count, data)
+
+        available = self._file.ioctl("VFIO_DEVICE_SET_IRQS", buffer, doing=doing, cure=cure)
+        if available:
+            # Nothing was enabled, and this is how many there would have been.
+            raise DeviceError.answered(
+                f"{self._file.name}: {doing}: VFIO_DEVICE_SET_IRQS",
+                errno.ENOSPC,
+                f"the host has {available} vectors left for it: ask for no more",
+            )
+
+    def _cure(self, number: int, index: int, action: int, end: int, data: IrqData) -> str | None:
+        others = [kind for kind in self._enabled if kind in _EXCLUSIVE and kind != index]
+        count = self._info(index).count
+        if number == errno.ENOTTY and action != VFIO_IRQ_SET_ACTION_TRIGGER:
+            if index == VFIO_PCI_INTX_IRQ_INDEX:
+                return "the kernel doesn't mask INTx by eventfd: mask it by call"
+            return "the kernel masks INTx only: take the vector's eventfd away (-1) instead"
+        if number == errno.EINVAL:
+            if end > count:
+                return f"the device has {count}"
+            if others and index in _EXCLUSIVE:
+                other = _NAMES[others[0]]
+                return f"{other} is enabled, and excludes it: disable {other} first"
+            if index not in self._enabled and not isinstance(data, Fds):
+                return "it is not enabled: set its triggers first"
+        if number == errno.ENODEV and index == VFIO_PCI_INTX_IRQ_INDEX:
+            return "the function's interrupt line leads nowhere on this host: use MSI or MSI-X"
+        return {
+            errno.EBADF: "one of the eventfds is not open",
+            errno.EBUSY: "an eventfd does it already, which must be taken away first (-1)"
+            if action != VFIO_IRQ_SET_ACTION_TRIGGER
+            else "the interrupt line is shared, and the device can't: use MSI or MSI-X",
+        }.get(number)
+
+    def close(self) -> None:
+        """Disable what is enabled. Idempotent; for a device that may be gone, too."""
+        with self._lock:
+            for index in list(self._enabled):
+                with contextlib.suppress(DeviceError):
+                    self._disable(index)
+
+
+def _fds(table: Sequence[EventFd | None]) -> Fds:
+    return Fds(trigger.fileno() if trigger else -1 for trigger in table)
+
+
+def _close(triggers: Sequence[EventFd | None]) -> None:
+    for trigger in triggers:
+        if trigger:
+            trigger.close()
