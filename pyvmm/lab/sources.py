@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 MIRROR_VARIABLE = "PYVMM_DEBIAN_MIRROR"
 
-_DEBIAN = frozenset(
-    "bullseye bookworm trixie forky duke sid oldoldstable oldstable stable testing unstable".split()
-)
+_RELEASES = {"bullseye", "bookworm", "trixie", "forky", "duke", "sid"}
+_ROLES = {"oldoldstable", "oldstable", "stable", "testing", "unstable"}
 _LINE = re.compile(r"(?P<type>deb|deb-src)\s+(?:\[(?P<options>[^\]]*)\]\s*)?(?P<rest>\S.*)")
 
 
@@ -129,4 +128,9 @@ def stanzas(text: str) -> Iterator[dict[str, str]]:
 def _is_plain_debian(suite: str) -> bool:
     """Of the main archive: security has one of its own."""
     release, _, part = suite.partition("-")
-    return release in _DEBIAN and part in ("", "updates", "backports", "proposed-updates")
+    return release in _RELEASES | _ROLES and part in (
+        "",
+        "updates",
+        "backports",
+        "proposed-updates",
+    )

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""What a lab is started from, fetched and made as far as it isn't there yet: `prepare()`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from .busybox import fetch_busybox, find_busybox
+from .cache import Cache
+from .emulator import Emulator, fetch_emulator, find_emulator
+from .errors import LabError
+from .initramfs import find_initramfs, make_initramfs
+from .kernels import Kernel, fetch_kernel, find_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DEFAULT_KERNEL = "6.12"
+
+
+class Assets(NamedTuple):
+    """What there is to start a lab from. All paths are in the cache, and stay as they are."""
+
+    qemu: Emulator
+    vmlinux: Path
+    initramfs: Path
+    kernel_release: str
+    modules: Path
+    """A module tree for modprobe: what is to be seen as /lib/modules/RELEASE."""
+    busybox: Path
+    features: frozenset[str]
+    """What not every kernel has: "iommufd", "cdev", "noiommu", "mtty"."""
+
+
+def prepare(
+    kernel: str = DEFAULT_KERNEL,
+    *,
+    qemu: str | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    refresh: bool = False,
+) -> Assets:
+    """Fetch and make what is missing; takes no time, lock or network if nothing is.
+
+    kernel is a key of KERNELS; qemu a key of EMULATORS, "host", or the path of a program: by
+    default $PYVMM_QEMU, the host's, or one that is unpacked. progress is called with a line each
+    time something else is done, or more of it. With refresh, what Debian has newer is fetched.
+    Raises LabError.
+    """
+    check_host()
+    cache = Cache()
+    found = None if refresh else _find(cache, kernel, qemu)
+    if found is None:
+        with cache.locked(progress):
+            found = _make(cache, kernel, qemu, progress, refresh)
+    return found
+
+
+def check_host() -> None:
+    """Raises LabError where no lab can run, whatever is fetched."""
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        raise LabError(
+            f"the lab runs on Linux on x86-64; this is {platform.system()} on {platform.machine()}",
+            "use another machine",
+        )
+
+
+def _find(cache: Cache, kernel_name: str, qemu: str | None) -> Assets | None:
+    kernel = find_kernel(cache, kernel_name)
+    busybox = find_busybox(cache)
+    if kernel is None or busybox is None:
+        return None
+    initramfs = find_initramfs(cache, kernel, busybox)
+    if initramfs is None:
+        return None
+    emulator = find_emulator(cache, qemu)
+    if emulator is None:
+        return None
+    return _assets(emulator, kernel, initramfs, busybox)
+
+
+def _make(
+    cache: Cache, name: str, qemu: str | None, progress: Callable[[str], None], refresh: bool
+) -> Assets:
+    # What is there is looked for again: another process may have made it while we waited.
+    emulator = find_emulator(cache, qemu)
+    if emulator is None or (refresh and os.fspath(cache.folder) in emulator.command[-1]):
+        emulator = fetch_emulator(cache, qemu, progress)
+    kernel = None if refresh else find_kernel(cache, name)
+    if kernel is None:
+        kernel = fetch_kernel(cache, name, progress)
+    busybox = find_busybox(cache) or fetch_busybox(cache, progress)
+    initramfs = find_initramfs(cache, kernel, busybox) or make_initramfs(
+        cache, kernel, busybox, progress
+    )
+    return _assets(emulator, kernel, initramfs, busybox)
+
+
+def _assets(emulator: Emulator, kernel: Kernel, initramfs: Path, busybox: Path) -> Assets:
+    return Assets(
+        qemu=emulator,
+        vmlinux=kernel.vmlinux,
+        initramfs=initramfs,
+        kernel_release=kernel.release,
+        modules=kernel.modules,
+        busybox=busybox,
+        features=kernel.features,
+    )

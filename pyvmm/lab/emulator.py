@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""QEMU for the lab: one that is named, the host's, or one of Debian's, unpacked and not installed.
+
+An unpacked one runs with the host's libraries and with those of its dependencies that the host
+lacks, unpacked beside it, all by way of the dynamic loader: even one that needs a newer C library.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from .apt import DPKG_STATUS, Apt, unpack
+from .errors import LabError, NoSuchPackage, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .cache import Cache, Progress
+
+QEMU_VARIABLE = "PYVMM_QEMU"
+PROGRAM = "qemu-system-x86_64"
+OLDEST = (7, 2)
+
+# Debian's, by the suites that have them. The first row of which the host is an installation costs
+# least, for it has most of the libraries.
+EMULATORS = {
+    "7.2": (("bookworm",),),
+    "10.0": (("bookworm", "bookworm-backports"), ("trixie",)),
+    "newest": (("trixie", "trixie-backports"), ("sid",)),
+}
+_UNPACKED_WHEN_NONE = "10.0"
+
+_PACKAGE = "qemu-system-x86"
+_LOADER = "lib64/ld-linux-x86-64.so.2"
+_FIRMWARE = ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")
+_LIBRARIES = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
+# What of the host doesn't count as there: it may be of another version.
+_NEVER_THE_HOSTS = re.compile(r"qemu-|seabios|ipxe-qemu")
+
+
+class Emulator(NamedTuple):
+    """How to run QEMU: command, then arguments; environment is to be added to one's own."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    version: tuple[int, ...]
+
+
+def find_emulator(cache: Cache, name: str | None) -> Emulator | None:
+    """QEMU by name: a key of EMULATORS, "host", or a path; None if that is still to be fetched.
+
+    Without a name it is $PYVMM_QEMU's, or else the host's if that will do. Raises LabError if a
+    named one can't be run.
+    """
+    name = name or os.environ.get(QEMU_VARIABLE)
+    if name in EMULATORS:
+        folder = cache.find("qemu", name)
+        return None if folder is None else _unpacked(folder)
+    if name is not None and name != "host":
+        return _installed(name)
+    if shutil.which(PROGRAM) is not None:
+        host = _installed(PROGRAM)
+        if host.version >= OLDEST:
+            return host
+        if name == "host":
+            found = ".".join(map(str, host.version))
+            raise LabError(
+                f"the host's QEMU is {found}; the lab needs {_dotted(OLDEST)} or newer",
+                "leave the choice to the lab: `pyvmm lab setup` unpacks a newer one",
+            )
+    if name == "host":
+        raise LabError(f"there is no {PROGRAM} on this host", "apt install qemu-system-x86")
+    folder = cache.find("qemu", _UNPACKED_WHEN_NONE)
+    return None if folder is None else _unpacked(folder)
+
+
+def fetch_emulator(cache: Cache, name: str | None, progress: Progress) -> Emulator:
+    """Unpack one of EMULATORS into the cache; hold its lock. Raises LabError."""
+    name = name or os.environ.get(QEMU_VARIABLE)
+    if name not in EMULATORS:
+        name = _UNPACKED_WHEN_NONE
+    failures: list[LabError] = []
+    host = host_release()
+    for suites in sorted(EMULATORS[name], key=lambda suites: suites[0] != host):
+        try:
+            return _fetch(cache, name, suites, progress)
+        except Unreachable:
+            raise
+        except LabError as failure:
+            failures.append(failure)
+    raise failures[0]
+
+
+def host_release() -> str:
+    """The code name of the Debian release that the host runs; "" on others."""
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        return ""
+    return system.get("VERSION_CODENAME", "") if system.get("ID") == "debian" else ""
+
+
+def _fetch(cache: Cache, name: str, suites: Sequence[str], progress: Progress) -> Emulator:
+    installed = host_packages() if host_release() else ""
+    apt = Apt(cache, suites, installed=installed)
+    packages = apt.missing(_PACKAGE, progress)
+    version = next((package.partition("=")[2] for package in packages if _is_qemu(package)), "")
+    if not version:
+        raise NoSuchPackage(f"{_PACKAGE} is not in {', '.join(suites)}")
+    with cache.staging() as staged, cache.staging() as debs:
+        unpack_all = apt.download(packages, debs, progress)
+        progress(f"unpacking QEMU {version}")
+        unpack(unpack_all, staged, cache)
+        for part in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
+            shutil.rmtree(staged / part, ignore_errors=True)
+        emulator = _unpacked(staged)
+        return _unpacked(cache.publish(staged, "qemu", name, version), emulator.version)
+
+
+def host_packages() -> str:
+    """The host's dpkg status, without what is to be unpacked whatever the host has."""
+    try:
+        status = DPKG_STATUS.read_text(errors="replace")
+    except OSError:
+        return ""
+    return "".join(
+        f"{text}\n\n"
+        for text in status.split("\n\n")
+        if (found := re.search(r"^Package: (\S+)", text, re.M))
+        and not _NEVER_THE_HOSTS.match(found[1])
+    )
+
+
+def _is_qemu(package: str) -> bool:
+    return package.partition("=")[0] == _PACKAGE
+
+
+def _unpacked(folder: Path, version: tuple[int, ...] = ()) -> Emulator:
+    own_loader = folder / _LOADER
+    loader = own_loader if own_loader.exists() else Path("/", _LOADER)
+    libraries = ":".join(str(folder / part) for part in _LIBRARIES)
+    firmware = [folder / part for part in _FIRMWARE]
+    command = [str(loader), "--library-path", libraries, str(folder / "usr/bin" / PROGRAM)]
+    for part in firmware:
+        command += ["-L", str(part)]
+    environment = {"QEMU_MODULE_DIR": str(folder / _LIBRARIES[0] / "qemu")}
+    return Emulator(
+        tuple(command), environment, version or _version(command, environment, str(folder))
+    )
+
+
+def _installed(program: str) -> Emulator:
+    path = shutil.which(program)
+    if path is None:
+        raise LabError(
+            f"there is no QEMU at {program}, which {QEMU_VARIABLE} or the caller names",
+            f"name a {PROGRAM}, or one of {', '.join(EMULATORS)}",
+        )
+    return Emulator((path,), {}, _version([path], {}, path))
+
+
+def _version(command: Sequence[str], environment: Mapping[str, str], name: str) -> tuple[int, ...]:
+    try:
+        done = subprocess.run(
+            [*command, "--version"],
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LabError(f"running {name} --version: {error}", "name another QEMU") from None
+    found = re.search(r"version (\d+)\.(\d+)(?:\.(\d+))?", done.stdout)
+    if done.returncode or found is None:
+        said = (done.stderr or done.stdout).strip()[:300]
+        raise LabError(f"{name} --version is no QEMU's: {said}", "name another QEMU")
+    return tuple(int(part) for part in found.groups(default="0"))
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
