@@ -4,7 +4,14 @@
 from __future__ import annotations
 
 from .console import Console
-from .errors import ConsoleEnded, ConsoleError, ConsoleTimeout, MachineError, ModelProcessFailed
+from .errors import (
+    ConsoleEnded,
+    ConsoleError,
+    ConsoleTimeout,
+    MachineError,
+    MachineStopped,
+    ModelProcessFailed,
+)
 from .machine import Machine
 from .outcome import End, Outcome
 
@@ -16,6 +23,7 @@ __all__ = [
     "End",
     "Machine",
     "MachineError",
+    "MachineStopped",
     "ModelProcessFailed",
     "Outcome",
 ]

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from functools import partial
 
 from .model_process import ModelProcess
@@ -22,12 +24,15 @@ class DeviceProcesses:
 
     openers has, for each device in the config's order, what opens it: open(lost) raises
     VfioError or ModelError, and has lost(error) called, on any thread, when the device goes.
+    connections are the sockets of those in other processes.
     """
 
     def __init__(self, configs: Sequence[DeviceConfig]) -> None:
         """Start them. Raises ModelError, ModelProcessFailed."""
         self._processes: list[ModelProcess] = []
         self.openers: list[Open] = []
+        self.connections: list[socket.socket] = []
+        self._hung_up = False
         try:
             for index, config in enumerate(configs):
                 self.openers.append(self._opener(index, config))
@@ -37,7 +42,7 @@ class DeviceProcesses:
 
     def _opener(self, index: int, config: DeviceConfig) -> Open:
         if config.model is None:
-            return partial(_connect, config)
+            return partial(_connect, config, self._connected)
         from pyvmm import models
 
         try:
@@ -48,7 +53,24 @@ class DeviceProcesses:
             return partial(_create, config)
         process = ModelProcess(config.model, config.options)
         self._processes.append(process)
-        return partial(_connect, config, process=process)
+        self._connected(process.socket)
+        return partial(_connect, config, self._connected, process=process)
+
+    def _connected(self, sock: socket.socket) -> None:
+        self.connections.append(sock)
+        if self._hung_up:
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Have every call to a device in another process fail, now and from now on.
+
+        A server may hold up whoever calls it, each time just not long enough to be given up.
+        Takes no lock: from any thread or signal handler.
+        """
+        self._hung_up = True
+        for sock in tuple(self.connections):
+            with suppress(OSError):  # closed, or hung up already
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the processes. Whoever opened devices has closed them. Idempotent."""
@@ -65,6 +87,7 @@ def _create(config: DeviceConfig, _lost: Callable[[VfioError], None]) -> Device:
 
 def _connect(
     config: DeviceConfig,
+    connected: Callable[[socket.socket], None],
     lost: Callable[[VfioError], None],
     *,
     process: ModelProcess | None = None,
@@ -79,7 +102,9 @@ def _connect(
         if process is not None:
             return Client(process.socket, process.name, timeout=config.timeout, on_gone=on_gone)
         assert config.socket is not None
-        return Client.connect(config.socket, timeout=config.timeout, on_gone=on_gone)
+        return Client.connect(
+            config.socket, timeout=config.timeout, on_gone=on_gone, on_connected=connected
+        )
     except DeviceGone as error:
         raise _explained(error, process) from None
 

@@ -8,6 +8,10 @@ class MachineError(Exception):
     """Base of the machine room's errors."""
 
 
+class MachineStopped(MachineError):
+    """The machine was stopped, by its time limit perhaps, before it was built."""
+
+
 class ModelProcessFailed(MachineError):
     """The process that was to serve a model could not be started."""
 

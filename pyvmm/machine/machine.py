@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from pyvmm import boot
 from pyvmm.kvm import BOOT_MSRS, HandlerFailed, System, SystemEvent, guest_cpuid, physical_bits
@@ -16,6 +16,7 @@ from pyvmm.pci.pins import intx_gsi
 from pyvmm.uapi.kvm import KVM_SYSTEM_EVENT_RESET
 
 from .console import Console
+from .errors import MachineStopped
 from .latch import Latch
 from .outcome import End, Outcome
 from .phases import Phases
@@ -24,13 +25,18 @@ from .vcpu_threads import VcpuThreads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from pyvmm.config import VmConfig
     from pyvmm.kvm import Exit, Vcpu
 
-    from .devices import Open
+    from .devices import DeviceProcesses
     from .plugged_device import PluggedDevice
+
+# Seconds that a device in another process may keep a vCPU for, after the end of the run; and
+# that all of them have in order to be let go of. Then they are hung up on.
+_GRACE = 1.0
+_LEAVE = 2.0
 
 
 class Machine:
@@ -43,7 +49,11 @@ class Machine:
 
     Leaving the block stops the guest and undoes everything. notice takes lines for people about
     odd things that guests and devices do; by default nobody reads them. phases, if given, has
-    what came before.
+    what came before. ended is called with the outcome as soon as it is known, on any thread or in
+    a signal handler; undone when all is taken back but the console's output, by close().
+
+    All methods may be called on any thread. On a vCPU's, that is in notice and in what the
+    console's sinks do, stop() does not wait, and close() is refused.
     """
 
     def __init__(
@@ -51,6 +61,9 @@ class Machine:
         config: VmConfig,
         notice: Callable[[str], None] = lambda _: None,
         phases: Phases | None = None,
+        *,
+        ended: Callable[[Outcome], None] = lambda _: None,
+        undone: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
         self.console = Console()
@@ -58,7 +71,12 @@ class Machine:
         self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
         self.notice = notice
         self.devices: list[PluggedDevice] = []
+        self._tell_ended = ended
+        self._tell_undone = undone
+        self._life = threading.RLock()  # who builds, starts or closes it
         self._built = False
+        self._closed = False
+        self._closing = False
         self._first = threading.Lock()  # who ends the run takes it, for good
         self._ended = Latch()
         self._outcome: Outcome | None = None
@@ -67,6 +85,7 @@ class Machine:
         self._running = False
         self._vcpus: list[Vcpu] = []
         self._threads: VcpuThreads | None = None
+        self._processes: DeviceProcesses | None = None
         self._parts = ExitStack()
 
     def __enter__(self) -> Machine:
@@ -78,37 +97,45 @@ class Machine:
     # -- life ---------------------------------------------------------------------------------
 
     def build(self) -> None:
-        """Build the VM, all but letting the guest run.
+        """Build the VM, all but letting the guest run. The time limit counts from here.
 
         Raises what stands in the way: BootError, KvmError, GuestMemoryError, VfioError,
-        ModelError, PciError, MachineError. Then nothing is left behind.
+        ModelError, PciError, MachineError (MachineStopped if it is stopped meanwhile). Then
+        nothing is left behind.
         """
-        if self._built:
-            raise RuntimeError("a machine is built and runs once")
-        self._built = True
-        with self._closed_on_failure():
-            self._build()
+        with self._life:
+            if self._built:
+                raise RuntimeError("a machine is built and runs once")
+            self._built = True
+            with self._closed_on_failure():
+                if self.config.timeout is not None:
+                    self._end_after(self.config.timeout)
+                self._build()
 
     def start(self) -> None:
         """Let the guest run, or, if a stop was requested already, not a step of it.
 
-        Builds the VM if need be; raises what build() raises.
+        Builds the VM if need be; raises what build() raises, but for MachineStopped: wait()
+        says how that came.
         """
-        if not self._built:
-            self.build()
-        threads = self._threads
-        if threads is None or threads.started:
-            raise RuntimeError("a machine is built and runs once")
-        with self._closed_on_failure():
-            if self.config.timeout is not None:
-                self._end_after(self.config.timeout)
-            with self._lock:
-                if self._device_errors:
-                    raise self._device_errors[0]
-                self._running = True
-            if self._outcome is not None:
-                threads.stop()
-            threads.start()
+        with self._life:
+            if not self._built:
+                try:
+                    self.build()
+                except MachineStopped:
+                    return
+            threads = self._threads
+            if self._closed or threads is None or threads.started:
+                closed = "this one is closed" if self._closed else "this one has been started"
+                raise RuntimeError(f"a machine is built and runs once; {closed}")
+            with self._closed_on_failure():
+                with self._lock:
+                    self._running = self._outcome is None
+                    if self._running and self._device_errors:
+                        raise self._device_errors[0]
+                if not self._running:
+                    threads.stop()
+                threads.start()
         self.phases.done("vCPU threads")
 
     @contextmanager
@@ -116,9 +143,12 @@ class Machine:
         try:
             yield
         except BaseException as error:
-            # A device that was lost explains best what came of it.
+            # A device that was lost explains best what came of it; unless we have hung up on it.
             lost = self._device_errors[:1] if isinstance(error, Exception) else []
+            outcome = self._outcome if isinstance(error, Exception) else None
             self.close()
+            if outcome is not None:
+                raise MachineStopped(f"stopped before it was built: {outcome.detail}") from None
             if lost:
                 raise lost[0] from None
             raise
@@ -130,7 +160,10 @@ class Machine:
         return self._finished()
 
     def stop(self, reason: str = "stopped") -> Outcome:
-        """Stop the guest, if it hasn't ended by itself, and say how it ended."""
+        """Stop the guest, if it hasn't ended by itself, and say how it ended.
+
+        On a vCPU's thread it is a mere request.
+        """
         self.request_stop(reason)
         return self._finished()
 
@@ -139,20 +172,39 @@ class Machine:
         self._end(Outcome(End.STOPPED, reason))
 
     def _finished(self) -> Outcome:
-        if self._threads is not None:
-            self._threads.join()
         outcome = self._outcome
         assert outcome is not None
-        if outcome.end is End.TIMEOUT and not outcome.report:
-            from .whereabouts import whereabouts
+        threads = self._threads
+        if threads is not None and not threads.has_caller:
+            if not threads.join(_GRACE):
+                self._take_from_devices(threads, outcome)
+            with self._lock:
+                if outcome.end is End.TIMEOUT and not outcome.report:
+                    from .whereabouts import whereabouts
 
-            outcome.report = whereabouts(self._vcpus)
-        with self._lock:
-            # What devices do while they are closed is no part of the run.
-            if self._running:
-                self._running = False
-                outcome.device_errors = tuple(self._device_errors)
+                    outcome.report = whereabouts(self._vcpus)
+            self._count_devices(outcome)
         return outcome
+
+    def _take_from_devices(self, threads: VcpuThreads, outcome: Outcome) -> None:
+        """Get the vCPUs out of handlers that wait for devices in other processes."""
+        if self._processes is not None and self._processes.connections:
+            if self._count_devices(outcome):
+                self.notice(
+                    f"a device still keeps a vCPU {_GRACE:g} s after the end of the run; "
+                    "all devices' servers are hung up on"
+                )
+            self._processes.hang_up()
+        threads.join()
+
+    def _count_devices(self, outcome: Outcome) -> bool:
+        """What devices do from here on, while they are closed, is no part of the run."""
+        with self._lock:
+            if not self._running:
+                return False
+            self._running = False
+            outcome.device_errors = tuple(self._device_errors)
+        return True
 
     @property
     def outcome(self) -> Outcome | None:
@@ -160,11 +212,55 @@ class Machine:
         return self._outcome
 
     def close(self) -> None:
-        """Stop the guest and undo everything, in reverse. Idempotent."""
+        """Stop the guest and undo everything, in reverse. Idempotent.
+
+        Whoever comes while another thread does it waits for that. Raises RuntimeError on a
+        vCPU's thread, for which it has to wait.
+        """
+        if self._threads is not None and self._threads.has_caller:
+            raise RuntimeError(
+                "a machine can't be closed on a vCPU's thread; request_stop() there, and close it "
+                "on another"
+            )
+        if not self._life.acquire(blocking=False):
+            self.request_stop("closed")  # whoever builds it need not go on
+            self._life.acquire()
+        try:
+            # It may also be called back by what it closes.
+            if not self._closing:
+                self._closing = True
+                self._close()
+        finally:
+            self._closing = False
+            self._life.release()
+
+    def _close(self) -> None:
+        self._built = True
         if self._threads is not None:
             self.stop("closed")
-        self._parts.close()
-        self.console.close()
+        self._closed = True
+        try:
+            with self._hung_up_after(_LEAVE):
+                self._parts.close()
+        finally:
+            self._tell_undone()
+            self.console.close()
+
+    @contextmanager
+    def _hung_up_after(self, seconds: float) -> Iterator[None]:
+        """Devices in other processes may hold up the block for so long, and no longer."""
+        if self._processes is None or not self._processes.connections:
+            yield
+            return
+        timer = _timer(seconds, self._processes.hang_up)
+        with suppress(RuntimeError):  # no thread can be started: they hold it up as they like
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if timer.ident is not None:
+                timer.join()
 
     # -- what one can see of it ---------------------------------------------------------------
 
@@ -184,14 +280,12 @@ class Machine:
 
     def _build(self) -> None:
         config, parts, done = self.config, self._parts, self.phases.done
-        openers: Sequence[Open] = ()
         if config.devices:
             # First of all, so that their processes start while the rest is built.
             from .devices import DeviceProcesses
 
-            processes = DeviceProcesses(config.devices)
-            parts.callback(processes.close)
-            openers = processes.openers
+            self._processes = DeviceProcesses(config.devices)
+            parts.callback(self._processes.close)
             done("model processes")
         self.memory = parts.enter_context(GuestMemory(config.memory.size, config.memory.backing))
         if config.memory.backing == THP and not thp_enabled():
@@ -227,7 +321,7 @@ class Machine:
         )
         self.console.connect(self.platform.serial.receive)
         done("platform")
-        self._build_pci(openers, windows)
+        self._build_pci(windows)
         done("PCI")
         for index in range(config.cpus):
             vcpu = vm.create_vcpu(index)
@@ -235,6 +329,8 @@ class Machine:
             vcpu.set_msrs(BOOT_MSRS)
         entry.apply(vm.vcpus[0])
         done("vCPUs")
+        if self._outcome is not None:
+            raise MachineStopped(self._outcome.detail)  # its devices have been hung up on
         self._vcpus = vm.vcpus
         self._threads = VcpuThreads(vm.vcpus, self.ports, self.mmio, self._vcpu_left, self._bug)
 
@@ -254,21 +350,23 @@ class Machine:
             done=done,
         )
 
-    def _build_pci(self, openers: Sequence[Open], windows: Windows) -> None:
+    def _build_pci(self, windows: Windows) -> None:
         self.bus = Bus()
         self.bus.add(HostBridge(), device=0)
         ConfigPorts(self.bus, lambda _: self._reset("the reset control register")).add_to(
             self.ports
         )
         Ecam(self.bus).add_to(self.mmio)
-        if openers:
-            self._plug(openers, windows)
+        if self._processes is not None:
+            self._plug(self._processes, windows)
 
-    def _plug(self, openers: Sequence[Open], windows: Windows) -> None:
+    def _plug(self, processes: DeviceProcesses, windows: Windows) -> None:
         from .pci_devices import put_on_bus
         from .plugged_device import PluggedDevice
 
-        for open in openers:
+        for open in processes.openers:
+            if self._outcome is not None:
+                raise MachineStopped(self._outcome.detail)
             plugged = PluggedDevice(
                 open,
                 self._device_lost,
@@ -284,9 +382,11 @@ class Machine:
         put_on_bus(functions, slots, self.bus, windows)
 
     def _end_after(self, seconds: float) -> None:
-        detail = f"the guest has not ended within {seconds:g} s"
-        timer = threading.Timer(seconds, lambda: self._end(Outcome(End.TIMEOUT, detail)))
-        timer.daemon = True
+        def end() -> None:
+            what = "is not built" if self._threads is None else "has not ended"
+            self._end(Outcome(End.TIMEOUT, f"the guest {what} within {seconds:g} s"))
+
+        timer = _timer(seconds, end)
         timer.start()
         self._parts.callback(timer.join)
         self._parts.callback(timer.cancel)
@@ -304,7 +404,10 @@ class Machine:
         self._outcome = outcome
         if self._threads is not None:
             self._threads.stop()
+        elif self._processes is not None:
+            self._processes.hang_up()  # nothing runs yet, and nothing is going to
         self.console.ended()
+        self._tell_ended(outcome)
         self._ended.open()
 
     def _exit_guest(self, code: int) -> None:
@@ -324,8 +427,8 @@ class Machine:
             report = exit.report(self.memory.read)
             self._end(Outcome(End.CRASH, str(exit), report=report))
 
-    def _bug(self, error: Exception) -> None:
-        """On a vCPU's thread: pyvmm itself has failed."""
+    def _bug(self, error: BaseException) -> None:
+        """On a vCPU's thread: pyvmm itself has failed, or who was called back."""
         self._end(Outcome(End.INTERNAL, f"{type(error).__name__}: {error}", cause=error))
 
     def _device_lost(self, error: Exception) -> None:
@@ -335,3 +438,9 @@ class Machine:
             running = self._running
         if running:
             self.notice(f"{error}; the guest goes on without the device")
+
+
+def _timer(seconds: float, do: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(seconds, do)
+    timer.daemon = True
+    return timer

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from time import monotonic
 
 from pyvmm.kvm import KICKED, run
 
@@ -30,7 +31,7 @@ class VcpuThreads:
         ports: AddressMap,
         mmio: AddressMap,
         on_exit: Callable[[Exit], None],
-        on_bug: Callable[[Exception], None],
+        on_bug: Callable[[BaseException], None],
     ) -> None:
         self._vcpus = vcpus
         self._ports = ports
@@ -40,6 +41,7 @@ class VcpuThreads:
         self.started = False
         self._stopping = False
         self._threads: list[threading.Thread] = []
+        self._idents: set[int] = set()  # of those that run
 
     def start(self) -> None:
         """Let all vCPUs run, once. Raises MachineError."""
@@ -56,15 +58,25 @@ class VcpuThreads:
             self._threads.append(thread)
 
     def _run(self, vcpu: Vcpu) -> None:
+        ident = threading.get_ident()
+        self._idents.add(ident)
         try:
             while not self._stopping:
                 exit = run(vcpu, self._ports, self._mmio)
                 if exit is not KICKED:
                     self._on_exit(exit)
                     return
-        except Exception as error:
-            # Nobody waits for this thread before the run has ended: it has to end now.
+        except BaseException as error:
+            # SystemExit too. Nobody waits for this thread before the run has ended: it has to
+            # end now.
             self._on_bug(error)
+        finally:
+            self._idents.discard(ident)
+
+    @property
+    def has_caller(self) -> bool:
+        """Whether it is one of these threads that asks: it can't wait for itself."""
+        return threading.get_ident() in self._idents
 
     def stop(self) -> None:
         """Have all vCPUs come out of the guest. Does not wait; from any thread."""
@@ -72,7 +84,15 @@ class VcpuThreads:
         for vcpu in self._vcpus:
             vcpu.kick()
 
-    def join(self) -> None:
-        """Wait until no vCPU runs, after stop(). Not from a vCPU's thread."""
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until no vCPU runs, after stop(). Not from a vCPU's thread.
+
+        A vCPU that is in a handler comes out of that first: False if one has not after timeout
+        seconds.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
         for thread in self._threads:
-            thread.join()
+            thread.join(None if deadline is None else max(0.0, deadline - monotonic()))
+            if thread.is_alive():
+                return False
+        return True
