@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line argv (default: the process's) and return its exit status."""
+    # Until a command listens for signals there is nothing to undo, and a traceback tells nobody
+    # anything. Ignored signals stay so.
+    if argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     # What imports and set-up make is there to stay: looking for cycles in it takes a twentieth
     # of the time to a guest's first byte. Commands that go on for longer switch it on again.
     gc.disable()

@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import gc
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from time import process_time
 
 from pyvmm.config import load
-from pyvmm.machine import End, Machine
+from pyvmm.machine import End, Machine, MachineStopped
 from pyvmm.machine.phases import Phases
 
 from . import exit_codes
 from .failures import end_guests_line, report, say, status_of
 from .signals import StopSignals
+from .watchdog import Watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,16 +41,27 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
         from .limits import allow_many_open_files
 
         allow_many_open_files()
-    with StopSignals() as signals, ExitStack() as stack:
-        vm = stack.enter_context(Machine(config, say, phases))
-        _connect_serial(vm, stack)
-        vm.build()
-        gc.enable()
-        signals.call(vm.request_stop)
-        vm.start()
+    with Watchdog() as watchdog, StopSignals(watchdog.signalled) as signals, ExitStack() as stack:
+
+        def ended(outcome: Outcome) -> None:
+            # Whatever came of it: a run that does not end in order is no success.
+            status = exit_codes.of_outcome(outcome) or exit_codes.INTERNAL
+            watchdog.arm(status, outcome.detail)
+
+        # What a console's reader does is not to be cut short: the console has its own patience.
+        vm = stack.enter_context(Machine(config, say, phases, ended=ended, undone=watchdog.disarm))
+        _connect_serial(vm, stack, watchdog)
+        built = False
+        # The outcome says how it was stopped.
+        with suppress(MachineStopped):
+            vm.build()
+            built = True
+            gc.enable()
+            signals.call(vm.request_stop)
+            vm.start()
         outcome = vm.wait()
         assert outcome is not None
-        if verbose:
+        if verbose and built:
             from .details import show
 
             show(vm)
@@ -59,12 +71,14 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
     return 128 + signals.number if signals.number and outcome.end is End.STOPPED else status
 
 
-def _connect_serial(vm: Machine, stack: ExitStack) -> None:
+def _connect_serial(vm: Machine, stack: ExitStack, watchdog: Watchdog) -> None:
     serial = vm.config.serial
     if serial == "stdio":
         from pyvmm.machine.stdio import Stdio
 
-        stack.enter_context(Stdio(vm.console, quit=vm.request_stop, notice=say))
+        stdio = Stdio(vm.console, quit=vm.request_stop, notice=say)
+        watchdog.restore = stdio.restore_terminal
+        stack.enter_context(stdio)
     elif serial != "none":
         from pyvmm.machine.sink import Sink
 

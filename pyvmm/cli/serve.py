@@ -10,6 +10,7 @@ from functools import partial
 from .failures import say
 from .limits import allow_many_open_files
 from .signals import StopSignals
+from .watchdog import Watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,11 @@ def command(options: argparse.Namespace) -> int:
     from pyvmm.vfio.user import Server
 
     allow_many_open_files()
-    with StopSignals() as signals, models.create(options.model, dict(options.option)) as model:
+    with (
+        Watchdog() as watchdog,
+        StopSignals(watchdog.signalled) as signals,
+        models.create(options.model, dict(options.option)) as model,
+    ):
         server: Server | None = None
 
         def stop(_signal: str) -> None:

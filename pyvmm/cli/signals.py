@@ -27,13 +27,15 @@ class Interrupted(BaseException):
 class StopSignals:
     """A context manager for the main thread. number is the first signal that came, or 0.
 
-    At first that signal raises Interrupted; after call() there is something to call instead.
+    first is called with that number, in the handler or on another thread. Before call() the first
+    signal raises Interrupted; after it there is something to call instead.
     Signals that are ignored stay so: a shell's background jobs are not for Ctrl-C, and what nohup
     starts is not for SIGHUP.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: Callable[[int], None] = lambda _: None) -> None:
         self.number = 0
+        self._first = first
         self._handlers: dict[int, Any] = {}
         self._thread: threading.Thread | None = None
         self._pipe: tuple[int, ...] = ()
@@ -52,7 +54,7 @@ class StopSignals:
         """
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[1], False)
-        thread = threading.Thread(target=self._listen, args=(stop,), daemon=True)
+        thread = threading.Thread(target=self._listen, args=(stop,), name="signals", daemon=True)
         thread.start()
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
         self._thread = thread
@@ -74,11 +76,14 @@ class StopSignals:
     def _caught(self, number: int, _frame: FrameType | None) -> None:
         if self._thread is None and not self.number:
             self.number = number
+            self._first(number)
             raise Interrupted(number)
 
     def _listen(self, stop: Callable[[str], None]) -> None:
         while numbers := os.read(self._pipe[0], 64):
             for number in numbers:
                 if number in self._handlers:
-                    self.number = self.number or number
+                    if not self.number:
+                        self.number = number
+                        self._first(number)
                     stop(signal.Signals(number).name)

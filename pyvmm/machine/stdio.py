@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .console import Console
+    from .terminal import RawTerminal
 
 _STDIN, _STDOUT = 0, 1
 
@@ -33,6 +34,7 @@ class Stdio:
         self._console = console
         self._quit = quit
         self._notice = notice
+        self._terminal: RawTerminal | None = None
         self._parts = ExitStack()
 
     def __enter__(self) -> Stdio:
@@ -56,12 +58,17 @@ class Stdio:
         self._console.on_room = None
         self._parts.close()
 
+    def restore_terminal(self) -> None:
+        """Put the terminal back, if there is one, before the process is ended. From any thread."""
+        if self._terminal is not None:
+            self._terminal.restore()
+
     def _keyboard(self, parts: ExitStack) -> Callable[[bytes], int]:
         """Prepare the terminal; returns what to do with the keys."""
         from .keys import HELP, QUIT, EscapeKeys
         from .terminal import RawTerminal
 
-        parts.enter_context(RawTerminal(_STDIN))
+        self._terminal = parts.enter_context(RawTerminal(_STDIN))
         escape = EscapeKeys()
 
         def typed(keys: bytes) -> int:

@@ -49,8 +49,13 @@ class RawTerminal:
         while self._handlers:
             caught, handler = self._handlers.popitem()
             signal.signal(caught, handler)
-        self._restore()
+        self.restore()
         self._cooked = None
+
+    def restore(self) -> None:
+        """Put the terminal back, and leave the rest as it is. From any thread."""
+        if self._cooked is not None:
+            self._set(self._cooked)
 
     def _make_raw(self) -> None:
         import termios
@@ -72,10 +77,6 @@ class RawTerminal:
         characters = [*characters]
         characters[termios.VMIN], characters[termios.VTIME] = 1, 0
         self._set([iflag, oflag, cflag, lflag, ispeed, ospeed, characters])
-
-    def _restore(self) -> None:
-        if self._cooked is not None:
-            self._set(self._cooked)
 
     def _set(self, attributes: list[Any]) -> None:
         import termios
@@ -104,13 +105,13 @@ class RawTerminal:
                 self._handlers[fatal] = signal.signal(fatal, self._die)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._restore()
+        self.restore()
         os.kill(os.getpid(), signal.SIGSTOP)
 
     def _continue(self, _number: int, _frame: FrameType | None) -> None:
         self._make_raw()
 
     def _die(self, number: int, _frame: FrameType | None) -> None:
-        self._restore()
+        self.restore()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

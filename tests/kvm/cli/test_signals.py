@@ -83,6 +83,16 @@ def test_a_signal_ends_setting_up(
             assert model.ended()
 
 
+def test_ctrl_c_before_there_is_anything_to_undo(start: Start, tmp_path: Path) -> None:
+    """No traceback, and whoever started it sees that it was the signal."""
+    config = tmp_path / "vm.yaml"
+    os.mkfifo(config)
+    pyvmm = start("run", config)
+    with config.open("w"):  # it waits for the rest
+        pyvmm.send_signal(signal.SIGINT)
+        assert finish(pyvmm) == (-signal.SIGINT, "", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_what_is_ignored_stays_so(vm: Vm, start: Start, number: signal.Signals) -> None:
     """As nohup and shells want it for what runs in the background."""

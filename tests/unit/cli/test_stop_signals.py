@@ -74,6 +74,17 @@ def test_when_there_is() -> None:
     assert signals.number == signal.SIGTERM
 
 
+def test_the_first_one_is_told() -> None:
+    told: list[int] = []
+    with pytest.raises(Interrupted), StopSignals(told.append):
+        signal.raise_signal(signal.SIGHUP)
+    with StopSignals(told.append) as signals:
+        signals.call(lambda _: None)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert told == [signal.SIGHUP, signal.SIGTERM]
+
+
 def test_while_the_main_thread_waits() -> None:
     """For a lock, and it is another thread that the kernel hands the signal to."""
     stopped = threading.Lock()

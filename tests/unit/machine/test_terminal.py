@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -46,6 +47,17 @@ def test_raw_inside_and_as_before_outside(pty: Pty) -> None:
         assert os.read(pty[1], 10) == b"\x03\r"
     assert termios.tcgetattr(pty[1]) == before
     terminal.close()
+
+
+def test_restored_before_the_process_is_ended(pty: Pty) -> None:
+    terminal = RawTerminal(pty[1])
+    terminal.restore()
+    with terminal:
+        assert is_raw(pty[1])
+        thread = threading.Thread(target=terminal.restore)
+        thread.start()
+        thread.join()
+        assert not is_raw(pty[1])
 
 
 def test_as_before_after_an_exception(pty: Pty) -> None:
