@@ -89,7 +89,8 @@ class Cache:
 
     def publish(self, made: Path, kind: str, name: str, version: str) -> Path:
         """Put the folder in its place, and let name mean it from now on. Returns the place."""
-        place = self.folder / kind / f"{name}-{version}"
+        # An epoch's colon would part search paths.
+        place = self.folder / kind / f"{name}-{version}".replace(":", "_")
         place.parent.mkdir(exist_ok=True)
         if not place.exists():
             made.chmod(0o755)

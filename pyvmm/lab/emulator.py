@@ -37,9 +37,10 @@ EMULATORS = {
 _UNPACKED_WHEN_NONE = "10.0"
 
 _PACKAGE = "qemu-system-x86"
-_LOADER = "lib64/ld-linux-x86-64.so.2"
+_LOADER = "ld-linux-x86-64.so.2"
 _FIRMWARE = ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")
 _LIBRARIES = ("usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
+_PARTS = ("lib64", "usr/lib64", *_LIBRARIES, *_FIRMWARE, f"usr/bin/{PROGRAM}")
 # What of the host doesn't count as there: it may be of another version.
 _NEVER_THE_HOSTS = re.compile(r"qemu-|seabios|ipxe-qemu")
 
@@ -113,12 +114,14 @@ def _fetch(cache: Cache, name: str, suites: Sequence[str], progress: Progress) -
     version = next((package.partition("=")[2] for package in packages if _is_qemu(package)), "")
     if not version:
         raise NoSuchPackage(f"{_PACKAGE} is not in {', '.join(suites)}")
-    with cache.staging() as staged, cache.staging() as debs:
-        unpack_all = apt.download(packages, debs, progress)
+    with cache.staging() as staged, cache.staging() as whole, cache.staging() as debs:
+        fetched = apt.download(packages, debs, progress)
         progress(f"unpacking QEMU {version}")
-        unpack(unpack_all, staged, cache)
-        for part in ("usr/share/doc", "usr/share/man", "usr/share/locale"):
-            shutil.rmtree(staged / part, ignore_errors=True)
+        unpack(fetched, whole, cache)
+        for part in _PARTS:
+            if (whole / part).exists():
+                (staged / part).parent.mkdir(parents=True, exist_ok=True)
+                (whole / part).rename(staged / part)
         emulator = _unpacked(staged)
         return _unpacked(cache.publish(staged, "qemu", name, version), emulator.version)
 
@@ -142,8 +145,8 @@ def _is_qemu(package: str) -> bool:
 
 
 def _unpacked(folder: Path, version: tuple[int, ...] = ()) -> Emulator:
-    own_loader = folder / _LOADER
-    loader = own_loader if own_loader.exists() else Path("/", _LOADER)
+    loaders = (top / _LOADER for top in (folder / "usr/lib64", folder / "lib64", Path("/lib64")))
+    loader = next(path for path in loaders if path.exists())
     libraries = ":".join(str(folder / part) for part in _LIBRARIES)
     firmware = [folder / part for part in _FIRMWARE]
     command = [str(loader), "--library-path", libraries, str(folder / "usr/bin" / PROGRAM)]
