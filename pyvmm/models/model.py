@@ -18,8 +18,8 @@ import errno
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import AbstractContextManager, suppress
+from typing import TypeVar
 
 from pyvmm.uapi.pci_regs import (
     PCI_COMMAND,
@@ -62,9 +62,6 @@ from .layout import Identity, Layout
 from .regions import BarRegion, Ram
 from .registers import Doorbell, Register
 from .worker import EventLoop, Worker
-
-if TYPE_CHECKING:
-    import logging
 
 T = TypeVar("T")
 
@@ -221,7 +218,7 @@ class Model(Device):
             self.counters[what] += 1
             first = self.counters[what] == 1
         if first:
-            _log().warning("%s: %s", self.name, what)
+            _log(f"{self.name}: {what}")
 
     # What users of the device do with it.
 
@@ -366,7 +363,7 @@ class Model(Device):
             self.counters[kind] += 1
             first = self.counters[kind] == 1
         if first:
-            _log().error("%s: %s", self.name, kind, exc_info=error)
+            _log(f"{self.name}: {kind}", error)
 
     def _config_written(self) -> bool:
         """Follow what the configuration space says now; True if it asks for a reset."""
@@ -418,8 +415,14 @@ def _within(info: RegionInfo) -> str:
     return f"it has {info.size:#x} bytes{access}"
 
 
-def _log() -> logging.Logger:
-    # Late, since most machines never log a word.
-    import logging
+def _log(what: str, error: Exception | None = None) -> None:
+    """Log a warning, or an error with its traceback."""
+    # Late, since most machines never log a word; and then it may be that no file can be opened.
+    with suppress(OSError, ImportError):
+        import logging
 
-    return logging.getLogger("pyvmm.models")
+        log = logging.getLogger("pyvmm.models")
+        if error:
+            log.error("%s", what, exc_info=error)
+        else:
+            log.warning("%s", what)

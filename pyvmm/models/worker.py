@@ -18,6 +18,8 @@ from queue import SimpleQueue
 from pyvmm.uapi.ioctl import failure
 from pyvmm.vfio import EventFd, VfioError
 
+_LONGEST_WAIT = 86400.0  # seconds
+
 
 class EventLoop:
     """Calls functions when eventfds are signalled and when times come, on one thread."""
@@ -116,7 +118,8 @@ class EventLoop:
         due = []
         while self._timers and self._timers[0][0] <= now:
             due.append(heapq.heappop(self._timers)[2])
-        return due, self._timers[0][0] - now if self._timers else None
+        # Longer than epoll_wait(2) knows is as good as then looking again.
+        return due, min(self._timers[0][0] - now, _LONGEST_WAIT) if self._timers else None
 
 
 class Worker:

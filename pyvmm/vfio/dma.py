@@ -65,6 +65,21 @@ class DmaSpace(ABC):
         range is mapped already.
         """
 
+    def _check(self, iova: int, size: int) -> str:
+        """What mapping these IOVAs is called in errors, which it raises if it can't be."""
+        what = f"mapping IOVA {iova:#x}+{size:#x}"
+        wanted = Interval.sized(iova, size)
+        if size <= 0 or not any(usable.covers(wanted) for usable in self.iova_ranges()):
+            raise DeviceError.answered(what, errno.EINVAL)
+        return what
+
+    def _check_memory(self, iova: int, size: int, address: int, fd: int) -> str:
+        """As _check(), with the memory that is to be mapped there."""
+        what = self._check(iova, size)
+        if fd < 0 and not address:
+            raise DeviceError.answered(what, errno.EINVAL, "there is neither memory nor a file")
+        return what
+
     def map_remote(
         self,
         iova: int,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ..errors import DeviceError, VfioError
 from .protocol import F_ERROR, F_TYPE_REPLY, HEADER, HEADER_SIZE, command_name
+from .survive import log_failure
 from .transport import Message
 
 
@@ -36,10 +37,7 @@ def answer(message: Message, handler: Handler, peer: str) -> bytes | Reply | int
     except VfioError:
         return errno.EIO
     except Exception:
-        import logging
-
-        name = command_name(message.command)
-        logging.getLogger(__name__).exception("%s: %s failed", peer, name)
+        log_failure(f"{peer}: {command_name(message.command)} failed")
         return errno.EIO
 
 

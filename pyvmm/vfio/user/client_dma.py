@@ -61,9 +61,7 @@ class ClientDma(DmaSpace):
         readable: bool = True,
         writable: bool = True,
     ) -> None:
-        doing = f"mapping IOVA {iova:#x}+{size:#x}"
-        if fd < 0 and not address:
-            raise DeviceError.answered(doing, errno.EINVAL, "there is neither memory nor a file")
+        doing = self._check_memory(iova, size, address, fd)
         if address:  # first: the server may use it before its reply is read
             self._table.map(iova, size, address=address, readable=readable, writable=writable)
         try:

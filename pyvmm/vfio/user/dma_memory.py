@@ -4,8 +4,8 @@
 Which kind is a matter of safety. A peer may truncate the file it gave us, and touching a
 mapped page that is gone is SIGBUS, the death of the process. So a file is mapped only if it is
 sealed against shrinking (F_SEAL_SHRINK: guest RAM of pyvmm, and QEMU's memory-backend-memfd);
-any other is read and written with pread(2) and pwrite(2), which fail in order. Left over are
-unsealed hugetlbfs files: they can't be written so, and are mapped all the same.
+any other is read and written with pread(2) and pwrite(2), which fail in order. Of hugetlbfs no
+seal keeps pages from vanishing, and write(2) is not for it: there the kernel copies for us.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 from typing import Protocol
 
 from ..errors import DeviceError, DmaFault
 from ..mapping import PAGE_SIZE, Mapping, check_size
+from . import own_memory
+from .passed_fds import close_passed
+
+_HUGETLBFS_MAGIC = 0x958458F6  # <linux/magic.h>
+_fstatfs = ctypes.CDLL(None).fstatfs
 
 
 class Memory(Protocol):
@@ -61,8 +67,12 @@ class PagesMemory:
 class FileMemory:
     """A file that its owner might truncate at any time: accessed by system calls."""
 
-    def __init__(self, fd: int, offset: int, iova: int) -> None:
-        self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+    def __init__(self, fd: int, offset: int, iova: int, what: str) -> None:
+        try:
+            self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+        except OSError as e:
+            cure = "raise the limit of open files (ulimit -n), or seal the memfd (F_SEAL_SHRINK)"
+            raise DeviceError.answered(f"{what}: fcntl", e.errno, cure) from None
         self._offset = offset
         self._iova = iova
 
@@ -72,7 +82,7 @@ class FileMemory:
             try:
                 piece = os.pread(self._fd, size - len(data), self._offset + offset + len(data))
             except OSError as e:
-                raise self._fault(offset, size, e) from None
+                raise _fault(self._iova + offset, size, e) from None
             if not piece:
                 raise DmaFault(self._iova + offset, size, "its file has been truncated")
             data += piece
@@ -86,35 +96,55 @@ class FileMemory:
                 at = self._offset + offset + len(data) - len(left)
                 left = left[os.pwrite(self._fd, left, at) :]
             except OSError as e:
-                raise self._fault(offset, len(data), e) from None
-
-    def _fault(self, offset: int, size: int, error: OSError) -> DmaFault:
-        return DmaFault(self._iova + offset, size, os.strerror(error.errno or 0))
+                raise _fault(self._iova + offset, len(data), e) from None
 
     def view(self, offset: int, size: int) -> memoryview | None:
         return None
 
     def close(self) -> None:
-        os.close(self._fd)
+        close_passed((self._fd,))
 
 
 class HostMemory:
-    """Memory of this process at an address; whoever mapped it keeps it until unmap."""
+    """Memory of this process at an address; whoever mapped it keeps it until unmap.
 
-    def __init__(self, address: int, size: int) -> None:
-        self._view = memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
+    It is not touched but copied by the kernel: it may be huge pages whose file a peer has too.
+    """
+
+    def __init__(self, address: int, iova: int) -> None:
+        self._address = address
+        self._iova = iova
 
     def read(self, offset: int, size: int) -> bytes:
-        return bytes(self._view[offset : offset + size])
+        try:
+            return own_memory.read(self._address + offset, size)
+        except OSError as e:
+            raise _fault(self._iova + offset, size, e) from None
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        self._view[offset : offset + len(data)] = data
+        try:
+            own_memory.write(self._address + offset, data)
+        except OSError as e:
+            raise _fault(self._iova + offset, len(data), e) from None
 
     def view(self, offset: int, size: int) -> memoryview | None:
-        return None  # it could outlive the memory
+        return None  # it could outlive the memory, or be SIGBUS
 
     def close(self) -> None:
         pass
+
+
+class HugeMemory(HostMemory):
+    """Pages of a file of hugetlbfs, mapped."""
+
+    def __init__(self, fd: int, offset: int, iova: int, size: int, what: str) -> None:
+        page = os.fstat(fd).st_blksize  # it maps, and unmaps, whole pages of its own only
+        start, end = offset & -page, (offset + size + page - 1) & -page
+        self._mapping = Mapping(fd, start, end - start, what=what)
+        super().__init__(self._mapping.address + offset - start, iova)
+
+    def close(self) -> None:
+        self._mapping.close()
 
 
 def open_file(
@@ -125,12 +155,18 @@ def open_file(
     check_size(fd, offset + size, what)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         raise DeviceError.answered(what, errno.EINVAL, "DMA memory must be a regular file or memfd")
-    if not _sealed(fd) and not (writable and _is_hugetlb(fd)):
-        access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
-        if (readable and access == os.O_WRONLY) or (writable and access == os.O_RDONLY):
-            raise DeviceError.answered(what, errno.EACCES)
-        return FileMemory(fd, offset, iova)
-    return PagesMemory(fd, offset, size, writable, what)
+    if writable and _is_hugetlb(fd):
+        return HugeMemory(fd, offset, iova, size, what)
+    if _sealed(fd) and not _is_hugetlb(fd):
+        return PagesMemory(fd, offset, size, writable, what)
+    access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    if (readable and access == os.O_WRONLY) or (writable and access == os.O_RDONLY):
+        raise DeviceError.answered(what, errno.EACCES)
+    return FileMemory(fd, offset, iova, what)
+
+
+def _fault(iova: int, size: int, error: OSError) -> DmaFault:
+    return DmaFault(iova, size, os.strerror(error.errno or 0))
 
 
 def _sealed(fd: int) -> bool:
@@ -141,8 +177,6 @@ def _sealed(fd: int) -> bool:
 
 
 def _is_hugetlb(fd: int) -> bool:
-    try:
-        os.pwrite(fd, b"", 0)
-    except OSError as e:  # hugetlbfs has no write(2) at all
-        return e.errno == errno.EINVAL
-    return False
+    status = ctypes.create_string_buffer(256)  # more than a struct statfs, which begins with f_type
+    _fstatfs(fd, status)
+    return int.from_bytes(status.raw[:8], sys.byteorder) == _HUGETLBFS_MAGIC

@@ -80,14 +80,12 @@ class DmaTable(DmaSpace):
         readable: bool = True,
         writable: bool = True,
     ) -> None:
-        what = self._check(iova, size)
+        what = self._check_memory(iova, size, address, fd)
         memory: Memory
         if fd >= 0:
             memory = open_file(fd, offset, iova, size, readable=readable, writable=writable)
-        elif not address:
-            raise DeviceError.answered(what, errno.EINVAL, "there is neither memory nor a file")
         else:
-            memory = HostMemory(address, size)
+            memory = HostMemory(address, iova)
         try:
             self._insert(_Mapping(iova, size, readable, writable, memory=memory), what)
         except DeviceError:
@@ -105,12 +103,6 @@ class DmaTable(DmaSpace):
     ) -> None:
         what = self._check(iova, size)
         self._insert(_Mapping(iova, size, readable, writable, remote=memory), what)
-
-    def _check(self, iova: int, size: int) -> str:
-        what = f"mapping IOVA {iova:#x}+{size:#x}"
-        if iova < 0 or size <= 0 or iova + size > IOVA_END:
-            raise DeviceError.answered(what, errno.EINVAL)
-        return what
 
     def _insert(self, mapping: _Mapping, what: str) -> None:
         with self._changed:

@@ -89,8 +89,10 @@ class Capabilities(NamedTuple):
 OWN_CAPABILITIES = Capabilities(MAX_MSG_FDS, MAX_DATA_XFER_SIZE, mmap.PAGESIZE)
 
 
-def pack_version(minor: int, max_msg_fds: int = OWN_CAPABILITIES.max_msg_fds) -> bytes:
-    """VERSION of either direction with our capabilities.
+def pack_version(
+    minor: int, max_msg_fds: int = OWN_CAPABILITIES.max_msg_fds, max_dma_maps: int | None = None
+) -> bytes:
+    """VERSION of either direction with our capabilities; max_dma_maps is a server's.
 
     Short on purpose: QEMU's client has room for no more than the length of its own request.
     """
@@ -98,6 +100,8 @@ def pack_version(minor: int, max_msg_fds: int = OWN_CAPABILITIES.max_msg_fds) ->
         "max_msg_fds": max_msg_fds,
         "max_data_xfer_size": OWN_CAPABILITIES.max_data_xfer_size,
     }
+    if max_dma_maps is not None:
+        capabilities["max_dma_maps"] = max_dma_maps
     text = json.dumps({"capabilities": capabilities}, separators=(",", ":"))
     return VERSION.pack(MAJOR, minor) + text.encode() + b"\0"
 

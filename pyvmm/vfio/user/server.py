@@ -75,6 +75,10 @@ class Server:
 
         Raises VfioError if the process has no file descriptor left for that client.
         """
+        # For log_failure(): nothing can be loaded once a client has used up our descriptors.
+        # Here rather than above, since a client may connect meanwhile: it listens already.
+        import logging  # noqa: F401
+
         if not self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             try:
                 sock = self._sock.dup()

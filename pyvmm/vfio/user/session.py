@@ -53,6 +53,11 @@ from .remote_dma import RemoteDma
 from .survive import survive
 from .transport import Message
 
+# Each mapping of a client's takes an area of our address space or a descriptor. Of areas a process
+# has 65,530 (vm.max_map_count): a quarter of them is enough for any VMM with a virtual IOMMU, and
+# leaves the rest to everybody else here.
+_MAX_DMA_MAPS = 16384
+
 
 class Session:
     """Carries out a client's commands on a device, and leaves nothing of its when it goes.
@@ -120,13 +125,14 @@ class Session:
         self._client = capabilities
         # Any client may send as many fds as we can receive, but may not take the number.
         max_msg_fds = max(capabilities.max_msg_fds, QEMU_MAX_MSG_FDS)
-        return pack_version(min(minor, MINOR), max_msg_fds)
+        return pack_version(min(minor, MINOR), max_msg_fds, _MAX_DMA_MAPS)
 
     # What there is
 
     def _get_info(self, message: Message) -> bytes:
         _unpack(DEVICE_INFO, message)
-        return DEVICE_INFO.pack(DEVICE_INFO.size, *self._device.info)
+        info = self._device.info
+        return DEVICE_INFO.pack(DEVICE_INFO.size, info.flags, info.num_regions, info.num_irqs)
 
     def _get_region_info(self, message: Message) -> bytes | Reply:
         argsz, _, index, *_ = _unpack(region_info.INFO, message)
@@ -213,6 +219,8 @@ class Session:
         known = F_DMA_REGION_READ | F_DMA_REGION_WRITE
         if not flags & known or flags & ~known or len(message.fds) > 1:
             raise _invalid(f"DMA_MAP with flags {flags:#x} and {len(message.fds)} fds")
+        if len(self._mapped) >= _MAX_DMA_MAPS:
+            raise DeviceError.answered(f"mapping IOVA {iova:#x}+{size:#x}", errno.ENOSPC)
         dma = self._device.dma
         if message.fds:
             dma.map(

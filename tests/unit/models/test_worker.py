@@ -107,6 +107,13 @@ def test_the_loop_may_close_itself() -> None:
     assert "a loop" not in names()
 
 
+def test_a_timer_for_a_time_that_never_comes() -> None:
+    loop = EventLoop("a loop")
+    loop.call_later(1e12, lambda: None)
+    turn(loop)
+    loop.close()
+
+
 def test_a_job_knows_that_it_is_one() -> None:
     worker = Worker("a worker")
     current: list[bool] = []

@@ -19,6 +19,7 @@ from pyvmm.vfio import (
     EventFd,
     Interval,
     ProtocolError,
+    RegionInfo,
     VfioError,
 )
 from pyvmm.vfio.user import Client
@@ -60,7 +61,7 @@ def two_steps(first: bytes, second: Answer) -> Callable[[Received], Answer]:
 def test_a_region_that_cannot_be_mapped(client: Client, script: Script) -> None:
     script.answers[GET_REGION_INFO] = region(7, 0x1000)
     info = client.region_info(7)
-    assert info == (7, 3, 0x1000, 0, (), ())
+    assert info == RegionInfo(7, 3, 0x1000)
     assert client.region_info(7) is info
     assert client.region_fd(7) == -1
     assert script.requests(GET_REGION_INFO) == [struct.pack("=IIIIQQ", 32, 0, 7, 0, 0, 0)]

@@ -49,7 +49,7 @@ def test_the_handshake(client: Client, script: Script) -> None:
         + b'{"capabilities":{"max_msg_fds":253,"max_data_xfer_size":1048576}}\0'
     )
     assert info.payload == struct.pack("=IIII", 16, 0, 0, 0)
-    assert client.info == (3, 9, 5)
+    assert client.info[:3] == (3, 9, 5)
     assert client.info.pci
     assert client.info.resettable
     assert client.dma.page_sizes == 4096

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from pyvmm.vfio import DeviceError, DmaFault
 from pyvmm.vfio.dma import Check
-from pyvmm.vfio.user import DmaTable
+from pyvmm.vfio.mapping import Mapping
+from pyvmm.vfio.user import DmaTable, dma_memory
 from tests.unit.vfio.fakes import PATIENCE
 
 PAGE = 4096
@@ -195,6 +196,36 @@ def test_a_file_that_is_truncated_later_faults_and_kills_nobody(table: DmaTable)
     with pytest.raises(DmaFault, match=r"IOVA 0xa000.*truncated"):
         table.read(0xA000, 8)
     table.write(0xA000, b"harmless")
+    os.close(fd)
+
+
+def test_memory_of_ours_that_vanishes_faults_and_kills_nobody(table: DmaTable) -> None:
+    """As huge pages do when a peer that has their file takes them away."""
+    fd = memfd(2, sealed=False)
+    with Mapping(fd, 0, 2 * PAGE) as mapping:
+        table.map(0x8000, 2 * PAGE, address=mapping.address)
+        table.write(0x8FFE, b"both")
+        assert table.read(0x8FFE, 4) == b"both"
+        os.ftruncate(fd, PAGE)
+        with pytest.raises(DmaFault, match=r"0x8ffe\+0x4: Bad address"):
+            table.read(0x8FFE, 4)
+        with pytest.raises(DmaFault, match=r"0x9000\+0x4: Bad address"):
+            table.write(0x9000, b"nope")
+    os.close(fd)
+
+
+def test_huge_pages_are_not_touched(monkeypatch: pytest.MonkeyPatch, table: DmaTable) -> None:
+    """No seal keeps them, so they are copied from and to; an ordinary file stands in for theirs."""
+    monkeypatch.setattr(dma_memory, "_is_hugetlb", lambda fd: True)
+    fd = memfd(4)
+    table.map(0x8000, PAGE, address=0, fd=fd, offset=PAGE + 8)
+    table.map(0x10000, PAGE, address=0, fd=fd, offset=PAGE, writable=False)
+    table.write(0x8000, b"huge")
+    assert os.pread(fd, 4, PAGE + 8) == b"huge"
+    assert table.read(0x10008, 4) == table.read(0x8000, 4) == b"huge"
+    for iova in (0x8000, 0x10000):
+        with table.view(iova, 4) as view:
+            assert view is None
     os.close(fd)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import struct
 
 import pytest
@@ -16,6 +17,7 @@ from pyvmm.uapi.vfio import (
     VFIO_IRQ_SET_DATA_NONE,
 )
 from pyvmm.vfio import DmaFault, EventFd
+from pyvmm.vfio.user import session
 from tests.unit.vfio.fakes import (
     DMA_MAP,
     DMA_UNMAP,
@@ -108,6 +110,40 @@ def test_dma_map_refused(
 def test_dma_map_of_what_is_no_memory(peer: Peer) -> None:
     with EventFd() as eventfd:
         assert peer.refused(DMA_MAP, dma_map(0, 0x1000), [eventfd.fileno()]) == errno.EINVAL
+
+
+def test_as_many_mappings_as_was_said(
+    peer: Peer, device: FakeDevice, ram_fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_MAX_DMA_MAPS", 3)
+    for i in range(3):
+        peer.answered(DMA_MAP, dma_map(i * 0x1000, 0x1000), [ram_fd])
+    assert peer.refused(DMA_MAP, dma_map(0x3000, 0x1000), [ram_fd]) == errno.ENOSPC
+    peer.answered(DMA_UNMAP, dma_unmap(0x1000, 0x1000))
+    peer.answered(DMA_MAP, dma_map(0x3000, 0x1000), [ram_fd])
+
+
+def test_files_for_which_there_is_no_descriptor(peer: Peer, device: FakeDevice) -> None:
+    """A client that uses up all that we have is refused, and nothing else happens."""
+    plain = os.memfd_create("unsealed")
+    os.ftruncate(plain, 0x1000)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, limits[1]))
+    try:
+        refused = 0
+        for i in range(highest + 8):
+            # Our own copies of what is sent are gone with the call.
+            refused = peer.ask(DMA_MAP, dma_map(i * 0x1000, 0x1000), [plain]).error
+            if refused:
+                break
+        assert refused == errno.EMFILE
+        assert peer.refused(DMA_MAP, dma_map(1 << 40, 0x1000), [plain]) == errno.EMFILE
+        peer.answered(DMA_UNMAP, dma_unmap(0, 0x1000))
+        peer.answered(DMA_MAP, dma_map(0, 0x1000), [plain])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        os.close(plain)
 
 
 @pytest.mark.parametrize(

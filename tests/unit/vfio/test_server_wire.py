@@ -42,7 +42,9 @@ TRIGGER_BOOL = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_BOOL
 def test_version(stranger: Peer) -> None:
     payload = stranger.answered(VERSION, struct.pack("=HH", 0, 1) + b"{}\0")
     assert payload[:4] == struct.pack("=HH", 0, 1)
-    assert payload[4:] == b'{"capabilities":{"max_msg_fds":16,"max_data_xfer_size":1048576}}\0'
+    assert payload[4:] == (
+        b'{"capabilities":{"max_msg_fds":16,"max_data_xfer_size":1048576,"max_dma_maps":16384}}\0'
+    )
     # What is left of the 214 bytes that QEMU's client has room for.
     assert 16 + len(payload) <= 214
 
