@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 
-class ByteRegisters:
+
+class ByteRegisters(ABC):
     """An I/O handler that splits wide accesses into bytes, lowest first.
 
     That is what the ISA bus does with an access that is wider than the device.
@@ -12,11 +14,13 @@ class ByteRegisters:
 
     __slots__ = ()
 
+    @abstractmethod
     def read_byte(self, offset: int) -> int:
-        raise NotImplementedError
+        """Read the register at offset."""
 
+    @abstractmethod
     def write_byte(self, offset: int, value: int) -> None:
-        raise NotImplementedError
+        """Write a byte to the register at offset."""
 
     def read(self, offset: int, size: int) -> int:
         if size == 1:
