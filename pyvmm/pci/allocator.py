@@ -24,14 +24,18 @@ if TYPE_CHECKING:
 class Window:
     """Free addresses of one kind: ports, or guest-physical."""
 
-    __slots__ = ("_free", "cure", "end", "name", "start")
+    __slots__ = ("_free", "cure", "end", "largest", "name", "start")
 
-    def __init__(self, name: str, start: int, end: int, cure: str) -> None:
-        """[start, end); cure is what to do when it is full."""
+    def __init__(self, name: str, start: int, end: int, cure: str, largest: int) -> None:
+        """[start, end); cure is what to do when it is full.
+
+        largest is the size in bytes of the largest BAR that such a window takes in any machine.
+        """
         self.name = name
         self.start = start
         self.end = end
         self.cure = cure
+        self.largest = largest
         self._free = [(start, end)] if start < end else []
 
     def take(self, size: int, alignment: int) -> int | None:
@@ -58,12 +62,16 @@ class Windows:
     def __init__(self, ram_size: int, address_bits: int) -> None:
         """For a guest with ram_size bytes of RAM and address_bits of physical address."""
         few = "assign fewer devices with such BARs"
-        self.io = Window("I/O window", layout.IO_START, layout.IO_END, few)
-        self.mmio32 = Window("32-bit window", layout.MMIO32_START, layout.MMIO32_END, few)
+        ports = layout.IO_START, layout.IO_END
+        low = layout.MMIO32_START, layout.MMIO32_END
+        self.io = Window("I/O window", *ports, few, ports[1] - ports[0])
+        self.mmio32 = Window("32-bit window", *low, few, low[1] - low[0])
         self.mmio64 = Window(
             "64-bit window",
             *layout.mmio64_window(ram_size, address_bits),
             f"the guest has {address_bits} bits of physical address: give it more, or less RAM",
+            # It starts somewhere in the first multiple of its size.
+            layout.MMIO64_SIZE_MAX // 2,
         )
 
     def choices(self, bar: Bar) -> tuple[Window, ...]:
@@ -95,7 +103,11 @@ def place(functions: Iterable[Function], windows: Windows) -> None:
         address = next((a for w in choices if (a := w.take(room, room)) is not None), None)
         if address is None:
             tried = " nor the ".join(map(str, choices))
-            cures = "; ".join(dict.fromkeys(window.cure for window in choices))
+            able = [window.cure for window in choices if room <= window.largest]
+            cures = "; ".join(dict.fromkeys(able)) or (
+                f"BARs of this kind can have {max(w.largest for w in choices):#x} bytes: "
+                "configure the device to have a smaller one"
+            )
             raise NoRoom(
                 f"{function.name} at {bdf_name(function.bdf)}: {bar} ({bar.kind}, {bar.size:#x} "
                 f"bytes) fits in no gap of the {tried}; {cures}"

@@ -102,18 +102,31 @@ def test_small_memory_bars_have_pages_of_their_own() -> None:
 
 def test_what_fits_nowhere_is_told_with_its_cure() -> None:
     bus = Bus()
-    function = WithBars((MEM32, 1 << 30, False), name="gpu")
+    function = WithBars((MEM32, 1 << 28, False), (MEM32, 1 << 29, False), name="gpu")
     bus.add(function, bus=1, device=2)
     with pytest.raises(NoRoom) as caught:
         place([function], Windows(GIB, 40))
     assert str(caught.value) == (
-        "gpu at 01:02.0: BAR 0 (32-bit memory, 0x40000000 bytes) fits in no gap of the 32-bit "
+        "gpu at 01:02.0: BAR 0 (32-bit memory, 0x10000000 bytes) fits in no gap of the 32-bit "
         "window (0xc0000000-0xdfffffff); assign fewer devices with such BARs"
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "size", "most"),
+    [(IO, 0x8000, 0x4000), (MEM32, 1 << 30, 1 << 29), (MEM64, 1 << 40, 1 << 39)],
+)
+def test_what_fits_in_no_machine_is_told_so(kind: str, size: int, most: int) -> None:
+    """Neither fewer devices nor a wider guest helps."""
+    (function,) = on_a_bus(WithBars((kind, most, False)))
+    place([function], Windows(GIB, 52))
+    (function,) = on_a_bus(WithBars((kind, size, False)))
+    with pytest.raises(NoRoom, match=f"; BARs of this kind can have {most:#x} bytes: configure"):
+        place([function], Windows(GIB, 52))
+
+
 def test_an_empty_64_bit_window_is_told() -> None:
-    (function,) = on_a_bus(WithBars((MEM64, 1 << 40, True)))
+    (function,) = on_a_bus(WithBars((MEM64, 1 << 38, True)))
     with pytest.raises(NoRoom, match=r"64-bit window \(empty\) nor the 32-bit.*36 bits of phys"):
         place([function], Windows(70 * GIB, 36))
 
@@ -157,7 +170,7 @@ def test_placed_bars_are_aligned_inside_and_apart(wants: list[list[Want]]) -> No
 
 
 def test_a_window_is_filled_to_the_last_byte() -> None:
-    window = Window("w", 0x1000, 0x5000, "")
+    window = Window("w", 0x1000, 0x5000, "", 0x4000)
     sizes = [0x2000, 0x1000, 0x800, 0x800]
     assert [window.take(size, size) for size in sizes] == [0x2000, 0x1000, 0x4000, 0x4800]
     assert window.take(1, 1) is None
