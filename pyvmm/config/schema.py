@@ -131,8 +131,8 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kernel: Annotated[
         _Text | None,
         Meta(
-            description="The guest's image: a PVH ELF file, such as a test guest or a Linux "
-            "vmlinux. Exactly one of kernel and firmware is needed.",
+            description="The guest's image: a PVH ELF file, such as the test guests are. "
+            "Exactly one of kernel and firmware is needed.",
             extra={"expected": "the path of a guest image", "notation": notation.path},
         ),
     ] = None
