@@ -437,7 +437,10 @@ class Machine:
             self._device_errors.append(error)
             running = self._running
         if running:
-            self.notice(f"{error}; the guest goes on without the device")
+            try:
+                self.notice(f"{error}; the guest goes on without the device")
+            except BaseException as bug:  # on a device's thread perhaps, which has its own work
+                self._bug(bug)
 
 
 def _timer(seconds: float, do: Callable[[], None]) -> threading.Timer:
