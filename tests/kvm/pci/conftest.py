@@ -12,7 +12,7 @@ from pyvmm.pci.assigned import Assigned
 from pyvmm.pci.bus import Bus
 from pyvmm.vfio import EventFd, Interval, IoEventFd
 from tests.kvm.kvm_room.conftest import LIMIT, PD_HIGH, Guest, assemble
-from tests.unit.pci.conftest import FakeDevice
+from tests.unit.pci.fake_device import FakeDevice
 
 MSIX_AT = 0x70
 COMMAND, IO, MEMORY, MASTER = 4, 1, 2, 4

@@ -7,7 +7,7 @@ import pytest
 
 from tests.kvm.kvm_room.conftest import LIMIT
 from tests.kvm.pci.conftest import BAR0, COMMAND, MASTER, MEMORY, MSIX_AT, Machine
-from tests.unit.pci.conftest import FakeDevice
+from tests.unit.pci.fake_device import FakeDevice
 
 pytestmark = pytest.mark.kvm
 

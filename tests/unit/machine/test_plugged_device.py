@@ -12,7 +12,7 @@ from pyvmm.memory import AddressMap, GuestMemory
 from pyvmm.models.edu import Edu
 from pyvmm.uapi.pci_regs import PCI_COMMAND, PCI_COMMAND_MASTER
 from pyvmm.vfio import DeviceGone, VfioError
-from tests.unit.pci.conftest import FakeVm
+from tests.unit.pci.fake_vm import FakeVm
 
 MIB = 1 << 20
 

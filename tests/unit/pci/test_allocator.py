@@ -116,7 +116,7 @@ def test_what_fits_nowhere_is_told_with_its_cure() -> None:
     ("kind", "size", "most"),
     [(IO, 0x8000, 0x4000), (MEM32, 1 << 30, 1 << 29), (MEM64, 1 << 40, 1 << 39)],
 )
-def test_what_fits_in_no_machine_is_told_so(kind: str, size: int, most: int) -> None:
+def test_what_fits_in_no_machine_is_told_so(kind: Kind, size: int, most: int) -> None:
     """Neither fewer devices nor a wider guest helps."""
     (function,) = on_a_bus(WithBars((kind, most, False)))
     place([function], Windows(GIB, 52))

@@ -15,8 +15,6 @@ from pyvmm.pci.errors import BadDevice
 from pyvmm.vfio import DeviceGone, EventFd, IoEventFd, IrqData
 from tests.unit.pci.conftest import (
     COMMAND,
-    CONFIG,
-    INTX,
     IO,
     MASTER,
     MEMORY,
@@ -24,11 +22,11 @@ from tests.unit.pci.conftest import (
     MSIX_AT,
     NO_INTX,
     VENDOR_AT,
-    FakeDevice,
     Setting,
     device_regions,
     make_device,
 )
+from tests.unit.pci.fake_device import CONFIG, INTX, FakeDevice
 
 LIMIT = 30.0  # seconds that a thread may take
 GONE = DeviceGone("the server died")

@@ -7,7 +7,7 @@ import pytest
 
 from pyvmm.pci.guard import Guard
 from pyvmm.vfio import DeviceError, DeviceGone, ProtocolError, VfioError
-from tests.unit.pci.conftest import FakeDevice
+from tests.unit.pci.fake_device import FakeDevice
 
 
 class Guarded:

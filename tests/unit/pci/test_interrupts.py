@@ -19,7 +19,8 @@ from pyvmm.pci.msi import Msi
 from pyvmm.pci.msix import Msix
 from pyvmm.pci.vectors import HostVectors
 from pyvmm.vfio import DeviceError, DeviceGone
-from tests.unit.pci.conftest import INTX, MSI, MSIX, FakeDevice, FakeVm
+from tests.unit.pci.fake_device import INTX, MSI, MSIX, FakeDevice
+from tests.unit.pci.fake_vm import FakeVm
 
 MSI_AT, MSIX_AT = 0x50, 0x70
 GSI = 17

@@ -16,7 +16,8 @@ from pyvmm.pci.intx import Intx
 from pyvmm.pci.pins import intx_gsi
 from pyvmm.uapi.vfio import VFIO_IRQ_INFO_EVENTFD
 from pyvmm.vfio import DeviceError, DeviceGone, EventFd, Fds, IrqData
-from tests.unit.pci.conftest import INTX, FakeDevice, FakeVm
+from tests.unit.pci.fake_device import INTX, FakeDevice
+from tests.unit.pci.fake_vm import FakeVm
 
 GSI = 17
 LIMIT = 30.0  # seconds that a thread may take

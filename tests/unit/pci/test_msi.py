@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.msi import Msi
 from pyvmm.pci.vectors import HostVectors, Message
-from tests.unit.pci.conftest import MSI, Call, FakeDevice, FakeVm
+from tests.unit.pci.fake_device import MSI, FakeDevice
+from tests.unit.pci.fake_vm import Call, FakeVm
 
 AT = 0x50
 WIDE, MASKABLE = 0x80, 0x100

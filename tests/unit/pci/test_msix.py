@@ -16,7 +16,8 @@ from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.msix import Msix
 from pyvmm.pci.vectors import HostVectors, Message
 from pyvmm.vfio import DeviceError
-from tests.unit.pci.conftest import MSIX, Call, FakeDevice, FakeVm
+from tests.unit.pci.fake_device import MSIX, FakeDevice
+from tests.unit.pci.fake_vm import Call, FakeVm
 
 AT = 0x70
 CONTROL = AT + 2
