@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import threading
 from collections import Counter
@@ -19,6 +20,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 GUESTS = ROOT / "guests" / "build"
+QEMU = shlex.split(os.environ.get("PYVMM_QEMU") or "qemu-system-x86_64")
+"""The command of the QEMU to test against"""
 
 
 def missing_for_kvm() -> str:
@@ -32,8 +35,8 @@ def missing_for_kvm() -> str:
 
 def missing_for_interop() -> str:
     """Why tests against QEMU can't run here, or ''."""
-    if shutil.which("qemu-system-x86_64") is None:
-        return "no qemu-system-x86_64: apt-get install qemu-system-x86"
+    if shutil.which(QEMU[0]) is None:
+        return f"no {QEMU[0]}: apt-get install qemu-system-x86, or have PYVMM_QEMU name one"
     return ""
 
 

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.conftest import QEMU
 from tests.interop.guests.conftest import DEBUG_EXIT, command_line, serial_lines
 
 pytestmark = pytest.mark.interop
@@ -56,28 +55,26 @@ Serve = Callable[[str], str]
 
 
 @pytest.fixture(scope="module")
-def qemu() -> list[str]:
-    """The command of a QEMU that has vfio-user-pci."""
-    command = shlex.split(os.environ.get("PYVMM_QEMU", "qemu-system-x86_64"))
-    asked = [*command, "-device", "vfio-user-pci,help"]
+def vfio_user_pci() -> None:
+    """QEMU has the client."""
+    asked = [*QEMU, "-device", "vfio-user-pci,help"]
     try:
         done = subprocess.run(asked, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except OSError as error:
-        pytest.skip(f"{command[0]}: {error.strerror}; {CURE}")
+        pytest.skip(f"{QEMU[0]}: {error.strerror}; {CURE}")
     if "socket=" not in done.stdout:  # a device that is not there is no failure to old ones
-        pytest.skip(f"{command[0]} has no vfio-user-pci; {CURE}")
-    return command
+        pytest.skip(f"{QEMU[0]} has no vfio-user-pci; {CURE}")
 
 
 @pytest.fixture
-def run(qemu: list[str], guests: Path, tmp_path: Path) -> RunGuest:
+def run(vfio_user_pci: None, guests: Path, tmp_path: Path) -> RunGuest:
     """`run("edu", "-device", "edu")`: boot a guest in software, wait for its end."""
 
     def run(guest: str, *options: str) -> Ran:
         serial = tmp_path / "serial"  # a file: QEMU's edu prints to stdout
-        _, *arguments = command_line(guests / f"{guest}.elf", "", *DEBUG_EXIT, *options)
+        command = command_line(guests / f"{guest}.elf", "", *DEBUG_EXIT, *options)
         done = subprocess.run(
-            [*qemu, *arguments, "-serial", f"file:{serial}"],
+            [*command, "-serial", f"file:{serial}"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

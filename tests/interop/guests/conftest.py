@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.conftest import QEMU
+
 TIMEOUT = 60.0  # seconds, for anything QEMU does
 DEBUG_EXIT = ("-device", "isa-debug-exit,iobase=0xf4,iosize=4")
 MACHINE = ("-M", "q35", "-accel", "tcg", "-cpu", "max")
@@ -39,7 +41,7 @@ def command_line(image: Path, append: str, *options: str) -> list[str]:
     """QEMU with nothing in the machine but what is asked for."""
     machine = () if "-M" in options else MACHINE
     return [
-        *("qemu-system-x86_64", *machine, "-nodefaults", "-no-user-config"),
+        *(*QEMU, *machine, "-nodefaults", "-no-user-config"),
         *("-display", "none", "-vga", "none", "-no-reboot", "-m", "128"),
         *("-kernel", str(image), "-append", append),
         *options,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import QEMU
+
 from .conftest import DEBUG_EXIT, TIMEOUT, Run, Running, command_line
 
 pytestmark = pytest.mark.interop
@@ -119,7 +121,7 @@ def test_firstbyte(guests: Path) -> None:
     """A flat image as firmware: one byte, then the end."""
     done = subprocess.run(
         [
-            *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-nodefaults"),
+            *(*QEMU, "-M", "q35", "-accel", "tcg", "-nodefaults"),
             *("-display", "none", "-no-reboot", "-serial", "stdio"),
             *("-bios", str(guests / "firstbyte.bin"), *DEBUG_EXIT),
         ],
