@@ -96,7 +96,8 @@ class KernelDevice(Device):
         info = self.region_info(index)
         if offset < 0 or size < 0 or offset + size > info.size:
             what = f"{self.name}: {verb} {size} bytes at {offset:#x} of region {index}"
-            cure = f"it has {info.size:#x} bytes" + (f" ({info.note})" if info.note else "")
+            cure = f"it has {info.size:#x} bytes" if info.size else "the device has no such region"
+            cure += f" ({info.note})" if info.note else ""
             raise DeviceError.answered(what, errno.EINVAL, cure)
         return info
 

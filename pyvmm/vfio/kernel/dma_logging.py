@@ -33,6 +33,7 @@ class DmaLogging:
 
     def start(self, ranges: Sequence[Interval], page_size: int = 4096) -> int:
         """Note writes to these IOVAs, in pages of about page_size; tells which it has taken."""
+        self._check(page_size, *ranges)
         table = b"".join(_RANGE.pack(r.start, r.size) for r in ranges)
         memory = ctypes.create_string_buffer(table, max(1, len(table)))
         control = vfio.vfio_device_feature_dma_logging_control(
@@ -47,6 +48,13 @@ class DmaLogging:
         taken: int = vfio.vfio_device_feature_dma_logging_control.from_buffer_copy(answer).page_size
         return taken
 
+    def _check(self, page_size: int, *ranges: Interval) -> None:
+        sensible = page_size.bit_count() == 1 and 0 < page_size < 1 << 64
+        if not sensible or any(r.start < 0 or r.end > 1 << 64 for r in ranges):
+            what = f"{self._features.name}: logging DMA to {', '.join(map(str, ranges))}"
+            cure = f"page_size {page_size} must be a power of two, and the ranges in 64 bits"
+            raise DeviceError.answered(what, errno.EINVAL, cure)
+
     def stop(self) -> None:
         self._features.set(Feature.DMA_LOGGING_STOP)
 
@@ -55,6 +63,7 @@ class DmaLogging:
 
         If it raises, the log is worthless: take all for written.
         """
+        self._check(page_size, within)
         words = bitmap_words(within, page_size)
         report = vfio.vfio_device_feature_dma_logging_report(
             within.start, within.size, page_size, ctypes.addressof(words)

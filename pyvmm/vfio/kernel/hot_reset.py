@@ -113,6 +113,8 @@ def reset(file: KernelFile, group_fds: Sequence[int]) -> None:
             errno.EBUSY: "one of the functions is being reset or mapped just now: try again",
             errno.EAGAIN: "the bus is being changed just now: try again",
             errno.EBADF: "a group's fd is not open",
+            errno.ENOTTY: "after the reset its bus did not come back in time; the kernel's log "
+            "(dmesg) tells more",
         }.get(number)
 
     file.ioctl("VFIO_DEVICE_PCI_HOT_RESET", buffer, doing="hot reset", cure=cure)

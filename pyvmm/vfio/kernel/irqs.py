@@ -29,7 +29,7 @@ from ...uapi.vfio import (
     VFIO_PCI_REQ_IRQ_INDEX,
 )
 from ..device import Fds, IrqData, IrqInfo
-from ..errors import DeviceError
+from ..errors import DeviceError, VfioError
 from ..eventfd import EventFd
 from .kernel_file import KernelFile
 
@@ -81,28 +81,31 @@ class Interrupts:
         self._enabled: dict[int, list[EventFd | None]] = {}
 
     def set(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
-        """Device.set_irqs(). If more vectors are more than the host has, what was enabled stays."""
+        """Device.set_irqs().
+
+        If there are to be more vectors than the host has, those that were enabled stay so. If
+        setting triggers fails otherwise, which of them are set is not known.
+        """
         with self._lock:
-            if action != VFIO_IRQ_SET_ACTION_TRIGGER:
-                self._set(index, action, start, count, data)
-            elif isinstance(data, Fds):
+            if action == VFIO_IRQ_SET_ACTION_TRIGGER and isinstance(data, Fds):
                 self._set_triggers(index, start, count, data)
-            elif data is None and count == 0:
+            elif action == VFIO_IRQ_SET_ACTION_TRIGGER and data is None and count == 0:
                 self._disable(index)
             else:
                 self._set(index, action, start, count, data)
 
     def _set_triggers(self, index: int, start: int, count: int, fds: Fds) -> None:
         info = self._info(index)
-        if count == len(fds) == 0:
+        self._encoded(index, VFIO_IRQ_SET_ACTION_TRIGGER, start, count, fds)
+        if count == 0:
             return
-        if not (index in _MESSAGES and info.noresize) or start < 0 or start + count > info.count:
+        if not (index in _MESSAGES and info.noresize) or start + count > info.count:
             self._set(index, VFIO_IRQ_SET_ACTION_TRIGGER, start, count, fds)
             self._enabled.setdefault(index, [])
             return
         old = self._enabled.get(index)
         with contextlib.ExitStack() as undo:
-            ours = [undo.enter_context(EventFd.from_fd(fd)) if fd >= 0 else None for fd in fds]
+            ours = [undo.enter_context(self._taken(index, fd)) if fd >= 0 else None for fd in fds]
             table = list(old or ())
             table += [None] * (start - len(table))
             replaced, table[start : start + count] = table[start : start + count], ours
@@ -113,6 +116,13 @@ class Interrupts:
             undo.pop_all()
         self._enabled[index] = table
         _close(replaced)
+
+    def _taken(self, index: int, fd: int) -> EventFd:
+        try:
+            return EventFd.from_fd(fd)
+        except DeviceError as e:
+            what = f"{self._file.name}: setting the triggers of {_name(index)}: {e}"
+            raise DeviceError(what, e.errno) from None
 
     def _grow(
         self, index: int, old: Sequence[EventFd | None], new: Sequence[EventFd | None]
@@ -141,18 +151,7 @@ class Interrupts:
             _close(enabled or ())
 
     def _set(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
-        verb = _VERBS.get(action, "setting")
-        if action == VFIO_IRQ_SET_ACTION_TRIGGER and isinstance(data, Fds):
-            verb = "setting the triggers of"
-        elif action == VFIO_IRQ_SET_ACTION_TRIGGER and data is None and count == 0:
-            verb = "disabling"
-        name = _NAMES.get(index, f"interrupt kind {index}")
-        doing = f"{verb} {name}" + (f" {start} to {start + count - 1}" if count > 0 else "")
-        try:
-            request = encode(index, action, start, data, count)
-        except ValueError as e:
-            what = f"{self._file.name}: {doing}: {e}"
-            raise DeviceError.answered(what, errno.EINVAL) from None
+        doing, request = self._encoded(index, action, start, count, data)
         buffer = ctypes.create_string_buffer(request, len(request))
 
         def cure(number: int) -> str | None:
@@ -166,6 +165,22 @@ class Interrupts:
                 errno.ENOSPC,
                 f"the host has {available} vectors left for it: ask for no more",
             )
+
+    def _encoded(
+        self, index: int, action: int, start: int, count: int, data: IrqData
+    ) -> tuple[str, bytes]:
+        """What is done, in words and as the kernel is told."""
+        verb = _VERBS.get(action, "setting")
+        if action == VFIO_IRQ_SET_ACTION_TRIGGER and isinstance(data, Fds):
+            verb = "setting the triggers of"
+        elif action == VFIO_IRQ_SET_ACTION_TRIGGER and data is None and count == 0:
+            verb = "disabling"
+        doing = f"{verb} {_name(index)}" + (f" {start} to {start + count - 1}" if count > 0 else "")
+        try:
+            return doing, encode(index, action, start, data, count)
+        except ValueError as e:
+            what = f"{self._file.name}: {doing}: {e}"
+            raise DeviceError.answered(what, errno.EINVAL) from None
 
     def _cure(self, number: int, index: int, action: int, end: int, data: IrqData) -> str | None:
         others = [kind for kind in self._enabled if kind in _EXCLUSIVE and kind != index]
@@ -182,10 +197,11 @@ class Interrupts:
                 return f"{other} is enabled, and excludes it: disable {other} first"
             if index not in self._enabled and not isinstance(data, Fds):
                 return "it is not enabled: set its triggers first"
+        if number in (errno.EINVAL, errno.EBADF) and isinstance(data, Fds):
+            return _no_eventfd(data)
         if number == errno.ENODEV and index == VFIO_PCI_INTX_IRQ_INDEX:
             return "the function's interrupt line leads nowhere on this host: use MSI or MSI-X"
         return {
-            errno.EBADF: "one of the eventfds is not open",
             errno.EBUSY: "an eventfd does it already, which must be taken away first (-1)"
             if action != VFIO_IRQ_SET_ACTION_TRIGGER
             else "the interrupt line is shared, and the device can't: use MSI or MSI-X",
@@ -195,8 +211,23 @@ class Interrupts:
         """Disable what is enabled. Idempotent; for a device that may be gone, too."""
         with self._lock:
             for index in list(self._enabled):
-                with contextlib.suppress(DeviceError):
+                with contextlib.suppress(VfioError):
                     self._disable(index)
+
+
+def _name(index: int) -> str:
+    return _NAMES.get(index, f"interrupt kind {index}")
+
+
+def _no_eventfd(fds: Fds) -> str | None:
+    """What is wrong with the first that can't be used."""
+    for fd in fds:
+        try:
+            if fd >= 0:
+                EventFd.from_fd(fd).close()
+        except DeviceError as e:
+            return str(e)
+    return None
 
 
 def _fds(table: Sequence[EventFd | None]) -> Fds:

@@ -114,7 +114,10 @@ class KernelFile:
 
 def _explained(error: DeviceError, cure: Cure) -> VfioError:
     """The same error with its cure; DeviceGone if ENODEV has no other explanation."""
-    known = cure(error.errno)
+    try:
+        known = cure(error.errno)
+    except VfioError:
+        known = None  # looking for the cause has failed, too
     if known:
         return DeviceError(f"{error}; {known}", error.errno)
     return DeviceGone(str(error)) if error.errno == errno.ENODEV else error

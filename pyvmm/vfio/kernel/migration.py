@@ -109,8 +109,7 @@ class Migration:
         """The states the device has."""
         return states(self.flags)
 
-    @property
-    def state(self) -> State:
+    def get_state(self) -> State:
         """The state the device is in."""
         data = self._features.get(Feature.MIG_DEVICE_STATE, bytes(_STATE.size))
         number = _STATE.unpack(data)[0]
@@ -128,7 +127,7 @@ class Migration:
         Where one goes on, as from PRE_COPY to STOP_COPY, it is the one there is. If it fails the
         device may be in a state on the way, or in ERROR, which only reset() ends.
         """
-        before = self.state
+        before = self.get_state()
         if way(before, state, self.flags) is None:
             what = f"{self._features.name}: migration from {before.name} to {state.name}"
             raise DeviceError.answered(what, errno.EINVAL, self._legal(before))
@@ -148,7 +147,7 @@ class Migration:
 
     def _where(self) -> str:
         try:
-            now = self.state
+            now = self.get_state()
         except VfioError:
             return "reset the device"
         return f"it is in {now.name} now" + ("; reset it" if now == State.ERROR else "")

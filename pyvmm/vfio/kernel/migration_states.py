@@ -66,6 +66,8 @@ def way(start: State, target: State, flags: int) -> tuple[State, ...] | None:
         return None
     if target == start:
         return () if start != State.ERROR else None
+    if start == State.STOP_COPY and target in SAVING:
+        return None  # what was streamed already would be streamed again
     ways: list[tuple[State, ...]] = [(start,)]
     met = {start}
     for here in ways:  # which grows meanwhile: the shortest ways come first

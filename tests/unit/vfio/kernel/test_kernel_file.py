@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Calls on a VFIO file: what failed is told, and nothing is taken for more than it is."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+import pytest
+
+from pyvmm.vfio import DeviceError, DeviceGone, ProtocolError
+from pyvmm.vfio.kernel.kernel_file import KernelFile
+from tests.unit.vfio.kernel.fake_kernel import BDF, FakeKernel, open_file, refuse
+
+
+def test_a_refusal_tells_what_failed_how_and_the_cure(kernel: FakeKernel, file: KernelFile) -> None:
+    kernel.on("VFIO_DEVICE_RESET", refuse(errno.EBUSY))
+    with pytest.raises(DeviceError) as caught:
+        file.ioctl("VFIO_DEVICE_RESET", doing="reset", cure={errno.EBUSY: "wait"}.get)
+    assert caught.value.errno == errno.EBUSY
+    text = f"{BDF}: reset: VFIO_DEVICE_RESET: EBUSY (Device or resource busy); wait"
+    assert str(caught.value) == text
+
+
+def test_enodev_is_a_device_that_is_gone(kernel: FakeKernel, file: KernelFile) -> None:
+    kernel.on("VFIO_DEVICE_RESET", refuse(errno.ENODEV))
+    with pytest.raises(DeviceGone, match=f"{BDF}: reset: VFIO_DEVICE_RESET: ENODEV"):
+        file.ioctl("VFIO_DEVICE_RESET", doing="reset")
+    with pytest.raises(DeviceError, match="no such thing"):
+        file.ioctl("VFIO_DEVICE_RESET", doing="reset", cure=lambda number: "no such thing")
+
+
+def test_a_closed_file_is_gone(kernel: FakeKernel) -> None:
+    file = open_file()
+    file.close()
+    file.close()
+    assert file.closed
+    for access in (
+        lambda: file.ioctl("VFIO_DEVICE_RESET", doing="reset"),
+        lambda: file.pread(1, 0, doing="reading"),
+        lambda: file.pwrite(b"1", 0, doing="writing"),
+    ):
+        with pytest.raises(DeviceGone, match=f"{BDF}: closed"):
+            access()
+    assert not kernel.calls
+
+
+def test_reads_and_writes_are_whole_or_fail(file: KernelFile, tmp_path: object) -> None:
+    file.pwrite(b"data", 8, doing="writing")
+    assert file.pread(4, 8, doing="reading") == b"data"
+    with pytest.raises(DeviceError, match="reading: pread: only 2 of 4 bytes: EIO"):
+        file.pread(4, 4094, doing="reading")
+    with open("/dev/full", "wb", buffering=0) as full:
+        stuck = KernelFile(full.fileno(), BDF)
+        with pytest.raises(DeviceError, match="writing: pwrite: ENOSPC") as caught:
+            stuck.pwrite(b"data", 0, doing="writing")
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_short_write_fails(file: KernelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.pwrite", lambda fd, data, offset: len(data) - 1)
+    with pytest.raises(DeviceError, match="writing: pwrite: only 3 of 4 bytes: EIO"):
+        file.pwrite(b"data", 0, doing="writing")
+
+
+def test_an_answer_is_asked_for_until_it_is_complete(kernel: FakeKernel, file: KernelFile) -> None:
+    def handler(data: memoryview) -> None:
+        (argsz,) = struct.unpack_from("=I", data)
+        assert argsz == len(data)
+        if argsz >= 40:
+            data[32:40] = b"appended"
+        struct.pack_into("=I", data, 0, 40)
+
+    kernel.on("VFIO_DEVICE_GET_REGION_INFO", handler)
+    question = struct.pack("=III", 0, 0, 5).ljust(32, b"\0")
+    reply = file.ask("VFIO_DEVICE_GET_REGION_INFO", question, doing="asking")
+    assert reply == struct.pack("=III", 40, 0, 5).ljust(32, b"\0") + b"appended"
+    assert [len(data) for data in kernel.asked("VFIO_DEVICE_GET_REGION_INFO")] == [32, 40]
+    assert [data[8] for data in kernel.asked("VFIO_DEVICE_GET_REGION_INFO")] == [5, 5]
+
+
+def test_an_answer_without_end_is_not_waited_for(kernel: FakeKernel, file: KernelFile) -> None:
+    kernel.on("VFIO_DEVICE_GET_INFO", lambda data: struct.pack_into("=I", data, 0, 0xFFFFFFFF))
+    with pytest.raises(ProtocolError, match="an answer of 4294967295 bytes"):
+        file.ask("VFIO_DEVICE_GET_INFO", bytes(24), doing="asking")
+
+
+def test_an_answer_shorter_than_the_question_is_none_the_less_whole(
+    kernel: FakeKernel, file: KernelFile
+) -> None:
+    kernel.on("VFIO_DEVICE_GET_INFO", lambda data: struct.pack_into("=I", data, 0, 16))
+    assert len(file.ask("VFIO_DEVICE_GET_INFO", bytes(24), doing="asking")) == 24
