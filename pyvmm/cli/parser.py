@@ -8,6 +8,7 @@ import argparse
 from pyvmm import __version__
 
 from .exit_codes import TABLE, USAGE
+from .lab_options import add_lab, add_machine_options
 from .settings import descriptor, pair, path
 
 TYPE_CHECKING = False
@@ -48,6 +49,10 @@ def _parser() -> _Parser:
     _add_serve(commands)
     _add_models(commands)
     _add_schema(commands)
+    add_lab(commands, _add)
+    _add_devices(commands)
+    _add_bind(commands)
+    _add_unbind(commands)
     return parser
 
 
@@ -76,7 +81,9 @@ def _add_run(commands: Commands) -> None:
         "run",
         "boot the VM that a YAML file describes",
         "Boot the VM that a YAML file describes. Its serial line is on stdin and stdout; when\n"
-        "that is a terminal, Ctrl-A X quits and Ctrl-A H lists the other keys.",
+        "that is a terminal, Ctrl-A X quits and Ctrl-A H lists the other keys.\n\n"
+        "  pyvmm run configs/edu.yaml --set memory=128M\n"
+        "  pyvmm run --lab configs/edu.yaml",
     )
     parser.add_argument(
         "config", metavar="CONFIG", help="the VM's YAML file, such as configs/edu.yaml"
@@ -93,6 +100,14 @@ def _add_run(commands: Commands) -> None:
     parser.add_argument(
         "-t", "--timeout", metavar="SECONDS", type=float, help="end the VM after so many seconds"
     )
+    lab = parser.add_argument_group("in the lab", "options as for `pyvmm lab run`")
+    lab.add_argument(
+        "--lab", action="store_true", help="run it in the lab, a machine in software: see pyvmm lab"
+    )
+    lab.add_argument(
+        "--lab-without-kvm", action="store_true", help="the same if /dev/kvm can't be used here"
+    )
+    add_machine_options(lab)
     parser.set_defaults(command=command)
 
 
@@ -149,3 +164,68 @@ def _add_schema(commands: Commands) -> None:
         "print the JSON Schema of the YAML files",
         "Print the JSON Schema of VM configs, for editors and validators.",
     ).set_defaults(command=command)
+
+
+def _add_devices(commands: Commands) -> None:
+    from .devices import command
+
+    parser = _add(
+        commands,
+        "devices",
+        "list this host's PCI devices, and which can be assigned",
+        "List the PCI devices of this host: names (from the system's pci.ids), drivers, IOMMU\n"
+        "groups, the ways to reset them, and why each can or can't be assigned.\n\n"
+        "  pyvmm devices\n"
+        "  pyvmm devices 0000:01:00.0 01:00.1\n"
+        "  pyvmm devices --json | jq '.[] | select(.assignable.answer == \"now\") | .address'",
+    )
+    parser.add_argument("address", metavar="BDF", nargs="*", help="only these")
+    parser.add_argument("--json", action="store_true", help="everything, as JSON for programs")
+    parser.set_defaults(command=command)
+
+
+def _add_bind(commands: Commands) -> None:
+    from .bind import bind_command
+
+    parser = _add(
+        commands,
+        "bind",
+        "take PCI devices of this host for VFIO",
+        "Give PCI devices of this host to vfio-pci, so that they can be assigned; all or none.\n"
+        "What the host can't do without (the root disk, the only network route, the console) is\n"
+        "refused. `pyvmm unbind` gives them back to the drivers that they had.\n\n"
+        "  sudo pyvmm bind 0000:01:00.0\n"
+        "  sudo pyvmm bind --group --user $USER 01:00.0",
+    )
+    _add_addresses(parser)
+    parser.add_argument(
+        "--user", metavar="NAME", help="let this user open them, who needs no privileges then"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="also what the host needs; it is lost to the host"
+    )
+    parser.set_defaults(command=bind_command)
+
+
+def _add_unbind(commands: Commands) -> None:
+    from .bind import unbind_command
+
+    parser = _add(
+        commands,
+        "unbind",
+        "give PCI devices back to this host's drivers",
+        "Give PCI devices back to the drivers that they had before `pyvmm bind`; those that were\n"
+        "VFIO's without it, to the driver that the kernel chooses.\n\n"
+        "  sudo pyvmm unbind 0000:01:00.0",
+    )
+    _add_addresses(parser)
+    parser.set_defaults(command=unbind_command)
+
+
+def _add_addresses(parser: _Parser) -> None:
+    parser.add_argument(
+        "address", metavar="BDF", nargs="+", help="a device's address, such as 0000:01:00.0"
+    )
+    parser.add_argument(
+        "--group", action="store_true", help="also all other devices of their IOMMU groups"
+    )

@@ -35,13 +35,19 @@ def holders(path: str, *, root: str | os.PathLike[str] = "/") -> tuple[Holder, .
 
 
 def held_by(path: str, *, root: str | os.PathLike[str] = "/") -> str:
-    """Who has path open, as words that an error can end with."""
+    """Who has path open, in words; "" if nobody has, as far as we may see."""
     found = holders(path, root=root)
+    return f"{path} is open in {', '.join(map(str, found))}" if found else ""
+
+
+def who_is_busy(path: str, *, root: str | os.PathLike[str] = "/") -> str:
+    """held_by() for a path that is known to be busy: tells also why nobody was found."""
+    found = held_by(path, root=root)
     if found:
-        return f"{path} is open in {', '.join(map(str, found))}"
+        return found
     if os.geteuid() != 0:
-        return f"{path} is open in a process of another user; root can see which: `sudo fuser -v`"
-    return f"{path} is not open in any process that can be seen from here"
+        return f"{path} is open in another user's process; root can see which (fuser -v {path})"
+    return f"{path} is open in a process that can't be seen from here (in another container?)"
 
 
 def user_name(uid: int) -> str:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""``pyvmm bind`` and ``pyvmm unbind``: which driver has a PCI device of this host."""
+
+from __future__ import annotations
+
+from .failures import say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from pyvmm.vfio.host import Change
+
+
+def bind_command(options: argparse.Namespace) -> int:
+    from pyvmm.vfio.host import bind
+
+    changes = bind(
+        options.address, whole_group=options.group, user=options.user, force=options.force
+    )
+    _show(changes)
+    return 0
+
+
+def unbind_command(options: argparse.Namespace) -> int:
+    from pyvmm.vfio.host import unbind
+
+    _show(unbind(options.address, whole_group=options.group))
+    return 0
+
+
+def _show(changes: list[Change]) -> None:
+    for change in changes:
+        before, after = change.before or "no driver", change.after or "no driver"
+        if before == after:
+            print(f"{change.function}: {after}, as before")
+        else:
+            print(f"{change.function}: {before} -> {after}")
+    for note in dict.fromkeys(change.note for change in changes if change.note):
+        say(note)

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Whether a function of this host can be assigned: if not, why, and what to do about it."""
+
+from __future__ import annotations
+
+import enum
+import os
+from typing import NamedTuple
+
+from . import sysfs
+from .functions import HostFunction
+from .groups import IommuGroup, no_group
+from .holders import held_by
+from .usage import HostUsage
+
+_PLATFORM_BRIDGES = frozenset({0x0600, 0x0601})
+
+
+class Answer(enum.Enum):
+    """Whether it can be assigned."""
+
+    NOW = "now"
+    """VFIO would hand it out."""
+    LATER = "later"
+    """Something is to be done first, such as binding it to vfio-pci."""
+    NO = "no"
+
+
+class Verdict(NamedTuple):
+    """The answer, with cause and cure, and what one should know all the same."""
+
+    answer: Answer
+    reason: str = ""
+    cure: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class _Obstacle(NamedTuple):
+    reason: str
+    cure: str = ""
+
+
+def assignability(function: HostFunction, usage: HostUsage) -> Verdict:
+    """Whether a function can be assigned; usage is what the host needs for itself."""
+    obstacles = _obstacles(function, usage)
+    if obstacles:
+        cures = "; ".join(obstacle.cure for obstacle in obstacles if obstacle.cure)
+        reasons = ", and ".join(obstacle.reason for obstacle in obstacles)
+        return Verdict(Answer.NO, reasons, cures)
+    verdict = _without_group(function) if function.group is None else _with_group(function)
+    return verdict._replace(notes=_notes(function))
+
+
+# -- why not at all --
+
+
+def _obstacles(function: HostFunction, usage: HostUsage) -> list[_Obstacle]:
+    if function.is_bridge:
+        return [_Obstacle("it is a bridge, through which the host reaches other devices")]
+    if function.class_code >> 8 in _PLATFORM_BRIDGES:
+        return [_Obstacle("it is part of the host's chipset")]
+    found = [_needed(function, usage)]
+    if function.group is None:
+        found.append(_no_iommu(function))
+    else:
+        group = IommuGroup.of(function)
+        found += [_reserved(group), _stuck_neighbours(function, group, usage)]
+    return [obstacle for obstacle in found if obstacle]
+
+
+def _needed(function: HostFunction, usage: HostUsage) -> _Obstacle | None:
+    losses = [loss.partition(" ")[2] for loss in usage.losses([function])]
+    if not losses:
+        return None
+    return _Obstacle(f"it {' and '.join(losses)}", "move that elsewhere first")
+
+
+def _no_iommu(function: HostFunction) -> _Obstacle | None:
+    if no_iommu_mode(function.root):
+        return None
+    why, _, cure = no_group(function.root).partition("; ")
+    return _Obstacle(why, cure)
+
+
+def _reserved(group: IommuGroup) -> _Obstacle | None:
+    direct = [str(r.range) for r in group.reserved_regions if r.kind == "direct"]
+    if not direct:
+        return None
+    return _Obstacle(
+        f"the firmware itself does DMA with group {group.number} (reserved memory, RMRR, at "
+        f"IOVA {', '.join(direct)}), so the kernel lets nobody have it",
+        "look for a setting in the firmware's set-up that ends that use",
+    )
+
+
+def _stuck_neighbours(
+    function: HostFunction, group: IommuGroup, usage: HostUsage
+) -> _Obstacle | None:
+    """Members that would have to leave the host with it, and can't."""
+    spoilers = {member.name for member in group.spoilers} - {function.bdf}
+    losses = usage.losses([other for other in group.functions if other.bdf in spoilers])
+    if not losses:
+        return None
+    return _Obstacle(
+        f"it shares IOMMU group {group.number}: {' and '.join(losses)}",
+        "put it into another slot, or move that elsewhere",
+    )
+
+
+# -- what is to be done first --
+
+
+def _without_group(function: HostFunction) -> Verdict:
+    reason = "there is no IOMMU for it: it is for drivers in user space alone, never for a guest"
+    return Verdict(Answer.LATER, reason, f"pyvmm bind {function}")
+
+
+def _with_group(function: HostFunction) -> Verdict:
+    group = IommuGroup.of(function)
+    return (
+        _virtual_functions(function)
+        or _unbound(function, group)
+        or _not_viable(function, group)
+        or _no_access(function, group)
+        or Verdict(Answer.NOW)
+    )
+
+
+def _virtual_functions(function: HostFunction) -> Verdict | None:
+    count = len(function.virtual_functions)
+    if not count or function.has_vfio_driver:
+        return None
+    return Verdict(
+        Answer.LATER,
+        f"it has {count} virtual functions, which go if it changes its driver",
+        f"assign those, or echo 0 > /sys/bus/pci/devices/{function}/sriov_numvfs",
+    )
+
+
+def _unbound(function: HostFunction, group: IommuGroup) -> Verdict | None:
+    if function.has_vfio_driver:
+        return None
+    driver = function.driver
+    others = [member for member in group.spoilers if member.name != function.bdf]
+    bound = f"bound to {driver}" if driver else "bound to no driver"
+    if others:
+        names = ", ".join(f"{member.name} ({member.driver})" for member in others)
+        shared = f"shares IOMMU group {group.number} with {names}"
+        return Verdict(Answer.LATER, f"{bound}; {shared}", f"pyvmm bind --group {function}")
+    return Verdict(Answer.LATER, bound, f"pyvmm bind {function}")
+
+
+def _not_viable(function: HostFunction, group: IommuGroup) -> Verdict | None:
+    reason = group.why_not_viable()
+    if not reason:
+        return None
+    return Verdict(Answer.LATER, reason.rpartition("; ")[0], f"pyvmm bind --group {function}")
+
+
+def _no_access(function: HostFunction, group: IommuGroup) -> Verdict | None:
+    """The files that it is opened by: there, ours to open, and not open already."""
+    ways = [(group.device_path, _beside(function, "dev/vfio/vfio"))]
+    if function.vfio_cdev:
+        ways.append((function.vfio_cdev, _beside(function, "dev/iommu")))
+    there = [way for way in ways if all(map(os.path.exists, way))]
+    if not there:
+        missing = next(path for path in ways[0] if not os.path.exists(path))
+        cure = "look whether this is the host's /dev (a container has its own)"
+        return Verdict(Answer.LATER, f"there is no {missing}", cure)
+    closed = [path for way in there for path in way if not os.access(path, os.R_OK | os.W_OK)]
+    if not any(set(way).isdisjoint(closed) for way in there):
+        cure = f"sudo pyvmm bind --user $USER {function}"
+        return Verdict(Answer.LATER, f"you may not open {closed[0]}", cure)
+    for path, _ in there:
+        holder = held_by(path, root=function.root)
+        if holder:
+            return Verdict(Answer.LATER, holder, "end that first")
+    return None
+
+
+def _beside(function: HostFunction, path: str) -> str:
+    return os.path.join(function.root, path)
+
+
+def _notes(function: HostFunction) -> tuple[str, ...]:
+    notes = []
+    if not function.reset_methods:
+        notes.append("it has no reset: what one user leaves in it the next one finds")
+    if function.group is not None and IommuGroup.of(function).no_iommu:
+        notes.append("there is no IOMMU: it is for drivers in user space, never for a guest")
+    physical = function.physical_function
+    if physical and HostFunction(physical, root=function.root).has_vfio_driver:
+        notes.append(f"its physical function {physical} is VFIO's: opening it takes a VF token")
+    return tuple(notes)
+
+
+def no_iommu_mode(root: str | os.PathLike[str] = "/") -> bool:
+    """Whether VFIO hands out devices without an IOMMU too."""
+    parameter = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
+    return sysfs.read_text(os.path.join(os.fspath(root), parameter)) == "Y"

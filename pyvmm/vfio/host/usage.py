@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""HostUsage: what this host needs its PCI functions for itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from ..errors import NeededByHost
+from .consoles import console_needs
+from .disks import disk_needs
+from .functions import HostFunction
+from .routes import network_needs
+
+
+class HostUsage:
+    """A picture of what the host needs, taken once: mounts, routes and consoles."""
+
+    __slots__ = ("needs",)
+
+    def __init__(
+        self, *, root: str | os.PathLike[str] = "/", environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self.needs = (
+            *disk_needs(root=root),
+            *network_needs(root=root, environ=environ),
+            *console_needs(root=root),
+        )
+
+    def losses(self, taken: Iterable[HostFunction]) -> list[str]:
+        """What the host would lose if these functions were taken away, all at once.
+
+        Each is a sentence without an end: "0000:01:00.0 holds the root file system".
+        """
+        addresses = [function.bdf for function in taken]
+        told: dict[str, None] = {}
+        for need in self.needs:
+            for address in sorted(need.lost_with(addresses)):
+                told[f"{address} {need.what}"] = None
+        return list(told)
+
+    def check(self, taken: Iterable[HostFunction]) -> None:
+        """Raises NeededByHost if the host would lose something with these functions."""
+        losses = self.losses(taken)
+        if losses:
+            raise NeededByHost(
+                f"{'; '.join(losses)}: the host needs that; move it elsewhere first, or take it "
+                "with --force"
+            )
