@@ -4,12 +4,21 @@
 from __future__ import annotations
 
 import errno
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
+from .buffer import DmaBuffer, Huge, SharedMemory
+from .dirty import DirtyTracking
 from .errors import DeviceError
-from .intervals import Interval
+from .interval_map import IntervalMap
+from .intervals import Interval, Intervals, subtract
+from .iova import IovaAllocator
+from .mapping import PAGE_SIZE
+
+IOVA_END = 1 << 64
 
 Check = Callable[[int, int], None]
 """check(iova, size) raises DmaFault if the device may not do that DMA any more."""
@@ -29,11 +38,42 @@ class RemoteMemory(Protocol):
     def write(self, iova: int, data: bytes | memoryview, check: Check) -> None: ...
 
 
+class DmaMapping(NamedTuple):
+    """Memory of this process at an IOVA: what map() was given. In bytes."""
+
+    iova: int
+    size: int
+    address: int = 0
+    fd: int = -1
+    offset: int = 0
+    readable: bool = True
+    writable: bool = True
+
+    @property
+    def interval(self) -> Interval:
+        return Interval.sized(self.iova, self.size)
+
+    def __str__(self) -> str:
+        return f"IOVA {self.iova:#x}+{self.size:#x}"
+
+
 class DmaSpace(ABC):
     """An IO address space: type1 container, iommufd IOAS, vfio-user peer or DmaTable.
 
-    Mappings are made and removed whole: unmap() takes exactly what a map() was given.
+    A context manager. It outlives the devices that use it, and several may share it. Mappings
+    are made and removed whole: unmap() takes exactly what a map() was given. Safe to call from
+    any thread; one mapping is made or removed at a time.
+
+    What derives from it says in _map() and _unmap() how; the book of what is mapped is kept here.
     """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._book: IntervalMap[DmaMapping] = IntervalMap()
+        self._iovas: IovaAllocator | None = None
+        self._closed = False
+
+    # What it is.
 
     @property
     @abstractmethod
@@ -41,10 +81,26 @@ class DmaSpace(ABC):
         """Bitmap of the page sizes it maps; the lowest is the granularity of map()."""
 
     @abstractmethod
-    def iova_ranges(self) -> tuple[Interval, ...]:
+    def iova_ranges(self) -> Intervals:
         """The IOVAs that may be mapped at all."""
 
-    @abstractmethod
+    @property
+    def mappings(self) -> Intervals:
+        """The IOVAs of all mappings, by rising address; those that touch stay apart."""
+        return self._book.intervals
+
+    @property
+    def entries_available(self) -> int | None:
+        """How many more mappings it takes; None if there is no fixed number."""
+        return None
+
+    @property
+    def dirty(self) -> DirtyTracking | None:
+        """Tells what devices have written; None if nobody keeps track of it here."""
+        return None
+
+    # Mapping.
+
     def map(
         self,
         iova: int,
@@ -64,21 +120,14 @@ class DmaSpace(ABC):
         fd, and keeps the memory until unmap(). Raises DeviceError, with EEXIST if part of the
         range is mapped already.
         """
-
-    def _check(self, iova: int, size: int) -> str:
-        """What mapping these IOVAs is called in errors, which it raises if it can't be."""
-        what = f"mapping IOVA {iova:#x}+{size:#x}"
-        wanted = Interval.sized(iova, size)
-        if size <= 0 or not any(usable.covers(wanted) for usable in self.iova_ranges()):
-            raise DeviceError.answered(what, errno.EINVAL)
-        return what
-
-    def _check_memory(self, iova: int, size: int, address: int, fd: int) -> str:
-        """As _check(), with the memory that is to be mapped there."""
-        what = self._check(iova, size)
         if fd < 0 and not address:
-            raise DeviceError.answered(what, errno.EINVAL, "there is neither memory nor a file")
-        return what
+            raise DeviceError.answered(
+                f"mapping IOVA {iova:#x}+{size:#x}",
+                errno.EINVAL,
+                "there is neither memory nor a file",
+            )
+        mapping = DmaMapping(iova, size, address, fd, offset, readable, writable)
+        self._add(mapping, self._map)
 
     def map_remote(
         self,
@@ -93,15 +142,167 @@ class DmaSpace(ABC):
 
         Only a device in software can: others raise DeviceError (EOPNOTSUPP).
         """
+        mapping = DmaMapping(iova, size, readable=readable, writable=writable)
+        self._add(mapping, lambda mapping: self._map_remote(mapping, memory))
+
+    def unmap(self, iova: int, size: int) -> None:
+        """Undo map(); when it returns the device reaches the range no more.
+
+        Raises DeviceError, with ENOENT if this is not exactly one mapping. If it fails for
+        another reason the mapping is forgotten all the same.
+        """
+        wanted = Interval.sized(iova, size)
+        with self._lock:
+            mapping = self._book.get(wanted)
+            if mapping is None:
+                there = self._book.overlapping(wanted)
+                raise DeviceError.answered(
+                    f"unmapping IOVA {iova:#x}+{size:#x}",
+                    errno.ENOENT,
+                    f"the mapping there is {there}, and goes as a whole" if there else "",
+                )
+            try:
+                self._unmap(mapping)
+            finally:
+                self._book.pop(wanted)
+                if self._iovas:
+                    self._iovas.give(wanted)
+
+    def unmap_all(self) -> None:
+        """Undo every map(). Raises DeviceError; the mappings are forgotten all the same."""
+        with self._lock:
+            try:
+                self._unmap_all()
+            finally:
+                self._book.clear()
+                self._iovas = None
+
+    def alloc(
+        self,
+        size: int,
+        *,
+        iova: int | None = None,
+        huge: Huge | None = None,
+        writable: bool = True,
+        below: int = IOVA_END,
+    ) -> DmaBuffer:
+        """New memory of size bytes, zeroed, mapped for the device; the caller closes it.
+
+        At IOVA iova, or where there is room: as low as possible but not at 0, which many
+        devices take for "none"; and all of it below an IOVA, for devices with fewer address
+        bits. huge has it made of huge pages of that size. The device only reads it if it is
+        not writable. Raises DeviceError.
+        """
+        memory = SharedMemory(size, huge)
+        try:
+            with self._lock:
+                if iova is None:
+                    iova = self._room(memory.mapping.size, memory.page, below)
+                mapping = DmaMapping(
+                    iova,
+                    memory.mapping.size,
+                    memory.mapping.address,
+                    memory.fd,
+                    writable=writable,
+                )
+                self._add(mapping, self._map)
+        except BaseException:
+            memory.close()
+            raise
+        memory.close_file()
+        return DmaBuffer(memory.mapping, iova, size, lambda: self._free(mapping))
+
+    # Its life.
+
+    def close(self) -> None:
+        """Unmap everything and let it go. Idempotent. Buffers may be closed after it."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                try:
+                    self._close()
+                finally:
+                    self._book.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # What derives from it has its own of these.
+
+    @abstractmethod
+    def _map(self, mapping: DmaMapping) -> None:
+        """Make a mapping whose IOVAs are free. Raises DeviceError."""
+
+    def _map_remote(self, mapping: DmaMapping, memory: RemoteMemory) -> None:
+        """Make one of map_remote()'s."""
         raise DeviceError.answered(
-            f"mapping IOVA {iova:#x}+{size:#x} without a file",
+            f"mapping {mapping} without a file",
             errno.EOPNOTSUPP,
             "give the guest shared memory (memfd)",
         )
 
     @abstractmethod
-    def unmap(self, iova: int, size: int) -> None:
-        """Undo map(); when it returns the device reaches the range no more.
+    def _unmap(self, mapping: DmaMapping) -> None:
+        """Remove a mapping. Raises DeviceError."""
 
-        Raises DeviceError, with ENOENT if this is not exactly one mapping.
-        """
+    def _unmap_all(self) -> None:
+        for mapping in self._book:
+            self._unmap(mapping)
+
+    def _close(self) -> None:
+        """Let everything go that the space has."""
+        self._unmap_all()
+
+    def _check(self, mapping: DmaMapping) -> None:
+        """Raise DeviceError (EINVAL) for a mapping that there can't be."""
+        if mapping.size <= 0 or subtract((mapping.interval,), self.iova_ranges()):
+            raise DeviceError.answered(f"mapping {mapping}", errno.EINVAL)
+
+    # The book.
+
+    def _add(self, mapping: DmaMapping, enter: Callable[[DmaMapping], None]) -> None:
+        what = f"mapping {mapping}"
+        with self._lock:
+            if self._closed:
+                raise DeviceError.answered(what, errno.EBADF, "the DMA space is closed")
+            self._check(mapping)
+            there = self._book.overlapping(mapping.interval)
+            if there:
+                raise DeviceError.answered(what, errno.EEXIST, f"{there} is mapped already")
+            enter(mapping)
+            self._book.add(mapping.interval, mapping)
+            if self._iovas:
+                self._iovas.take(mapping.interval)
+
+    def _room(self, size: int, page: int, below: int) -> int:
+        """Free IOVAs for size bytes of memory with pages of that size."""
+        if self._iovas is None:
+            ranges = subtract(self.iova_ranges(), (Interval(0, PAGE_SIZE),))
+            self._iovas = IovaAllocator(ranges, self._book.intervals)
+        granularity = self.page_sizes & -self.page_sizes
+        iova = self._iovas.find(size, max(page, granularity), below=below)
+        if iova is None:
+            raise DeviceError.answered(
+                f"finding {size:#x} bytes of free IOVAs below {below:#x}",
+                errno.ENOSPC,
+                "unmap something, or ask for less at once",
+            )
+        return iova
+
+    def _ranges_changed(self) -> None:
+        """What iova_ranges() tells is another set from now on."""
+        self._iovas = None
+
+    def _free(self, mapping: DmaMapping) -> None:
+        """End a buffer's mapping, unless that has ended with all others already."""
+        with self._lock:
+            if self._book.get(mapping.interval) is mapping:
+                self.unmap(mapping.iova, mapping.size)

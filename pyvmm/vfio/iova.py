@@ -18,7 +18,7 @@ def _end(interval: Interval) -> int:
 
 
 class IovaAllocator:
-    """The free IOVAs of a space, as sorted intervals that don't touch; allocates first fit.
+    """The free IOVAs of a space, as sorted intervals that don't touch; finds the first fit.
 
     From the bottom, because many devices have fewer address bits than the IOMMU.
     """
@@ -32,8 +32,8 @@ class IovaAllocator:
     def free(self) -> Intervals:
         return tuple(self._free)
 
-    def allocate(self, size: int, alignment: int, *, below: int = 1 << 64) -> int | None:
-        """Take the lowest free IOVA with room for size bytes that end at or before `below`.
+    def find(self, size: int, alignment: int, *, below: int = 1 << 64) -> int | None:
+        """The lowest free IOVA with room for size bytes that end at or before `below`.
 
         It is a multiple of alignment, a power of two. None if there is no such room.
         """
@@ -42,7 +42,6 @@ class IovaAllocator:
             if start + size > below:
                 return None
             if start + size <= gap.end:
-                self.take(Interval.sized(start, size))
                 return start
         return None
 
@@ -50,7 +49,7 @@ class IovaAllocator:
         """The interval is free no more, as far as it was."""
         first = bisect_right(self._free, interval.start, key=_end)
         last = bisect_left(self._free, interval.end, key=_start)
-        if first < last:
+        if interval.size and first < last:
             left = Interval(self._free[first].start, interval.start)
             right = Interval(interval.end, self._free[last - 1].end)
             self._free[first:last] = [rest for rest in (left, right) if rest.size]

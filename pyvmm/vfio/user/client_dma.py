@@ -6,10 +6,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 
-from ..dma import DmaSpace
+from ..dma import IOVA_END, DmaMapping, DmaSpace
 from ..errors import DeviceError
 from ..intervals import Interval
-from .dma_table import IOVA_END, DmaTable
+from .dma_table import DmaTable
 from .protocol import (
     DMA_ACCESS,
     DMA_MAP,
@@ -38,10 +38,10 @@ class ClientDma(DmaSpace):
         page_sizes: int,
     ) -> None:
         """ask(doing, command, payload, fds) sends a command and raises for an error reply."""
+        super().__init__()
         self._ask = ask
         self._page_sizes = page_sizes
         self._table = DmaTable()
-        self._reachable: set[tuple[int, int]] = set()
 
     @property
     def page_sizes(self) -> int:
@@ -50,18 +50,8 @@ class ClientDma(DmaSpace):
     def iova_ranges(self) -> tuple[Interval, ...]:
         return (Interval(0, IOVA_END),)
 
-    def map(
-        self,
-        iova: int,
-        size: int,
-        *,
-        address: int,
-        fd: int = -1,
-        offset: int = 0,
-        readable: bool = True,
-        writable: bool = True,
-    ) -> None:
-        doing = self._check_memory(iova, size, address, fd)
+    def _map(self, mapping: DmaMapping) -> None:
+        iova, size, address, fd, offset, readable, writable = mapping
         if address:  # first: the server may use it before its reply is read
             self._table.map(iova, size, address=address, readable=readable, writable=writable)
         try:
@@ -69,24 +59,22 @@ class ClientDma(DmaSpace):
             flags |= F_DMA_REGION_WRITE if writable else 0
             payload = DMA_MAP.pack(DMA_MAP.size, flags, offset if fd >= 0 else 0, iova, size)
             fds = (fd,) if fd >= 0 else ()
-            self._ask(doing, VFIO_USER_DMA_MAP, payload, fds)
+            self._ask(f"mapping {mapping}", VFIO_USER_DMA_MAP, payload, fds)
         except BaseException:
-            if address:
-                self._table.unmap(iova, size)
+            self._forget(mapping)
             raise
-        if address:
-            self._reachable.add((iova, size))
 
-    def unmap(self, iova: int, size: int) -> None:
-        doing = f"unmapping IOVA {iova:#x}+{size:#x}"
-        payload = DMA_UNMAP.pack(DMA_UNMAP.size, 0, iova, size)
+    def _unmap(self, mapping: DmaMapping) -> None:
+        payload = DMA_UNMAP.pack(DMA_UNMAP.size, 0, mapping.iova, mapping.size)
         try:
-            self._ask(doing, VFIO_USER_DMA_UNMAP, payload, ())
+            self._ask(f"unmapping {mapping}", VFIO_USER_DMA_UNMAP, payload, ())
         finally:
             # Whatever the server says to it: the memory may be gone after this.
-            if (iova, size) in self._reachable:
-                self._reachable.remove((iova, size))
-                self._table.unmap(iova, size)
+            self._forget(mapping)
+
+    def _forget(self, mapping: DmaMapping) -> None:
+        if mapping.address:
+            self._table.unmap(mapping.iova, mapping.size)
 
     def serve(self, message: Message) -> bytes:
         """Answer a DMA_READ or DMA_WRITE. Raises DeviceError for what is not allowed."""
@@ -104,5 +92,6 @@ class ClientDma(DmaSpace):
         self._table.write(iova, data)
         return payload[: DMA_ACCESS.size]
 
-    def close(self) -> None:
+    def _close(self) -> None:
+        # The server forgets all of it with the connection.
         self._table.close()

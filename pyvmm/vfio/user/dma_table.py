@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import errno
 import threading
 from collections.abc import Iterator
 
-from ..dma import Check, DmaSpace, RemoteMemory
+from ..dma import IOVA_END, Check, DmaMapping, DmaSpace, RemoteMemory
 from ..errors import DeviceError, DmaFault
+from ..interval_map import IntervalMap
 from ..intervals import Interval
 from ..mapping import PAGE_SIZE
 from .dma_memory import HostMemory, Memory, open_file
 
-IOVA_END = 1 << 64
 MAX_MAPPINGS = 65535
 
 
@@ -23,27 +22,24 @@ def _allow(iova: int, size: int) -> None:
     """The check of a device whose DMA nothing takes back."""
 
 
-class _Mapping:
+class _Entry:
+    """What is behind a mapping: either memory of this host or remote memory."""
+
     __slots__ = ("end", "memory", "most", "readable", "remote", "start", "users", "writable")
 
     def __init__(
         self,
-        iova: int,
-        size: int,
-        readable: bool,
-        writable: bool,
+        mapping: DmaMapping,
         *,
         memory: Memory | None = None,
         remote: RemoteMemory | None = None,
     ) -> None:
-        """Either memory of this host or remote memory is behind it."""
-        self.start = iova
-        self.end = iova + size
-        self.readable = readable
-        self.writable = writable
+        self.start, self.end = mapping.interval
+        self.readable = mapping.readable
+        self.writable = mapping.writable
         self.memory = memory
         self.remote = remote
-        self.most = remote.max_size if remote else size  # bytes in one piece
+        self.most = remote.max_size if remote else mapping.size  # bytes in one piece
         self.users = 0
 
 
@@ -57,9 +53,9 @@ class DmaTable(DmaSpace):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._changed = threading.Condition(threading.Lock())
-        self._starts: list[int] = []
-        self._mappings: list[_Mapping] = []
+        self._table: IntervalMap[_Entry] = IntervalMap()
         self._users = 0
 
     @property
@@ -69,70 +65,49 @@ class DmaTable(DmaSpace):
     def iova_ranges(self) -> tuple[Interval, ...]:
         return (Interval(0, IOVA_END),)
 
-    def map(
-        self,
-        iova: int,
-        size: int,
-        *,
-        address: int,
-        fd: int = -1,
-        offset: int = 0,
-        readable: bool = True,
-        writable: bool = True,
-    ) -> None:
-        what = self._check_memory(iova, size, address, fd)
+    def _map(self, mapping: DmaMapping) -> None:
         memory: Memory
-        if fd >= 0:
-            memory = open_file(fd, offset, iova, size, readable=readable, writable=writable)
+        if mapping.fd >= 0:
+            memory = open_file(
+                mapping.fd,
+                mapping.offset,
+                mapping.iova,
+                mapping.size,
+                readable=mapping.readable,
+                writable=mapping.writable,
+            )
         else:
-            memory = HostMemory(address, iova)
+            memory = HostMemory(mapping.address, mapping.iova)
         try:
-            self._insert(_Mapping(iova, size, readable, writable, memory=memory), what)
+            self._enter(mapping, _Entry(mapping, memory=memory))
         except DeviceError:
             memory.close()
             raise
 
-    def map_remote(
-        self,
-        iova: int,
-        size: int,
-        memory: RemoteMemory,
-        *,
-        readable: bool = True,
-        writable: bool = True,
-    ) -> None:
-        what = self._check(iova, size)
-        self._insert(_Mapping(iova, size, readable, writable, remote=memory), what)
+    def _map_remote(self, mapping: DmaMapping, memory: RemoteMemory) -> None:
+        self._enter(mapping, _Entry(mapping, remote=memory))
 
-    def _insert(self, mapping: _Mapping, what: str) -> None:
+    def _enter(self, mapping: DmaMapping, entry: _Entry) -> None:
         with self._changed:
-            at = bisect.bisect_left(self._starts, mapping.start)
-            before = self._mappings[at - 1] if at else None
-            after = self._mappings[at] if at < len(self._mappings) else None
-            if (before and before.end > mapping.start) or (after and after.start < mapping.end):
-                raise DeviceError.answered(what, errno.EEXIST)
-            if len(self._mappings) >= MAX_MAPPINGS:
-                raise DeviceError.answered(what, errno.ENOSPC)
-            self._starts.insert(at, mapping.start)
-            self._mappings.insert(at, mapping)
+            if len(self._table) >= MAX_MAPPINGS:
+                cure = f"there are {MAX_MAPPINGS} mappings already"
+                raise DeviceError.answered(f"mapping {mapping}", errno.ENOSPC, cure)
+            self._table.add(mapping.interval, entry)
 
-    def unmap(self, iova: int, size: int) -> None:
+    def _unmap(self, mapping: DmaMapping) -> None:
         with self._changed:
-            at = bisect.bisect_left(self._starts, iova)
-            mapping = self._mappings[at] if at < len(self._mappings) else None
-            if mapping is None or mapping.start != iova or mapping.end != iova + size:
-                raise DeviceError.answered(f"unmapping IOVA {iova:#x}+{size:#x}", errno.ENOENT)
-            del self._starts[at], self._mappings[at]
-        self._let_go(mapping)
+            entry = self._table.pop(mapping.interval)
+        if entry:
+            self._let_go(entry)
 
-    def close(self) -> None:
-        """Unmap everything. Idempotent."""
+    def _unmap_all(self) -> None:
         with self._changed:
-            mappings, self._mappings, self._starts = self._mappings, [], []
-        for mapping in mappings:
-            self._let_go(mapping)
+            entries = list(self._table)
+            self._table.clear()
+        for entry in entries:
+            self._let_go(entry)
 
-    def _let_go(self, mapping: _Mapping) -> None:
+    def _let_go(self, mapping: _Entry) -> None:
         if mapping.memory:
             with self._changed:
                 self._changed.wait_for(lambda: not mapping.users)
@@ -204,7 +179,7 @@ class DmaTable(DmaSpace):
         finally:
             self._done(mapping)
 
-    def _use(self, iova: int, size: int, write: bool, check: Check) -> _Mapping | None:
+    def _use(self, iova: int, size: int, write: bool, check: Check) -> _Entry | None:
         """Become a user of the one mapping under a range; None if it takes several pieces.
 
         Remote mappings have no users: they can be let go at any time.
@@ -221,7 +196,7 @@ class DmaTable(DmaSpace):
                 self._users += 1
             return mapping
 
-    def _done(self, mapping: _Mapping) -> None:
+    def _done(self, mapping: _Entry) -> None:
         with self._changed:
             mapping.users -= 1
             self._users -= 1
@@ -240,11 +215,10 @@ class DmaTable(DmaSpace):
                 at = until
         return spans
 
-    def _find(self, at: int, iova: int, size: int, write: bool) -> _Mapping:
+    def _find(self, at: int, iova: int, size: int, write: bool) -> _Entry:
         """The mapping of one IOVA of a range that is accessed."""
-        index = bisect.bisect_right(self._starts, at) - 1
-        mapping = self._mappings[index] if index >= 0 else None
-        if mapping is None or at >= mapping.end:
+        mapping = self._table.at(at)
+        if mapping is None:
             raise DmaFault(iova, size)
         if write and not mapping.writable:
             raise DmaFault(iova, size, "mapped read-only")

@@ -10,6 +10,7 @@ import pytest
 from pyvmm.machine.dma import DmaMapper
 from pyvmm.memory import DEVICE, ROM, GuestMemory, MemoryRegion
 from pyvmm.vfio import DeviceError, DeviceGone, DmaSpace, Interval, ProtocolError, VfioError
+from pyvmm.vfio.dma import DmaMapping
 
 MIB = 1 << 20
 PAGE = 4096
@@ -19,6 +20,7 @@ class Space(DmaSpace):
     """Writes down what it is asked for, and fails if told to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.mapped: dict[tuple[int, int], tuple[int, int, int, bool]] = {}
         self.error: VfioError | None = None
 
@@ -29,23 +31,14 @@ class Space(DmaSpace):
     def iova_ranges(self) -> tuple[Interval, ...]:
         return (Interval(0, 1 << 64),)
 
-    def map(
-        self,
-        iova: int,
-        size: int,
-        *,
-        address: int,
-        fd: int = -1,
-        offset: int = 0,
-        readable: bool = True,
-        writable: bool = True,
-    ) -> None:
+    def _map(self, mapping: DmaMapping) -> None:
         if self.error:
             raise self.error
+        iova, size, address, fd, offset, _, writable = mapping
         self.mapped[iova, size] = (address, fd, offset, writable)
 
-    def unmap(self, iova: int, size: int) -> None:
-        del self.mapped[iova, size]
+    def _unmap(self, mapping: DmaMapping) -> None:
+        del self.mapped[mapping.iova, mapping.size]
         if self.error:
             raise self.error
 

@@ -358,7 +358,6 @@ def assert_gone(client: Client, gone: list[VfioError], error: VfioError) -> None
         lambda: client.region_write(0, 0, b"1234"),
         lambda: client.reset(),
         lambda: client.disable_irqs(2),
-        lambda: client.dma.unmap(0, 0x1000),
     ):
         with pytest.raises(DeviceGone) as caught:
             use()

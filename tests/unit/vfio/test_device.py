@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import cast
 
 import pytest
 
@@ -13,12 +12,10 @@ from pyvmm.uapi.vfio import VFIO_IRQ_SET_ACTION_TRIGGER
 from pyvmm.vfio import (
     Device,
     DeviceError,
-    DmaSpace,
     Fds,
     Interval,
     IrqInfo,
     RegionInfo,
-    RemoteMemory,
 )
 from tests.unit.vfio.fakes import FakeDevice
 
@@ -69,13 +66,6 @@ def test_the_short_ways_to_set_interrupts(device: FakeDevice) -> None:
 def test_it_has_no_doorbells_unless_it_says_so(device: FakeDevice) -> None:
     assert Device.ioeventfds(device, BAR0) == ()
     assert Device.region_fd(device, BAR0) == -1
-
-
-def test_most_dma_spaces_need_memory_of_this_host(device: FakeDevice) -> None:
-    memory = cast(RemoteMemory, None)
-    with pytest.raises(DeviceError) as caught:
-        DmaSpace.map_remote(device.table, 0, 0x1000, memory)
-    assert caught.value.errno == errno.EOPNOTSUPP
 
 
 @pytest.mark.parametrize(
