@@ -14,6 +14,8 @@ import pytest
 
 from pyvmm.cli import exit_codes
 from pyvmm.models import create
+from pyvmm.vfio import DeviceSilent
+from pyvmm.vfio.user import Client
 from tests.kvm.between import Between
 from tests.kvm.cli.conftest import LIMIT, Start, finish, read_until, run
 from tests.unit.vfio.fakes import DMA_UNMAP, PATIENCE, REGION_READ, RESET
@@ -106,3 +108,21 @@ def test_a_model_that_never_returns(vm: Vm) -> None:
     assert "by force (threads that still run: " in done.stderr
     assert "vCPU 0" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_model_that_never_returns_to_its_server(sockets: Path) -> None:
+    path = sockets / "device"
+    server = subprocess.Popen(
+        [sys.executable, "-c", STUCK_MODEL, "serve", "edu", "--socket", path],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with server:
+        assert server.stderr is not None
+        assert "is served" in server.stderr.readline()
+        with Client.connect(path, timeout=0.3) as client, pytest.raises(DeviceSilent):
+            client.region_read(0, 0, 4)
+        server.terminate()
+        said = server.stderr.read()
+        assert server.wait(LIMIT) == 128 + signal.SIGTERM
+    assert said.startswith("pyvmm: error: SIGTERM; ending in order takes more than 0.5 s")
