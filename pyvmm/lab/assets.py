@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +12,9 @@ from .cache import Cache
 from .emulator import Emulator, fetch_emulator, find_emulator
 from .errors import LabError
 from .initramfs import find_initramfs, make_initramfs
-from .kernels import Kernel, fetch_kernel, find_kernel
+from .kernels import Kernel, check_known, fetch_kernel, find_kernel, look_up_kernel
+from .rebuild import missing_tools
+from .rebuilt import REBUILT_KERNELS, rebuild_kernel, rebuilt_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,20 +42,25 @@ def prepare(
     qemu: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
     refresh: bool = False,
+    rebuild: bool | None = None,
 ) -> Assets:
     """Fetch and make what is missing; takes no time, lock or network if nothing is.
 
     kernel is a key of KERNELS; qemu a key of EMULATORS, "host", or the path of a program: by
     default $PYVMM_QEMU, the host's, or one that is unpacked. progress is called with a line each
     time something else is done, or more of it. With refresh, what Debian has newer is fetched.
-    Raises LabError.
+    rebuild asks for the kernel with iommufd, device cdev and no-iommu: by default it is had where
+    it can be. Raises LabError.
     """
     check_host()
+    check_known(kernel)
+    if rebuild is None:
+        rebuild = kernel in REBUILT_KERNELS and not missing_tools()
     cache = Cache()
-    found = None if refresh else _find(cache, kernel, qemu)
+    found = None if refresh else _find(cache, kernel, qemu, rebuild)
     if found is None:
         with cache.locked(progress):
-            found = _make(cache, kernel, qemu, progress, refresh)
+            found = _make(cache, kernel, qemu, rebuild, refresh, progress)
     return found
 
 
@@ -67,8 +73,8 @@ def check_host() -> None:
         )
 
 
-def _find(cache: Cache, kernel_name: str, qemu: str | None) -> Assets | None:
-    kernel = find_kernel(cache, kernel_name)
+def _find(cache: Cache, name: str, qemu: str | None, rebuild: bool) -> Assets | None:
+    kernel = _kernel(cache, name, rebuild)
     busybox = find_busybox(cache)
     if kernel is None or busybox is None:
         return None
@@ -82,20 +88,32 @@ def _find(cache: Cache, kernel_name: str, qemu: str | None) -> Assets | None:
 
 
 def _make(
-    cache: Cache, name: str, qemu: str | None, progress: Callable[[str], None], refresh: bool
+    cache: Cache,
+    name: str,
+    qemu: str | None,
+    rebuild: bool,
+    refresh: bool,
+    progress: Callable[[str], None],
 ) -> Assets:
     # What is there is looked for again: another process may have made it while we waited.
     emulator = find_emulator(cache, qemu)
-    if emulator is None or (refresh and os.fspath(cache.folder) in emulator.command[-1]):
+    if emulator is None or (refresh and emulator.unpacked):
         emulator = fetch_emulator(cache, qemu, progress)
-    kernel = None if refresh else find_kernel(cache, name)
+    kernel = None if refresh else _kernel(cache, name, rebuild)
     if kernel is None:
-        kernel = fetch_kernel(cache, name, progress)
+        package = look_up_kernel(cache, name, progress)
+        kernel = fetch_kernel(cache, name, package, progress)
+        if rebuild:
+            kernel = rebuild_kernel(cache, kernel, package, progress)
     busybox = find_busybox(cache) or fetch_busybox(cache, progress)
     initramfs = find_initramfs(cache, kernel, busybox) or make_initramfs(
         cache, kernel, busybox, progress
     )
     return _assets(emulator, kernel, initramfs, busybox)
+
+
+def _kernel(cache: Cache, name: str, rebuild: bool) -> Kernel | None:
+    return find_kernel(cache, rebuilt_name(name) if rebuild else name)
 
 
 def _assets(emulator: Emulator, kernel: Kernel, initramfs: Path, busybox: Path) -> Assets:

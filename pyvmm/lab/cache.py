@@ -3,8 +3,8 @@
 
     lock                     held while anything is being made
     staging/                 what is being made; found there without the lock held, it is rubbish
-    kernels/6.12             a symbolic link to the newest one that was made:
-    kernels/6.12-VERSION/    its files
+    kernels-1/6.12             a symbolic link to the newest one that was made:
+    kernels-1/6.12-VERSION/    its files
 
 A thing is made in staging and takes its place by rename(2), so that whoever is killed meanwhile
 leaves nothing half-made in it. Processes that run a lab hold no lock: what they use stays.
@@ -89,8 +89,7 @@ class Cache:
 
     def publish(self, made: Path, kind: str, name: str, version: str) -> Path:
         """Put the folder in its place, and let name mean it from now on. Returns the place."""
-        # An epoch's colon would part search paths.
-        place = self.folder / kind / f"{name}-{version}".replace(":", "_")
+        place = self.folder / kind / f"{name}-{place_name(version)}"
         place.parent.mkdir(exist_ok=True)
         if not place.exists():
             made.chmod(0o755)
@@ -99,6 +98,11 @@ class Cache:
         link.symlink_to(place.name)
         link.rename(place.parent / name)
         return place
+
+
+def place_name(version: str) -> str:
+    """A version as part of a folder's name: an epoch's colon would part search paths."""
+    return version.replace(":", "_")
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class Emulator(NamedTuple):
     command: tuple[str, ...]
     environment: Mapping[str, str]
     version: tuple[int, ...]
+    unpacked: bool
 
 
 def find_emulator(cache: Cache, name: str | None) -> Emulator | None:
@@ -153,9 +154,8 @@ def _unpacked(folder: Path, version: tuple[int, ...] = ()) -> Emulator:
     for part in firmware:
         command += ["-L", str(part)]
     environment = {"QEMU_MODULE_DIR": str(folder / _LIBRARIES[0] / "qemu")}
-    return Emulator(
-        tuple(command), environment, version or _version(command, environment, str(folder))
-    )
+    version = version or _version(command, environment, str(folder))
+    return Emulator(tuple(command), environment, version, unpacked=True)
 
 
 def _installed(program: str) -> Emulator:
@@ -165,7 +165,7 @@ def _installed(program: str) -> Emulator:
             f"there is no QEMU at {program}, which {QEMU_VARIABLE} or the caller names",
             f"name a {PROGRAM}, or one of {', '.join(EMULATORS)}",
         )
-    return Emulator((path,), {}, _version([path], {}, path))
+    return Emulator((path,), {}, _version([path], {}, path), unpacked=False)
 
 
 def _version(command: Sequence[str], environment: Mapping[str, str], name: str) -> tuple[int, ...]:

@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
-import os
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .apt import Apt, unpack
+from .cache import place_name
 from .errors import LabError, NoSuchPackage
 from .modules import ModuleSet, write_tree
 from .vmlinux import extract_vmlinux
 
 if TYPE_CHECKING:
     from .cache import Cache, Progress
+
+# Where they are in the cache. The number goes up when what pyvmm makes of a package changes.
+KERNEL_FOLDER = "kernels-1"
 
 META_PACKAGE = "linux-image-amd64"
 
@@ -53,70 +57,84 @@ class Kernel(NamedTuple):
     features: frozenset[str]
 
     @property
-    def vmlinux(self) -> Path:
-        return self.folder / "vmlinux"
+    def version(self) -> str:
+        """The version of Debian's package, as the folder's name has it."""
+        return self.folder.name.removeprefix(f"{self.name}-")
 
     @property
-    def config(self) -> Path:
-        return self.folder / "config"
+    def vmlinux(self) -> Path:
+        return self.folder / "vmlinux"
 
     @property
     def modules(self) -> Path:
         return self.folder / "modules"
 
 
+class Package(NamedTuple):
+    """Where a kernel is: its suite, the release it calls itself, and the packages' version."""
+
+    apt: Apt
+    release: str
+    version: str
+
+
 def find_kernel(cache: Cache, name: str) -> Kernel | None:
-    """The kernel if it is in the cache. Raises LabError for a name that isn't known."""
-    _check_known(name)
-    folder = cache.find("kernels", name)
+    """The kernel if it is in the cache."""
+    folder = cache.find(KERNEL_FOLDER, name)
     if folder is None:
         return None
     release = (folder / "release").read_text().strip()
-    return Kernel(name, release, folder, config_features((folder / "config").read_text()))
+    features = (folder / "features").read_text().split()
+    return Kernel(name, release, folder, frozenset(features))
 
 
-def fetch_kernel(cache: Cache, name: str, progress: Progress) -> Kernel:
-    """Fetch and prepare the newest version of a kernel; hold the cache's lock. Raises LabError."""
-    _check_known(name)
-    apt, release, version = _look_up(cache, name, progress)
-    with cache.staging() as staged, cache.staging() as whole:
-        package = f"linux-image-{release}={version}"
-        debs = apt.download([package], staged, progress)
+def look_up_kernel(cache: Cache, name: str, progress: Progress) -> Package:
+    """The newest there is of a kernel; hold the cache's lock. Raises LabError."""
+    failures = []
+    for suite in KERNELS[name]:
+        try:
+            apt = Apt(cache, [suite])
+            depends = apt.show(META_PACKAGE, progress).get("depends", "")
+            found = re.search(r"linux-image-(\d[^\s,]+)", depends)
+            if found is None:
+                raise NoSuchPackage(f"{META_PACKAGE} of {suite} depends on no kernel")
+            version = apt.show(f"linux-image-{found[1]}", progress)["version"]
+            return Package(apt, found[1], version)
+        except NoSuchPackage as failure:  # suites end; the next one has it too
+            failures.append(failure)
+    raise failures[-1]
+
+
+def fetch_kernel(cache: Cache, name: str, package: Package, progress: Progress) -> Kernel:
+    """Fetch and prepare a kernel, or keep what is there; hold the cache's lock. Raises LabError."""
+    apt, release, version = package
+    kernel = find_kernel(cache, name)
+    if kernel is not None and kernel.version == place_name(version):
+        return kernel
+    depends = apt.show(f"linux-image-{release}", progress).get("depends", "")
+    # Newer kernels have their modules in a package of their own.
+    names = [f"linux-image-{release}", *re.findall(rf"linux-modules-{re.escape(release)}", depends)]
+    with cache.staging() as staged, cache.staging() as whole, cache.staging() as debs:
+        fetched = apt.download([f"{part}={version}" for part in names], debs, progress)
         progress(f"unpacking the kernel {release}")
-        unpack(debs, whole, cache)
+        unpack(fetched, whole, cache)
         _prepare(whole, release, staged, progress)
-        cache.publish(staged, "kernels", name, version)
+        cache.publish(staged, KERNEL_FOLDER, name, version)
     kernel = find_kernel(cache, name)
     assert kernel is not None
     return kernel
+
+
+def check_known(name: str) -> None:
+    """Raises LabError for the name of no kernel."""
+    if name not in KERNELS:
+        raise LabError(f"there is no kernel {name} for the lab", f"choose {', '.join(KERNELS)}")
 
 
 def config_features(config: str) -> frozenset[str]:
     """What of VFIO that not every kernel has is switched on in a kernel's configuration."""
     switched_on = re.findall(r"^(CONFIG_\w+)=[ym]$", config, re.M)
     return frozenset(_FEATURES[option] for option in switched_on if option in _FEATURES)
-
-
-def _check_known(name: str) -> None:
-    if name not in KERNELS:
-        raise LabError(f"there is no kernel {name} for the lab", f"choose {', '.join(KERNELS)}")
-
-
-def _look_up(cache: Cache, name: str, progress: Progress) -> tuple[Apt, str, str]:
-    """Where the kernel is, its release and the package's version."""
-    failures = []
-    for suite in KERNELS[name]:
-        try:
-            apt = Apt(cache, [suite])
-            depends = apt.show(META_PACKAGE, progress).get("depends", "")
-            found = re.search(r"linux-image-(\d\S+)", depends)
-            if found is None:
-                raise NoSuchPackage(f"{META_PACKAGE} of {suite} depends on no kernel")
-            version = apt.show(f"linux-image-{found[1]}", progress)["version"]
-            return apt, found[1], version
-        except NoSuchPackage as failure:  # suites end; the next one has it too
-            failures.append(failure)
-    raise failures[-1]
 
 
 def _prepare(whole: Path, release: str, into: Path, progress: Progress) -> None:
@@ -130,14 +148,20 @@ def _prepare(whole: Path, release: str, into: Path, progress: Progress) -> None:
         )
     progress(f"uncompressing the kernel {release}")
     (into / "vmlinux").write_bytes(extract_vmlinux(image.read_bytes(), image.name))
-    os.rename(boot / f"config-{release}", into / "config")
+    config = (boot / f"config-{release}").read_text()
+    (into / "features").write_text("".join(f"{name}\n" for name in config_features(config)))
     (into / "release").write_text(f"{release}\n")
     modules = ModuleSet(tree)
     wanted = modules.closure(BOOT_MODULES, optional=BOOT_MODULES_IF_THERE + OTHER_MODULES)
     write_tree(wanted, into / "modules")
+    copy_indexes(tree, into / "modules")
+
+
+def copy_indexes(tree: Path, into: Path) -> None:
+    """What a module tree tells besides the modules' own .modinfo."""
     for index in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         if (tree / index).exists():
-            os.rename(tree / index, into / "modules" / index)
+            shutil.copy(tree / index, into)
 
 
 def _module_folder(whole: Path, release: str) -> Path | None:

@@ -15,7 +15,7 @@ from .decompress import decompress
 from .errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _SUFFIX = re.compile(r"\.ko(?:\.(?:gz|xz|zst))?\Z")
 _NOT_IN_TREE = "updates"
@@ -77,6 +77,9 @@ class ModuleSet:
             where = _SUFFIX.sub(".ko", str(path.relative_to(self._folder)))
             self._modules[name] = Module(name, where, decompress(path.read_bytes(), str(path)))
         return self._modules[name]
+
+    def __iter__(self) -> Iterator[Module]:
+        return (self[name] for name in self._paths)
 
     def closure(self, names: Iterable[str], *, optional: Iterable[str] = ()) -> list[Module]:
         """Modules with all they need, in an order in which insmod can load them.
