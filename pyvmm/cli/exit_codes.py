@@ -33,6 +33,7 @@ GUEST_CRASH = 114
 SOCKET = 115
 USAGE = 116
 GUEST_RESET = 117
+LAB = 120
 HOST_DEVICE = 118
 NEEDED_BY_HOST = 119
 TIMEOUT = 124
@@ -61,7 +62,8 @@ TABLE = (
     (GUEST_RESET, "the guest asked for a reset, as many do when they panic"),
     (HOST_DEVICE, "a device of the host can't be had"),
     (NEEDED_BY_HOST, "refused to take a device that the host needs; --force does"),
-    (TIMEOUT, "the time limit ended the guest"),
+    (LAB, "the lab can't be set up, started, or kept running"),
+    (TIMEOUT, "the time limit ended the guest, or the lab's command"),
     (INTERNAL, "a bug of pyvmm"),
     ("128+N", "signal N ended pyvmm"),
 )

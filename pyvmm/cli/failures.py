@@ -44,6 +44,8 @@ _STATUS_BY_CLASS = {
     "pyvmm.pci.errors.PciError": exit_codes.DEVICE_FAILED,
     "pyvmm.machine.errors.ModelProcessFailed": exit_codes.DEVICE_GONE,
     "pyvmm.machine.errors.MachineError": exit_codes.HOST_CALL,
+    "pyvmm.lab.errors.LabTimeout": exit_codes.TIMEOUT,
+    "pyvmm.lab.errors.LabError": exit_codes.LAB,
     "builtins.MemoryError": exit_codes.HOST_MEMORY,
 }
 
@@ -108,6 +110,9 @@ def report(error: BaseException, *, verbose: int = 0) -> int:
             import traceback
 
             traceback.print_exception(error)
+        details = getattr(error, "details", "")
+        if details:
+            say(details)
         say(f"error: {_line(error)}")
     return status
 

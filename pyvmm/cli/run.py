@@ -25,10 +25,27 @@ if TYPE_CHECKING:
 
 
 def command(options: argparse.Namespace) -> int:
+    if options.lab or (options.lab_without_kvm and not _kvm_works()):
+        from .lab import run_vm
+
+        return run_vm(options)
     overrides: dict[str, object] = dict(options.set)
     if options.timeout is not None:
         overrides["timeout"] = options.timeout
     return run(options.config, overrides, verbose=options.verbose)
+
+
+def _kvm_works() -> bool:
+    """Whether this host can run VMs itself; says so if it can't."""
+    from pyvmm.kvm import KvmError, System
+
+    try:
+        with System() as system, system.create_vm():
+            return True
+    except KvmError as error:
+        say(f"{error}")
+        say("so the VM runs in the lab, a machine in software, which takes longer")
+        return False
 
 
 def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: int = 0) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 
 class LabError(Exception):
-    """Base of the lab's errors: what failed and why, and the cure where one is known."""
+    """Base of the lab's errors: what failed and why, and the cure where one is known.
 
-    def __init__(self, cause: str, cure: str = "") -> None:
+    details are lines worth a look, such as the end of a log.
+    """
+
+    def __init__(self, cause: str, cure: str = "", *, details: str = "") -> None:
         super().__init__(f"{cause}; {cure}" if cure else cause)
         self.cause = cause
         self.cure = cure
+        self.details = details
 
 
 class NoSuchPackage(LabError):
@@ -19,3 +23,15 @@ class NoSuchPackage(LabError):
 
 class Unreachable(LabError):
     """The mirror didn't answer, or not with what was asked for."""
+
+
+class LabEnded(LabError):
+    """The lab's machine has ended, which it was not to do by itself."""
+
+
+class LabSilent(LabError):
+    """The lab's machine is there, but did not answer in time."""
+
+
+class LabTimeout(LabError):
+    """The time limit for a command in the lab was over, and it was ended."""

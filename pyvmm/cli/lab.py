@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""``pyvmm lab``: commands, shells and VMs in a software machine with IOMMU, VFIO and KVM."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack, suppress
+from functools import partial
+
+from . import exit_codes
+from .failures import say
+from .signals import StopSignals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from pyvmm.lab.session import Lab
+
+_STDIN, _STDOUT = 0, 1
+
+
+def run_command(options: argparse.Namespace) -> int:
+    """``pyvmm lab run``"""
+    return _in_lab(options, options.argv, terminal=options.tty)
+
+
+def shell_command(options: argparse.Namespace) -> int:
+    """``pyvmm lab shell``"""
+    from pyvmm.lab.errors import LabError
+
+    if not _on_terminal():
+        raise LabError("a shell in the lab needs a terminal", "use `pyvmm lab run -- COMMAND`")
+    return _in_lab(options, [os.environ.get("SHELL", "/bin/sh")], terminal=True)
+
+
+def setup_command(options: argparse.Namespace) -> int:
+    """``pyvmm lab setup``"""
+    from pyvmm.lab.assets import prepare
+
+    assets = prepare(options.kernel, progress=say, refresh=options.refresh)
+    say(f"the lab is ready: kernel {assets.kernel_release}, {assets.qemu}")
+    return 0
+
+
+def check_command(options: argparse.Namespace) -> int:
+    """``pyvmm lab check``"""
+    from pyvmm.lab.assets import check
+
+    findings = check(options.kernel)
+    for finding in findings:
+        print(finding)
+    return exit_codes.OK if all(finding.ok for finding in findings) else exit_codes.LAB
+
+
+def run_vm(options: argparse.Namespace) -> int:
+    """``pyvmm run --lab``: the same command line, in the lab."""
+    argv = [sys.executable, "-m", "pyvmm", "run", options.config]
+    for key, value in options.set:
+        argv += ["--set", f"{key}={value}"]
+    argv += ["-v"] * options.verbose
+    return _in_lab(options, argv, terminal=_on_terminal())
+
+
+def _in_lab(options: argparse.Namespace, argv: Sequence[str], *, terminal: bool) -> int:
+    from pyvmm.lab.session import Lab
+
+    gc.enable()
+    with StopSignals() as signals:
+        lab = Lab(
+            ",".join(options.device),
+            kernel=options.kernel,
+            iommu=options.iommu,
+            cpus=options.cpus,
+            memory=options.memory,
+            qemu=options.qemu,
+            cold=options.cold,
+            progress=say if options.verbose or sys.stderr.isatty() else lambda _: None,
+        )
+        with lab:
+            signals.call(lambda name: lab.signal(signal.Signals[name]))
+            timeout = options.timeout or None
+            if terminal:
+                return _on_own_terminal(lab, argv, timeout)
+            return lab.run(argv, timeout=timeout)
+
+
+def _on_own_terminal(lab: Lab, argv: Sequence[str], timeout: float | None) -> int:
+    from pyvmm.machine.terminal import RawTerminal
+
+    with ExitStack() as stack:
+        stack.enter_context(RawTerminal(_STDIN, output=True))
+        stack.callback(
+            signal.signal, signal.SIGWINCH, signal.signal(signal.SIGWINCH, partial(_resized, lab))
+        )
+        return lab.run_on_terminal(argv, timeout=timeout, size=_size())
+
+
+def _resized(lab: Lab, *_: object) -> None:
+    """On a thread of its own: what the handler interrupts may be sending."""
+    size = _size()
+    if size is not None:
+        threading.Thread(target=lab.resize, args=size, daemon=True).start()
+
+
+def _size() -> tuple[int, int] | None:
+    """(rows, columns) of our terminal."""
+    with suppress(OSError):
+        columns, rows = os.get_terminal_size(_STDOUT)
+        if columns and rows:
+            return rows, columns
+    return None
+
+
+def _on_terminal() -> bool:
+    return os.isatty(_STDIN) and os.isatty(_STDOUT)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Job: one command in the lab, from its start to its exit status."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import shlex
+import signal
+import socket
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from .errors import LabEnded, LabTimeout
+from .streams import Input, Output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .agent import Agent, Words
+    from .qmp import Qmp
+
+_BUSYBOX = "/run/pyvmm-lab/busybox"
+# What a command has from the time limit's SIGTERM on.
+_GRACE = 5.0
+
+
+def script(argv: Sequence[str], cwd: str, environment: Mapping[str, str]) -> bytes:
+    """What the lab's shell is to run. Bytes that are no text come through as they are."""
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    command = shlex.join([_BUSYBOX, "env", "-i", *variables, *argv])
+    return os.fsencode(f"cd {shlex.quote(cwd)} || exit 126\nexec {command}\n")
+
+
+class Job:
+    """Runs a command once. A context manager: its end takes the job's ports away."""
+
+    def __init__(self, name: str, qmp: Qmp, agent: Agent) -> None:
+        self._name = name
+        self._qmp = qmp
+        self._agent = agent
+        self._token = secrets.token_hex(16)
+        self._stack = ExitStack()
+        self._group = ""
+        self._signals: list[int] = []
+        self._inputs: list[Input] = []
+        self._outputs: list[Output] = []
+        self._status: int | None = None
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def start(self, script: bytes, stdin: int, stdout: int, stderr: int) -> None:
+        """Start it with three streams; -1 is none. Raises LabError."""
+        token = self._token.encode()
+        self._inputs.append(Input(stdin, self._port("in"), closing=True))
+        self._outputs.append(Output(self._port("out"), stdout, token))
+        self._outputs.append(Output(self._port("err"), stderr, token))
+        self._agent.job(self._name, "streams", self._token, script)
+
+    def start_on_terminal(self, script: bytes, stdin: int, stdout: int) -> None:
+        """Start it with a terminal of its own. Raises LabError."""
+        port = self._port("tty", "virtconsole")
+        self._inputs.append(Input(stdin, port, closing=False))
+        self._outputs.append(Output(port, stdout, self._token.encode()))
+        self._agent.job(self._name, "terminal", self._token, script)
+
+    def signal(self, number: int) -> None:
+        """Send the command, and what it has started, a signal. From any thread."""
+        self._signals.append(number)
+        self._send_signals()
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the command's terminal its size. From any thread."""
+        self._agent.size(self._name, rows, columns)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Let its streams flow until it ends; returns its status, as a shell has it.
+
+        Raises LabTimeout once it has had SIGTERM and some seconds more, and LabEnded.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        warned = False
+        while self._status is None or not all(output.done for output in self._outputs):
+            if deadline is not None and time.monotonic() >= deadline:
+                if warned or self._status is not None:
+                    raise LabTimeout(f"the lab's command took longer than {timeout:g} s")
+                warned = True
+                self.signal(signal.SIGTERM)
+                deadline += _GRACE
+            self._poll(deadline)
+        if warned:
+            raise LabTimeout(f"the lab's command took longer than {timeout:g} s")
+        return self._status
+
+    def _poll(self, deadline: float | None) -> None:
+        ready = select.poll()
+        ready.register(self._agent.box, select.POLLIN)
+        waiting: dict[int, list[Input | Output]] = {}
+        events: dict[int, int] = {}
+        streams: list[Input | Output] = [*self._inputs, *self._outputs]
+        for stream in streams:
+            wish = stream.waits_for()
+            if wish is not None:
+                waiting.setdefault(wish[0], []).append(stream)
+                events[wish[0]] = events.get(wish[0], 0) | wish[1]
+        for descriptor, mask in events.items():
+            ready.register(descriptor, mask)
+        limit = None if deadline is None else max(0, deadline - time.monotonic()) * 1e3 + 1
+        for descriptor, got in ready.poll(limit):
+            for stream in waiting.get(descriptor, ()):
+                wish = stream.waits_for()
+                if wish is not None and got & (wish[1] | select.POLLHUP | select.POLLERR):
+                    stream.go_on()
+        if any(output.broke() for output in self._outputs):
+            self.signal(signal.SIGPIPE)
+        self._read_mail()
+
+    def _read_mail(self) -> None:
+        box = self._agent.box
+        box.acknowledge()
+        group = box.take(lambda words: self._told(words, "running"))
+        if group is not None:
+            self._group = group
+            self._send_signals()
+        status = box.take(lambda words: self._told(words, "exit"))
+        if status is not None:
+            self._status = int(status)
+            for stream in self._inputs:
+                stream.stop()
+        elif box.ended and self._status is None:
+            raise LabEnded("the lab's machine ended while its command ran")
+
+    def _told(self, words: Words, verb: str) -> str | None:
+        return words[2] if words[:2] == (verb, self._name) else None
+
+    def _send_signals(self) -> None:
+        while self._group and self._signals:
+            self._agent.signal(self._name, self._group, self._signals.pop(0))
+
+    def _port(self, suffix: str, driver: str = "virtserialport") -> socket.socket:
+        """A new port of the lab's, called NAME.suffix; returns our end of it."""
+        name = f"{self._name}.{suffix}"
+        ours, theirs = socket.socketpair()
+        self._stack.callback(ours.close)
+        with theirs:
+            self._qmp.execute("getfd", {"fdname": name}, fds=(theirs.fileno(),))
+        address = {"type": "fd", "data": {"str": name}}
+        backend = {"type": "socket", "data": {"addr": address, "server": False}}
+        self._qmp.execute("chardev-add", {"id": name, "backend": backend})
+        device = {"driver": driver, "id": f"{name}.port", "bus": "ports.0", "name": name}
+        self._qmp.execute("device_add", {**device, "chardev": name})
+        self._stack.callback(self._remove_port, name)
+        return ours
+
+    def _remove_port(self, name: str) -> None:
+        try:
+            self._qmp.execute("device_del", {"id": f"{name}.port"})
+            self._qmp.event("DEVICE_DELETED", lambda data: data.get("device") == f"{name}.port")
+            self._qmp.execute("chardev-remove", {"id": name})
+        except LabEnded:
+            pass

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Machine: the lab's PC as it runs: QEMU, its monitor, the agent in it, the kernel's log."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from .agent import Agent
+from .command_line import Wiring, machine_arguments, memory_arguments, wiring_arguments
+from .errors import LabEnded, LabSilent
+from .process import QemuProcess
+from .qmp import Qmp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .assets import Assets
+    from .command_line import Backing, MachineOptions
+
+_TAIL_LINES = 25
+_TAIL_BYTES = 1 << 14
+
+
+class Machine:
+    """A context manager: at its end the machine is gone, and all that it had."""
+
+    def __init__(
+        self,
+        assets: Assets,
+        options: MachineOptions,
+        backing: Backing | None = None,
+        *,
+        waits: bool = False,
+    ) -> None:
+        """Start it. If it waits, then for a saved state (QMP's migrate-incoming).
+
+        Raises LabError.
+        """
+        with ExitStack() as stack:
+            # Memory, not a file: nothing of it stays when this process is killed.
+            self._log = os.memfd_create("lab-kernel-log", os.MFD_CLOEXEC)
+            stack.callback(os.close, self._log)
+            monitor, qemu_monitor = socket.socketpair()
+            control, qemu_control = socket.socketpair()
+            with qemu_monitor, qemu_control:
+                wiring = Wiring(qemu_monitor.fileno(), qemu_control.fileno(), self._log)
+                version = assets.qemu.version
+                command = [
+                    *assets.qemu.command,
+                    *machine_arguments(options, version, assets.vmlinux, assets.initramfs),
+                    *memory_arguments(options, backing),
+                    *wiring_arguments(wiring),
+                    *(("-incoming", "defer") if waits else ()),
+                ]
+                self.qmp = stack.enter_context(Qmp(monitor))
+                self.agent = stack.enter_context(Agent(control))
+                self._process = stack.enter_context(
+                    QemuProcess(command, assets.qemu.environment, wiring)
+                )
+            with self.explained():
+                self.qmp.greet()
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it at once. Can be called again."""
+        self._stack.close()
+
+    @property
+    def log(self) -> str:
+        """The kernel's log so far, the last part of it."""
+        size = os.fstat(self._log).st_size
+        start = max(0, size - _TAIL_BYTES)
+        return os.pread(self._log, size - start, start).decode(errors="replace")
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """To an error that means that the machine has ended or hangs, add what it has said."""
+        try:
+            yield
+        except (LabEnded, LabSilent) as error:
+            raise type(error)(error.cause, error.cure, details=self._last_words()) from None
+
+    def _last_words(self) -> str:
+        lines = [line.rstrip() for line in self.log.splitlines() if line.strip()]
+        words = [f"QEMU: {line}" for line in self._process.messages.splitlines()]
+        return "\n".join(words + lines[-_TAIL_LINES:])

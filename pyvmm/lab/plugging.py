@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Plugs devices into the lab's root ports, with the disks and networks that they need."""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .command_line import SLOTS, slot_address, slot_id
+from .devices import Bridge, Needs, each, parse_size
+from .errors import LabError
+
+if TYPE_CHECKING:
+    from .agent import Agent
+    from .devices import DeviceSpec, Item
+    from .qmp import Qmp
+
+DISK_SIZE = parse_size("16M")
+DISK_BLOCK = 4096
+_WORDS = {"on": True, "true": True, "off": False, "false": False}
+_TEXTS = ("serial", "mac", "addr")
+
+
+@dataclass
+class Plugged:
+    """What was plugged into one slot. addresses are the lab kernel's, in the order of specs."""
+
+    slot: int
+    item: Item
+    ids: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+
+
+class Slots:
+    """The root ports, and what is in them."""
+
+    def __init__(self, qmp: Qmp, agent: Agent) -> None:
+        self.plugged: list[Plugged] = []
+        self._qmp = qmp
+        self._agent = agent
+        self._numbers = itertools.count()
+
+    def insert(self, item: Item) -> Plugged:
+        """Plug it in, and leave its addresses to bind(). Raises LabError."""
+        taken = {plugged.slot for plugged in self.plugged}
+        slot = next((slot for slot in range(SLOTS) if slot not in taken), None)
+        if slot is None:
+            raise LabError(
+                f"there is no root port left for {item}: the lab has {SLOTS}",
+                "put several behind one bridge(...), or unplug one",
+            )
+        bus, ids = slot_id(slot), []
+        if isinstance(item, Bridge):
+            bus = f"bridge{next(self._numbers)}"
+            arguments = {"driver": "pcie-pci-bridge", "id": bus, "bus": slot_id(slot)}
+            self._qmp.execute("device_add", arguments)
+            ids.append(bus)
+        for position, spec in enumerate(each([item])):
+            extra = {"addr": f"{position + 1:#x}"} if isinstance(item, Bridge) else {}
+            ids.append(self._add(spec, bus, extra))
+        plugged = Plugged(slot, item, tuple(ids))
+        self.plugged.append(plugged)
+        return plugged
+
+    def bind(self, plugged: Plugged) -> None:
+        """Have the devices given to vfio-pci. Raises LabError."""
+        count = len(list(each([plugged.item])))
+        address = slot_address(plugged.slot)
+        plugged.addresses = self._agent.bind(slot_id(plugged.slot), address, count)
+
+    def remove(self, plugged: Plugged, seconds: float) -> None:
+        """Ask the lab's kernel to let go of what is in the slot, and wait until it has."""
+        outermost = plugged.ids[0]
+        self._qmp.execute("device_del", {"id": outermost})
+        self._qmp.event(
+            "DEVICE_DELETED", lambda data: data.get("device") == outermost, seconds=seconds
+        )
+        self.plugged.remove(plugged)
+
+    def _add(self, spec: DeviceSpec, bus: str, extra: dict[str, str]) -> str:
+        name = f"{re.sub('[^a-z0-9]+', '-', spec.kind)}{next(self._numbers)}"
+        given = dict(spec.properties)
+        arguments: dict[str, Any] = {"driver": spec.model.model, "id": name, "bus": bus, **extra}
+        if spec.model.needs is Needs.DISK and "drive" not in given:
+            arguments["drive"] = self._add_disk(name, _size(spec, given.pop("size", "")))
+            if spec.kind == "nvme":
+                arguments["serial"] = f"LAB{name.upper()}"
+        elif spec.model.needs is Needs.NETWORK and "netdev" not in given:
+            arguments["netdev"] = f"{name}-net"
+            self._qmp.execute("netdev_add", {"type": "user", "id": arguments["netdev"]})
+        properties = {**spec.model.properties, **given}
+        arguments.update((key, _value(key, value)) for key, value in properties.items())
+        self._qmp.execute("device_add", arguments)
+        return name
+
+    def _add_disk(self, name: str, size: int) -> str:
+        """A disk in memory, whose blocks tell their numbers; as new in each lab."""
+        disk = os.memfd_create(name, os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(disk, size)
+            with mmap.mmap(disk, min(size, DISK_SIZE)) as view:
+                for block in range(len(view) // DISK_BLOCK):
+                    text = b"LABNVME block %08d\n" % block
+                    view[block * DISK_BLOCK : block * DISK_BLOCK + len(text)] = text
+            added = self._qmp.execute("add-fd", fds=(disk,))
+        finally:
+            os.close(disk)
+        node = f"{name}-disk"
+        file = {"driver": "file", "filename": f"/dev/fdset/{added['fdset-id']}"}
+        self._qmp.execute("blockdev-add", {"driver": "raw", "node-name": node, "file": file})
+        return node
+
+
+def _size(spec: DeviceSpec, text: str) -> int:
+    try:
+        size = parse_size(text) if text else DISK_SIZE
+    except ValueError as error:
+        raise LabError(f"lab device {spec}: {error}") from None
+    return -(-size // DISK_BLOCK) * DISK_BLOCK
+
+
+def _value(name: str, text: str) -> str | bool | int:
+    """A property as JSON has it."""
+    if name in _TEXTS:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    try:
+        return int(text, 0)
+    except ValueError:
+        return text

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Lab: a software machine around the host's files, with devices for VFIO, to run commands in.
+
+with Lab(devices="nvme,edu") as lab:
+    status = lab.run(["python3", "examples/lspci.py"])
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import IO, TYPE_CHECKING
+
+from .assets import DEFAULT_KERNEL, prepare
+from .command_line import MachineOptions
+from .devices import each, parse
+from .errors import LabError
+from .job import Job, script
+from .machine import Machine
+from .plugging import Slots
+from .streams import NOWHERE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from .plugging import Plugged
+
+    Stream = int | IO[bytes] | IO[str] | None
+
+DEFAULT_MEMORY = 1 << 30
+# What tells of the host's desktop, login and services, none of which are in the lab.
+_NOT_TAKEN_ALONG = ("DISPLAY", "WAYLAND_", "XDG_RUNTIME_DIR", "XDG_SESSION", "DBUS_", "SSH_")
+
+
+class Lab:
+    """A context manager. Commands run one at a time; all else goes from any thread."""
+
+    def __init__(
+        self,
+        devices: str = "",
+        *,
+        kernel: str = DEFAULT_KERNEL,
+        iommu: str = "intel",
+        cpus: int = 1,
+        memory: int = DEFAULT_MEMORY,
+        qemu: str | None = None,
+        cold: bool = False,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """devices as devices.parse() takes them; memory in bytes; kernel and qemu as prepare()
+        does. A cold lab boots, others begin with the snapshot of one that has booted. Raises
+        LabError.
+        """
+        self._items = parse(devices) if devices else ()
+        self._options = MachineOptions(iommu, cpus, memory)
+        self._kernel = kernel
+        self._qemu = qemu
+        self._cold = cold
+        self._progress = progress
+        self._stack = ExitStack()
+        self._numbers = itertools.count(1)
+        self._running = threading.Lock()
+        self._job: Job | None = None
+
+    def __enter__(self) -> Lab:
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the machine; nothing of it stays."""
+        self._stack.close()
+
+    @property
+    def log(self) -> str:
+        """The last part of the lab's kernel's log."""
+        return self._machine.log
+
+    @property
+    def devices(self) -> tuple[tuple[str, str], ...]:
+        """(kind, address) of each device, as it is in the lab."""
+        return tuple(
+            (spec.kind, address)
+            for plugged in self._slots.plugged
+            for spec, address in zip(each([plugged.item]), plugged.addresses, strict=True)
+        )
+
+    @property
+    def plugged(self) -> tuple[Plugged, ...]:
+        """What is in the root ports."""
+        return tuple(self._slots.plugged)
+
+    def plug(self, device: str) -> Plugged:
+        """Plug a device (or a bridge of them) into a free root port, and give it to vfio-pci."""
+        items = parse(device)
+        if len(items) != 1:
+            raise LabError(f"plugging in {device!r}: one at a time")
+        with self._machine.explained():
+            plugged = self._slots.insert(items[0])
+            self._slots.bind(plugged)
+        return plugged
+
+    def unplug(self, plugged: Plugged, *, timeout: float = 60) -> None:
+        """Ask for it back, as somebody does who presses a slot's button, and wait for it.
+
+        Raises LabSilent if whoever uses it doesn't let go of it.
+        """
+        self._slots.remove(plugged, timeout)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+    ) -> int:
+        """Run a command as root; returns its status, 128 + N if signal N ended it.
+
+        It is in this process's folder and environment if nothing else is said. Streams as
+        subprocess has them: descriptors, files, DEVNULL, None for this process's. Raises
+        LabTimeout after so many seconds, LabEnded, LabSilent.
+        """
+        streams = (_descriptor(stdin, 0), _descriptor(stdout, 1), _descriptor(stderr, 2))
+        with self._new_job() as job:
+            job.start(self._script(argv, cwd, env), *streams)
+            return job.wait(timeout)
+
+    def run_on_terminal(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        size: tuple[int, int] | None = None,
+        stdin: Stream = None,
+        stdout: Stream = None,
+    ) -> int:
+        """As run(), with a terminal of (rows, columns) for all three streams.
+
+        The terminal at this end, if there is one, is to be in raw mode (terminal.py).
+        """
+        with self._new_job() as job:
+            text = self._script(argv, cwd, env)
+            job.start_on_terminal(text, _descriptor(stdin, 0), _descriptor(stdout, 1))
+            if size is not None:
+                job.resize(*size)
+            return job.wait(timeout)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the command that runs, if there is one."""
+        job = self._job
+        if job is not None:
+            job.signal(number)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the size of the terminal of the command that runs."""
+        job = self._job
+        if job is not None:
+            job.resize(rows, columns)
+
+    def _start(self) -> None:
+        assets = prepare(self._kernel, qemu=self._qemu, progress=self._progress)
+        self._check_devices(assets.qemu.version)
+        self._machine = self._stack.enter_context(Machine(assets, self._options))
+        self._slots = Slots(self._machine.qmp, self._machine.agent)
+        with self._machine.explained():
+            self._machine.agent.ready()
+            plugged = [self._slots.insert(item) for item in self._items]
+            self._machine.agent.start(assets.modules)
+            for each_plugged in plugged:
+                self._slots.bind(each_plugged)
+
+    def _check_devices(self, version: tuple[int, ...]) -> None:
+        for spec in each(self._items):
+            if version < spec.model.since:
+                needed, found = (".".join(map(str, v)) for v in (spec.model.since, version))
+                raise LabError(
+                    f"lab device {spec}: QEMU has it since {needed}, and this is {found}",
+                    "take a newer one: PYVMM_QEMU=10.0, after `PYVMM_QEMU=10.0 pyvmm lab setup`",
+                )
+
+    @contextmanager
+    def _new_job(self) -> Iterator[Job]:
+        if not self._running.acquire(blocking=False):
+            raise LabError("the lab runs a command already", "wait for its end")
+        try:
+            name = f"job{next(self._numbers)}"
+            with (
+                self._machine.explained(),
+                Job(name, self._machine.qmp, self._machine.agent) as job,
+            ):
+                self._job = job
+                yield job
+        finally:
+            self._job = None
+            self._running.release()
+
+    def _script(self, argv: Sequence[str], cwd: str | None, env: Mapping[str, str] | None) -> bytes:
+        variables = dict(os.environ if env is None else env)
+        for name in [name for name in variables if name.startswith(_NOT_TAKEN_ALONG)]:
+            del variables[name]
+        variables["PYVMM_LAB"] = self._kernel
+        variables["PYVMM_LAB_DEVICES"] = ",".join(f"{kind}={at}" for kind, at in self.devices)
+        return script(argv, os.getcwd() if cwd is None else cwd, variables)
+
+
+def _descriptor(stream: Stream, inherited: int) -> int:
+    if stream is None:
+        return inherited
+    if isinstance(stream, int):
+        return NOWHERE if stream == subprocess.DEVNULL else stream
+    stream.flush()
+    return stream.fileno()
