@@ -29,10 +29,10 @@ def _richly(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, column in zip(headings, zip(*rows, strict=True), strict=True):
+    for column in zip(headings, *rows, strict=True):
         # Addresses and the like stay whole; what is prose gives way.
         longest = max(map(len, column))
-        table.add_column(heading, no_wrap=longest <= _SHORT, min_width=min(longest, _SHORT))
+        table.add_column(column[0], no_wrap=longest <= _SHORT, min_width=min(longest, _SHORT))
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

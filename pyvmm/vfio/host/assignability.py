@@ -132,7 +132,7 @@ def _virtual_functions(function: HostFunction) -> Verdict | None:
         return None
     return Verdict(
         Answer.LATER,
-        f"it has {count} virtual functions, which go if it changes its driver",
+        f"it has virtual functions ({count}), which go if it changes its driver",
         f"assign those, or echo 0 > /sys/bus/pci/devices/{function}/sriov_numvfs",
     )
 

@@ -149,7 +149,7 @@ def _check_no_virtual_functions(taken: Sequence[HostFunction]) -> None:
         count = len(function.virtual_functions)
         if count:
             raise NeededByHost(
-                f"{function} has {count} virtual functions, which would be lost; switch them off "
+                f"{function} has virtual functions ({count}), which would be lost; switch them off "
                 f"first (echo 0 > {function.path}/sriov_numvfs), or take it with --force"
             )
 

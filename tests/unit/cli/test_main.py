@@ -36,7 +36,9 @@ def test_no_arguments_at_all(capsys: Capture) -> None:
     assert capsys.readouterr().out.startswith("usage: pyvmm ")
 
 
-@pytest.mark.parametrize("command", ["run", "serve", "models", "schema"])
+@pytest.mark.parametrize(
+    "command", ["run", "serve", "models", "schema", "devices", "bind", "unbind"]
+)
 def test_help(command: str, capsys: Capture) -> None:
     assert main(["--help"]) == 0
     assert f"\n    {command} " in capsys.readouterr().out

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""pyvmm bind and unbind: what they say, and their statuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import pyvmm.vfio.host
+from pyvmm.cli import exit_codes
+from pyvmm.cli.main import main
+from pyvmm.vfio.errors import HostDeviceUnavailable, NeededByHost
+from pyvmm.vfio.host import Change
+
+Capture = pytest.CaptureFixture[str]
+NIC, SOUND = "0000:01:00.0", "0000:01:00.1"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the library was asked to do, instead of doing it."""
+    calls: list[Any] = []
+
+    def bind(addresses: list[str], **how: object) -> list[Change]:
+        calls.append((addresses, how))
+        note = "group 14 is not viable yet"
+        return [
+            Change(address, before, "vfio-pci", note)  # type: ignore[arg-type]
+            for address, before in zip(addresses, ("e1000e", "vfio-pci"), strict=True)
+        ]
+
+    def unbind(addresses: list[str], **how: object) -> list[Change]:
+        calls.append((addresses, how))
+        return [Change(addresses[0], "vfio-pci", None)]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pyvmm.vfio.host, "bind", bind)
+    monkeypatch.setattr(pyvmm.vfio.host, "unbind", unbind)
+    return calls
+
+
+def test_bind(asked: list[Any], capfd: Capture) -> None:
+    assert main(["bind", "--group", "--user", "alice", NIC, SOUND]) == 0
+    assert asked == [([NIC, SOUND], {"whole_group": True, "user": "alice", "force": False})]
+    out, err = capfd.readouterr()
+    assert out == f"{NIC}: e1000e -> vfio-pci\n{SOUND}: vfio-pci, as before\n"
+    assert err == "pyvmm: group 14 is not viable yet\n"
+
+
+def test_unbind(asked: list[Any], capfd: Capture) -> None:
+    assert main(["unbind", NIC]) == 0
+    assert asked == [([NIC], {"whole_group": False})]
+    assert capfd.readouterr().out == f"{NIC}: vfio-pci -> no driver\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NeededByHost("it holds the root file system"), exit_codes.NEEDED_BY_HOST),
+        (HostDeviceUnavailable("no permission; sudo"), exit_codes.HOST_DEVICE),
+    ],
+)
+def test_refusals(
+    error: Exception, status: int, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    def bind(*_: object, **__: object) -> list[Change]:
+        raise error
+
+    monkeypatch.setattr(pyvmm.vfio.host, "bind", bind)
+    assert main(["bind", NIC]) == status
+    assert capfd.readouterr() == ("", f"pyvmm: error: {error}\n")
+
+
+@pytest.mark.parametrize("command", ["bind", "unbind"])
+def test_help_has_an_example(command: str, capfd: Capture) -> None:
+    assert main([command, "--help"]) == 0
+    assert f"sudo pyvmm {command} " in capfd.readouterr().out
+    assert main([command]) == exit_codes.USAGE

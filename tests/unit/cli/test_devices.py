@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""pyvmm devices, on this host, whatever it has, and on made-up ones."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from pyvmm.cli import exit_codes, table
+from pyvmm.cli.main import main
+from pyvmm.vfio.host import functions
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_json_of_this_host(capsys: Capture) -> None:
+    assert main(["devices", "--json"]) == 0
+    shown: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    assert [device["address"] for device in shown] == [f.bdf for f in functions()]
+    for device in shown:
+        assert device["names"]["class"]
+        assert device["assignable"]["answer"] in ("now", "later", "no")
+        assert device["assignable"]["reason"] or device["assignable"]["answer"] == "now"
+
+
+def test_table_of_this_host(capsys: Capture) -> None:
+    assert main(["devices"]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["Address", "Device", "Driver", "Group", "Reset", "Assignable"]
+    assert [row.split()[0] for row in rows] == [f.bdf for f in functions()]
+
+
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [("eth0", "'eth0' is no PCI address"), ("ffff:ff:1f.7", "no PCI device ffff:ff:1f.7")],
+)
+@pytest.mark.parametrize("command", ["devices", "bind", "unbind"])
+def test_a_device_that_is_not_there(command: str, address: str, what: str, capfd: Capture) -> None:
+    assert main([command, address]) == exit_codes.HOST_DEVICE
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert what in err
+    assert "`pyvmm devices` lists" in err
+    assert err.count("\n") == 1
+
+
+ROWS = [("0000:01:00.0", "A name of many words " * 5), ("0000:02:00.0", "[b]no mark-up[/b]")]
+
+
+def test_a_plain_table(capsys: Capture) -> None:
+    table.show(("Address", "Name"), [ROWS[1]])
+    assert capsys.readouterr().out == "Address       Name\n0000:02:00.0  [b]no mark-up[/b]\n"
+
+
+def test_a_table_for_people(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rich", reason="rich isn't installed: pip install -e '.[dev]'")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    table.show(("Address", "Name"), ROWS)
+    shown = capsys.readouterr().out
+    assert "0000:01:00.0" in shown
+    assert "[b]no mark-up[/b]" in shown
+    assert shown.count("\n") > 4  # the long name goes over several lines
+    table.show(("Address", "Name"), [])
+    assert "Address" in capsys.readouterr().out
+
+
+def test_a_terminal_without_rich(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **more: Any) -> Any:
+        if name.partition(".")[0] == "rich":
+            raise ImportError(name)
+        return real(name, *args, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    table.show(("Address", "Name"), [ROWS[1]])
+    assert capsys.readouterr().out.startswith("Address       Name\n")
+
+
+def test_rich_is_loaded_for_terminals_alone(capsys: Capture) -> None:
+    import subprocess
+
+    script = """
+import sys
+from pyvmm.cli.main import main
+main(["devices"])
+print("rich" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "False"

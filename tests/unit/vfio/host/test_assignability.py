@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Why a function can or can't be assigned, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pyvmm.vfio.host import Answer, HostFunction, HostUsage, Verdict, assignability
+from tests.unit.vfio.host.made_host import MadeHost
+
+NIC, NEIGHBOUR = "0000:01:00.0", "0000:01:00.1"
+
+
+def verdict(host: MadeHost, bdf: str = NIC) -> Verdict:
+    usage = HostUsage(root=host.root, environ={})
+    return assignability(HostFunction(bdf, root=host.root), usage)
+
+
+def test_one_that_is_ready(host: MadeHost) -> None:
+    host.function(NIC, driver="vfio-pci", group=14)
+    assert verdict(host) == Verdict(Answer.NOW)
+
+
+def test_one_that_another_driver_has(host: MadeHost) -> None:
+    host.function(NIC, driver="e1000e", group=14)
+    assert verdict(host) == Verdict(Answer.LATER, "bound to e1000e", f"pyvmm bind {NIC}")
+
+
+def test_one_that_no_driver_has(host: MadeHost) -> None:
+    host.function(NIC, group=14)
+    assert verdict(host) == Verdict(Answer.LATER, "bound to no driver", f"pyvmm bind {NIC}")
+
+
+def test_bridges_and_the_chipset(host: MadeHost) -> None:
+    host.function("0000:00:00.0", class_code=0x060000, group=1)
+    host.function("0000:00:01.0", class_code=0x060400, header=1, driver="pcieport", group=2)
+    assert verdict(host, "0000:00:00.0").reason == "it is part of the host's chipset"
+    bridge = verdict(host, "0000:00:01.0")
+    assert (bridge.answer, bridge.cure) == (Answer.NO, "")
+    assert bridge.reason.startswith("it is a bridge")
+
+
+def test_no_iommu(host: MadeHost) -> None:
+    host.function(NIC, driver="e1000e")
+    assert verdict(host) == Verdict(
+        Answer.NO,
+        "no IOMMU is in use",
+        "enable VT-d or AMD-Vi in the firmware's set-up, and boot with intel_iommu=on on Intel",
+    )
+    host.file("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n")
+    allowed = verdict(host)
+    assert (allowed.answer, allowed.cure) == (Answer.LATER, f"pyvmm bind {NIC}")
+    assert "never for a guest" in allowed.reason
+
+
+def test_a_device_that_vfio_has_without_an_iommu(host: MadeHost) -> None:
+    host.function(NIC, driver="vfio-pci", group=0)
+    host.file("sys/kernel/iommu_groups/0/name", "vfio-noiommu\n")
+    host.file("dev/vfio/noiommu-0", "")
+    found = verdict(host)
+    assert found.answer is Answer.NOW
+    assert found.notes == ("there is no IOMMU: it is for drivers in user space, never for a guest",)
+
+
+def test_one_that_the_host_needs_and_no_iommu(host: MadeHost) -> None:
+    """All that is in the way is told."""
+    path = host.function(NIC, driver="e1000e")
+    host.interface("eth0", path)
+    host.routes(("eth0", "0.0.0.0/0", 0))
+    found = verdict(host)
+    assert found.answer is Answer.NO
+    assert found.reason == "it carries the only network route (eth0), and no IOMMU is in use"
+    assert found.cure.startswith("move that elsewhere first; enable VT-d")
+
+
+def test_a_neighbour_that_the_host_needs(host: MadeHost) -> None:
+    host.function(NEIGHBOUR, driver="vfio-pci", group=14)
+    path = host.function(NIC, driver="e1000e", group=14)
+    host.interface("eth0", path)
+    host.routes(("eth0", "0.0.0.0/0", 0))
+    assert verdict(host, NEIGHBOUR) == Verdict(
+        Answer.NO,
+        f"it shares IOMMU group 14: {NIC} carries the only network route (eth0)",
+        "put it into another slot, or move that elsewhere",
+    )
+
+
+def test_a_neighbour_that_another_driver_has(host: MadeHost) -> None:
+    host.function(NIC, driver="e1000e", group=14)
+    host.function(NEIGHBOUR, driver="snd_hda_intel", group=14)
+    assert verdict(host) == Verdict(
+        Answer.LATER,
+        f"bound to e1000e; shares IOMMU group 14 with {NEIGHBOUR} (snd_hda_intel)",
+        f"pyvmm bind --group {NIC}",
+    )
+    host._bind(NIC, "vfio-pci")
+    assert verdict(host) == Verdict(
+        Answer.LATER,
+        f"group 14 is not viable: {NEIGHBOUR} is bound to snd_hda_intel",
+        f"pyvmm bind --group {NIC}",
+    )
+
+
+def test_memory_of_the_firmware(host: MadeHost) -> None:
+    host.function(NIC, driver="e1000e", group=14)
+    regions = "sys/kernel/iommu_groups/14/reserved_regions"
+    host.file(regions, "0x00000000000e0000 0x00000000000fffff direct-relaxable\n")
+    assert verdict(host).answer is Answer.LATER
+    host.file(regions, "0x00000000000e0000 0x00000000000fffff direct\n")
+    assert verdict(host).answer is Answer.NO
+    assert "RMRR, at IOVA [0xe0000, 0x100000)" in verdict(host).reason
+
+
+def test_virtual_functions(host: MadeHost) -> None:
+    host.function(NIC, driver="igb", group=14)
+    host.virtual_function(NIC, 0, "0000:01:10.0", driver="vfio-pci", group=15)
+    found = verdict(host)
+    assert (found.answer, found.reason[:29]) == (Answer.LATER, "it has virtual functions (1),")
+    assert f"echo 0 > /sys/bus/pci/devices/{NIC}/sriov_numvfs" in found.cure
+    assert verdict(host, "0000:01:10.0") == Verdict(Answer.NOW)
+    host._bind(NIC, "vfio-pci")
+    assert verdict(host, "0000:01:10.0").notes == (
+        f"its physical function {NIC} is VFIO's: opening it takes a VF token",
+    )
+
+
+def test_no_reset_is_worth_knowing(host: MadeHost) -> None:
+    host.function(NIC, driver="vfio-pci", group=14, reset=None)
+    found = verdict(host)
+    assert found.answer is Answer.NOW
+    assert found.notes == ("it has no reset: what one user leaves in it the next one finds",)
+
+
+def test_one_in_use(host: MadeHost) -> None:
+    host.function(NIC, driver="vfio-pci", group=14)
+    host.process(42, "qemu-system-x86", "/dev/vfio/14")
+    found = verdict(host)
+    assert (found.answer, found.cure) == (Answer.LATER, "end that first")
+    assert "qemu-system-x86 (process 42 of " in found.reason
+
+
+def test_files_that_are_not_there_or_not_ours(
+    host: MadeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = host.function(NIC, driver="vfio-pci", group=14)
+    group, cdev = host.root / "dev/vfio/14", host.root / "dev/vfio/devices/vfio0"
+    group.unlink()
+    assert verdict(host).reason == f"there is no {group}"
+    group.touch()
+
+    def access(asked: str, _mode: int) -> bool:
+        return asked not in closed
+
+    monkeypatch.setattr(os, "access", access)
+    closed = [str(group)]
+    assert verdict(host) == Verdict(
+        Answer.LATER, f"you may not open {group}", f"sudo pyvmm bind --user $USER {NIC}"
+    )
+    # The device cdev is another way, which needs /dev/iommu.
+    host.file(f"{path}/vfio-dev/vfio0/dev", "511:0")
+    cdev.parent.mkdir()
+    cdev.touch()
+    assert verdict(host).answer is Answer.LATER
+    (host.root / "dev/iommu").touch()
+    assert verdict(host) == Verdict(Answer.NOW)
+    closed.append(str(host.root / "dev/iommu"))
+    assert verdict(host).answer is Answer.LATER
