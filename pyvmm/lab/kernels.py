@@ -112,8 +112,9 @@ def fetch_kernel(cache: Cache, name: str, package: Package, progress: Progress) 
     if kernel is not None and kernel.version == place_name(version):
         return kernel
     depends = apt.show(f"linux-image-{release}", progress).get("depends", "")
-    # Newer kernels have their modules in a package of their own.
-    names = [f"linux-image-{release}", *re.findall(rf"linux-modules-{re.escape(release)}", depends)]
+    # Newer kernels come in parts: -base, -binary, -modules.
+    parts = re.findall(rf"linux-[a-z]+-{re.escape(release)}", depends)
+    names = [f"linux-image-{release}", *parts]
     with cache.staging() as staged, cache.staging() as whole, cache.staging() as debs:
         fetched = apt.download([f"{part}={version}" for part in names], debs, progress)
         progress(f"unpacking the kernel {release}")
@@ -139,16 +140,12 @@ def config_features(config: str) -> frozenset[str]:
 
 def _prepare(whole: Path, release: str, into: Path, progress: Progress) -> None:
     """Put the parts of an unpacked kernel package that the lab uses into a folder."""
-    boot = whole / "boot"
-    image = boot / f"vmlinuz-{release}"
     tree = _module_folder(whole, release)
-    if tree is None or not image.exists():
-        raise LabError(
-            f"the package of the kernel {release} has no image or no modules where they should be"
-        )
+    # Newer packages keep the kernel's image and its configuration among the modules.
+    image = _existing(whole / "boot" / f"vmlinuz-{release}", tree / "vmlinuz")
+    config = _existing(whole / "boot" / f"config-{release}", tree / "config").read_text()
     progress(f"uncompressing the kernel {release}")
     (into / "vmlinux").write_bytes(extract_vmlinux(image.read_bytes(), image.name))
-    config = (boot / f"config-{release}").read_text()
     (into / "features").write_text("".join(f"{name}\n" for name in config_features(config)))
     (into / "release").write_text(f"{release}\n")
     modules = ModuleSet(tree)
@@ -164,6 +161,17 @@ def copy_indexes(tree: Path, into: Path) -> None:
             shutil.copy(tree / index, into)
 
 
-def _module_folder(whole: Path, release: str) -> Path | None:
+def _module_folder(whole: Path, release: str) -> Path:
     places = (whole / top / "modules" / release for top in ("usr/lib", "lib"))
-    return next((place for place in places if (place / "kernel").is_dir()), None)
+    return _existing(*(place / "kernel" for place in places)).parent
+
+
+def _existing(*places: Path) -> Path:
+    found = next((place for place in places if place.exists()), None)
+    if found is None:
+        raise LabError(
+            f"a kernel's packages have no {places[0].name}, neither in {places[0].parent.name} "
+            f"nor in {places[1].parent.name}",
+            "choose another kernel",
+        )
+    return found
