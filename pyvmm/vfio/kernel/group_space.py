@@ -23,6 +23,13 @@ _OPENING = {
 }
 
 
+UNSAFE_INTERRUPTS = (
+    "interrupts of this host are not remapped, so that a device could forge them: enable that in "
+    "the firmware's set-up, or accept it: "
+    "`echo 1 | sudo tee /sys/module/{}/parameters/allow_unsafe_interrupts`"
+)
+
+
 class _Member:
     """A group in the container, and how many devices of it are open."""
 
@@ -116,11 +123,7 @@ class GroupSpace(KernelSpace):
 
     def _set_iommu(self) -> None:
         cures = {
-            errno.EPERM: (
-                "interrupts of this host are not remapped, so that a device could forge them: "
-                "enable it in the firmware's set-up, or accept that: "
-                "`echo 1 | sudo tee /sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts`"
-            ),
+            errno.EPERM: UNSAFE_INTERRUPTS.format("vfio_iommu_type1"),
             errno.ENODEV: f"the container has no {self._what_is_missing()}",
         }
         doing = f"giving {self.name} its IOMMU"

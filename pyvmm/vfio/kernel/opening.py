@@ -15,7 +15,7 @@ from ..host import held_by
 PATIENCE = 1.0
 """Seconds: a process that was killed lets its VFIO files go last, after unpinning its memory."""
 
-_PAUSE = 0.02
+PAUSE = 0.02
 
 
 def open_file(path: str, what: str, cures: Mapping[int, str], *, root: str = "/") -> int:
@@ -31,7 +31,7 @@ def open_file(path: str, what: str, cures: Mapping[int, str], *, root: str = "/"
             number = error.errno or 0
         if number != errno.EBUSY or time.monotonic() >= deadline:
             break
-        time.sleep(_PAUSE)
+        time.sleep(PAUSE)
     cure = cures.get(number, "")
     if number == errno.EBUSY:
         cure = held_by(path, root=root)

@@ -104,8 +104,17 @@ def test_unmapping_is_exact(space: Space) -> None:
 
 @pytest.mark.parametrize(
     ("iova", "size"),
-    [(0, 0), (0, -PAGE), (-PAGE, PAGE), (MSI.start, PAGE), (MSI.start - PAGE, 2 * PAGE)]
-    + [(1 << 39, PAGE), ((1 << 64) - PAGE, PAGE), (1 << 64, PAGE), (0, 1 << 64)],
+    [
+        (0, 0),
+        (0, -PAGE),
+        (-PAGE, PAGE),
+        (MSI.start, PAGE),
+        (MSI.start - PAGE, 2 * PAGE),
+        (1 << 39, PAGE),
+        ((1 << 64) - PAGE, PAGE),
+        (1 << 64, PAGE),
+        (0, 1 << 64),
+    ],
 )
 def test_what_is_out_of_range(space: Space, iova: int, size: int) -> None:
     with pytest.raises(DeviceError, match="EINVAL") as caught:
@@ -150,9 +159,9 @@ def test_a_closed_space(space: Space) -> None:
     space.close()
     space.close()
     assert space.mapped == []
-    with pytest.raises(DeviceError, match="EBADF.*closed"):
+    with pytest.raises(DeviceError, match=r"EBADF.*closed"):
         space.map(0x1000, PAGE, address=PAGE)
-    with pytest.raises(DeviceError, match="EBADF.*closed"):
+    with pytest.raises(DeviceError, match=r"EBADF.*closed"):
         space.alloc(PAGE)
 
 

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Cdev: a device opened by its own file, /dev/vfio/devices/vfioN, and bound to an iommufd.
+
+See "VFIO Device cdev" in Documentation/driver-api/vfio.rst.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import stat
+import time
+from uuid import UUID
+
+from ...uapi import vfio
+from ..errors import DeviceError, HostDeviceUnavailable
+from ..host import HostFunction, IommuGroup, held_by
+from .call import call
+from .group_space import UNSAFE_INTERRUPTS
+from .opening import PATIENCE, PAUSE, open_file
+
+
+def function_of(fd: int, *, root: str = "/") -> HostFunction:
+    """The PCI function whose cdev a file descriptor is. Raises HostDeviceUnavailable."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        raise HostDeviceUnavailable(f"fd {fd} is not open") from None
+    number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    link = os.path.join(root, "sys/dev/char", number)
+    if not stat.S_ISCHR(status.st_mode) or "/vfio-dev/" not in os.path.realpath(link):
+        raise HostDeviceUnavailable(
+            f"fd {fd} is no VFIO device: open one of /dev/vfio/devices for reading and writing"
+        )
+    # .../0000:01:00.0/vfio-dev/vfio0
+    parent = os.path.dirname(os.path.dirname(os.path.realpath(link)))
+    return HostFunction(os.path.basename(parent), root=root)
+
+
+class Cdev:
+    """Owns the file of a device's cdev, up to where it is handed on as fd."""
+
+    def __init__(self, function: HostFunction, fd: int | None = None) -> None:
+        """Open it, or duplicate the caller's fd of it. Raises HostDeviceUnavailable."""
+        self.function = function
+        self.path = function.vfio_cdev
+        if fd is not None:
+            try:
+                self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+            except OSError as error:
+                raise HostDeviceUnavailable(f"duplicating fd {fd}: {error.strerror}") from None
+            return
+        if self.path is None:
+            raise HostDeviceUnavailable(f"{function} has no device cdev: {_no_cdev(function)}")
+        cures = {errno.ENODEV: "it has just been taken away from vfio-pci"}
+        self.fd = open_file(self.path, f"{function} by {self.path}", cures, root=function.root)
+
+    def bind(self, iommufd: int, vf_token: UUID | None = None) -> int:
+        """Bind it to an iommufd, for as long as the file is open; its device ID there.
+
+        Raises HostDeviceUnavailable if somebody else has it, or its group is not viable.
+        """
+        request = vfio.vfio_device_bind_iommufd(
+            argsz=ctypes.sizeof(vfio.vfio_device_bind_iommufd), iommufd=iommufd
+        )
+        if vf_token is not None:
+            token = ctypes.create_string_buffer(vf_token.bytes, 16)
+            request.flags = vfio.VFIO_DEVICE_BIND_FLAG_TOKEN
+            request.token_uuid_ptr = ctypes.addressof(token)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                call(self.fd, "VFIO_DEVICE_BIND_IOMMUFD", request, doing=f"binding {self.function}")
+            except DeviceError as error:
+                if error.errno == errno.EBUSY and time.monotonic() < deadline:
+                    time.sleep(PAUSE)
+                    continue
+                why = self._why_not_bound(error.errno, vf_token is not None)
+                raise HostDeviceUnavailable(f"{error}; {why}" if why else str(error)) from None
+            return int(request.out_devid)
+
+    def attach(self, page_table: int) -> int:
+        """Have its DMA go through an IOAS or HWPT, given by its ID; the ID of the HWPT.
+
+        Raises DeviceError.
+        """
+        request = vfio.vfio_device_attach_iommufd_pt(
+            argsz=ctypes.sizeof(vfio.vfio_device_attach_iommufd_pt), pt_id=page_table
+        )
+        cures = {
+            errno.EINVAL: "it can't share these page tables with the devices that have them",
+            errno.EADDRINUSE: "something is mapped where it has reserved IOVAs",
+            errno.EBUSY: "another device of its group is attached to something else",
+        }
+        doing = f"attaching {self.function}"
+        call(self.fd, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", request, doing=doing, cures=cures)
+        return int(request.pt_id)
+
+    def detach(self) -> None:
+        """Take it out of its page tables; its DMA is blocked then. Raises DeviceError."""
+        request = vfio.vfio_device_detach_iommufd_pt(
+            argsz=ctypes.sizeof(vfio.vfio_device_detach_iommufd_pt)
+        )
+        call(self.fd, "VFIO_DEVICE_DETACH_IOMMUFD_PT", request, doing=f"detaching {self.function}")
+
+    def close(self) -> None:
+        """Idempotent; the device is unbound with the last file descriptor."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _why_not_bound(self, number: int, token: bool) -> str:
+        group = IommuGroup.of(self.function)
+        holders = held_by(self.path or "", root=self.function.root) if self.path else ""
+        if number == errno.EBUSY:
+            return held_by(group.device_path, root=self.function.root)
+        if number == errno.EPERM:
+            return (
+                group.why_not_viable()
+                or f"another user has a device of group {group.number}, or "
+                + UNSAFE_INTERRUPTS.format("iommufd")
+            )
+        if number == errno.EINVAL:
+            vf = "the kernel refuses the VF token, or is too old for one here, or " if token else ""
+            return f"{vf}it is bound already: {holders}"
+        if number == errno.EACCES:
+            return "it is a virtual function: give the VF token that its physical function has"
+        return ""
+
+
+def _no_cdev(function: HostFunction) -> str:
+    if not function.has_vfio_driver:
+        driver = function.driver
+        having = f"it is bound to {driver}" if driver else "no driver is bound to it"
+        return f"{having}; `pyvmm bind {function}`"
+    return "the kernel is built without CONFIG_VFIO_DEVICE_CDEV; use a type1 container"

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""open_space(), open_device(): the best way into the kernel's VFIO there is, or a given one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+from uuid import UUID
+
+from ..errors import HostDeviceUnavailable, VfioError
+from ..host import HostFunction, IommuGroup
+from .container import Container
+from .device import KernelDevice
+from .ioas import Ioas
+from .no_iommu import NoIommuSpace
+from .space import KernelSpace
+
+_MAKERS: dict[str, Callable[[str], KernelSpace]] = {
+    "iommufd": lambda root: Ioas(root=root),
+    "type1v2": lambda root: Container("type1v2", root=root),
+    "iommufd-compat": lambda root: Container("iommufd-compat", root=root),
+    "type1": lambda root: Container("type1", root=root),
+    "noiommu": lambda root: NoIommuSpace(root=root),
+}
+
+BACKENDS = tuple(_MAKERS)
+"""The names of all back ends, the best first."""
+
+
+class Backend(NamedTuple):
+    """A way to do DMA, and why it is not there, "" if it is."""
+
+    name: str
+    missing: str
+
+    @property
+    def available(self) -> bool:
+        return not self.missing
+
+
+def backends(*, root: str = "/") -> tuple[Backend, ...]:
+    """Which back ends this host offers this user, the best first."""
+    return tuple(Backend(name, _missing(name, root)) for name in BACKENDS)
+
+
+def open_space(backend: str | None = None, *, root: str = "/") -> KernelSpace:
+    """A new DMA space: of the back end asked for, or of the best one there is.
+
+    root is where the host's sys, proc and dev are. Raises HostDeviceUnavailable.
+    """
+    if backend is None:
+        found = backends(root=root)
+        backend = next((name for name, missing in found if not missing), None)
+        if backend is None:
+            reasons = "".join(f"\n  {name}: {missing}" for name, missing in found)
+            raise HostDeviceUnavailable(f"this host offers no DMA space:{reasons}")
+    elif backend not in _MAKERS:
+        raise HostDeviceUnavailable(
+            f"there is no back end {backend!r}: choose one of {', '.join(BACKENDS)}"
+        )
+    return _MAKERS[backend](root)
+
+
+def open_device(
+    bdf: str | None = None,
+    *,
+    fd: int | None = None,
+    space: KernelSpace | None = None,
+    backend: str | None = None,
+    vf_token: UUID | str | None = None,
+    root: str = "/",
+) -> KernelDevice:
+    """Open a device of this host by its PCI address, or by an open fd of its cdev.
+
+    It joins the space, or has one of its own, which ends with it: of the back end asked for, or
+    of the best there is for the device. vf_token is for a virtual function whose physical
+    function is VFIO's, too. Raises HostDeviceUnavailable, VfioError.
+    """
+    if (bdf is None) == (fd is None):
+        raise ValueError("give either bdf or fd")
+    made = space is None
+    if space is None:
+        space = open_space(backend or _best_for(bdf, root), root=root)
+    try:
+        if fd is not None:
+            if not isinstance(space, Ioas):
+                raise HostDeviceUnavailable(
+                    f"fd {fd} is a device's cdev, which needs iommufd, not {space.backend}"
+                )
+            return space.open_fd(fd, vf_token=vf_token)
+        assert bdf is not None
+        return space.open_device(bdf, vf_token=vf_token)
+    finally:
+        if made:  # the device, if there is one, keeps it until it is closed
+            space.close()
+
+
+def _best_for(bdf: str | None, root: str) -> str | None:
+    """The back end for a device; None if it can be any."""
+    if bdf is None:
+        return "iommufd"
+    function = HostFunction(bdf, root=root)
+    if function.group is not None and IommuGroup.of(function).no_iommu:
+        return "noiommu"
+    if function.vfio_cdev and os.path.exists(os.path.join(root, "dev/iommu")):
+        return "iommufd"
+    return "type1v2"
+
+
+def _missing(name: str, root: str) -> str:
+    if name == "iommufd" and not os.path.isdir(os.path.join(root, "dev/vfio/devices")):
+        return (
+            "no device has a cdev: none is bound to vfio-pci, or the kernel is built without "
+            "CONFIG_VFIO_DEVICE_CDEV"
+        )
+    try:
+        _MAKERS[name](root).close()
+    except VfioError as error:
+        return str(error)
+    return ""
