@@ -140,7 +140,9 @@ class KernelSpace(DmaSpace):
             if number % page:
                 cure = f"the {what} {number:#x} is not a multiple of the page size {page:#x}"
                 raise DeviceError.answered(doing, errno.EINVAL, cure)
-        if mapping.iova < 0 or mapping.size <= 0 or mapping.iova + mapping.size > IOVA_END:
+        if mapping.size <= 0:
+            raise DeviceError.answered(doing, errno.EINVAL, "the size is not a positive number")
+        if mapping.iova < 0 or mapping.iova + mapping.size > IOVA_END:
             raise DeviceError.answered(doing, errno.EINVAL, "an IOVA has 64 bits")
         if not (mapping.readable or mapping.writable):
             raise DeviceError.answered(doing, errno.EINVAL, "the device may neither read nor write")
