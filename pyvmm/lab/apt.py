@@ -82,20 +82,8 @@ class Apt:
 
     def __init__(self, cache: Cache, suites: Sequence[str], *, installed: str = "") -> None:
         """Write the configuration. Raises LabError if the host lacks what it takes."""
-        for tool, package in (("apt-get", "apt"), ("apt-cache", "apt"), ("dpkg-deb", "dpkg")):
-            if shutil.which(tool) is None:
-                raise LabError(
-                    f"fetching Debian packages: there is no {tool} here",
-                    f"install the packages {package} and debian-archive-keyring "
-                    "(other distributions have them too), "
-                    "or copy a lab's cache from another machine",
-                )
-        keyring = next((path for path in KEYRINGS if path.exists()), None)
-        if keyring is None:
-            raise LabError(
-                f"fetching Debian packages: {KEYRINGS[0]} is missing, which proves them genuine",
-                "install the package debian-archive-keyring",
-            )
+        require_apt()
+        keyring = next(path for path in KEYRINGS if path.exists())
         self.suites = tuple(suites)
         self._cache = cache
         self._mirror = find_mirror()
@@ -222,6 +210,23 @@ class Apt:
         lines = [line[2:].strip() for line in errors.splitlines() if line.startswith("E:")]
         text = " ".join(dict.fromkeys(lines)) or errors.strip() or "no reason was given"
         return self._mirror.redact(text)[:600]
+
+
+def require_apt() -> str:
+    """What there is. Raises LabError if the host lacks what fetching takes."""
+    for tool in ("apt-get", "apt-cache", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise LabError(
+                f"fetching Debian packages: there is no {tool} here",
+                "install the packages apt, dpkg and debian-archive-keyring (other distributions "
+                "have them too), or copy a lab's cache from another machine",
+            )
+    if not any(path.exists() for path in KEYRINGS):
+        raise LabError(
+            f"fetching Debian packages: {KEYRINGS[0]} is missing, which proves them genuine",
+            "install the package debian-archive-keyring",
+        )
+    return "there, with Debian's keyring"
 
 
 def unpack(packages: Sequence[Path], into: Path, cache: Cache) -> None:

@@ -3,23 +3,23 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .busybox import fetch_busybox, find_busybox
 from .cache import Cache
+from .check import Finding, check
 from .emulator import Emulator, fetch_emulator, find_emulator
-from .errors import LabError
+from .host import check_host
 from .initramfs import find_initramfs, make_initramfs
-from .kernels import Kernel, check_known, fetch_kernel, find_kernel, look_up_kernel
+from .kernels import DEFAULT_KERNEL, Kernel, check_known, fetch_kernel, find_kernel, look_up_kernel
 from .rebuild import missing_tools
 from .rebuilt import REBUILT_KERNELS, rebuild_kernel, rebuilt_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEFAULT_KERNEL = "6.12"
+__all__ = ["DEFAULT_KERNEL", "Assets", "Finding", "check", "prepare"]
 
 
 class Assets(NamedTuple):
@@ -62,15 +62,6 @@ def prepare(
         with cache.locked(progress):
             found = _make(cache, kernel, qemu, rebuild, refresh, progress)
     return found
-
-
-def check_host() -> None:
-    """Raises LabError where no lab can run, whatever is fetched."""
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        raise LabError(
-            f"the lab runs on Linux on x86-64; this is {platform.system()} on {platform.machine()}",
-            "use another machine",
-        )
 
 
 def _find(cache: Cache, name: str, qemu: str | None, rebuild: bool) -> Assets | None:

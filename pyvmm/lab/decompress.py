@@ -19,6 +19,10 @@ from .errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# A library and the package that has it.
+_ZSTD = ("libzstd.so.1", "libzstd1")
+_LZ4 = ("liblz4.so.1", "liblz4-1")
+
 _CHUNK = 4 << 20
 _LZ4_BLOCK = 8 << 20  # what a block of the legacy frame format holds, by its specification
 _LZ4_LEGACY = b"\x02\x21\x4c\x18"
@@ -38,6 +42,13 @@ def decompress(data: bytes, what: str) -> bytes:
                     f"decompressing {what}: {error}", "it is damaged: fetch it again"
                 ) from None
     return data
+
+
+def require_libraries() -> str:
+    """What there is. Raises LabError if a library is missing."""
+    for name, package in (_ZSTD, _LZ4):
+        _library(name, package)
+    return "their libraries are there"
 
 
 def _gzip(data: bytes) -> bytes:
@@ -72,7 +83,7 @@ class _Buffer(ctypes.Structure):
 
 
 def _zstd(data: bytes) -> bytes:
-    library = _library("libzstd.so.1", "libzstd1")
+    library = _library(*_ZSTD)
     library.ZSTD_createDStream.restype = ctypes.c_void_p
     library.ZSTD_freeDStream.argtypes = (ctypes.c_void_p,)
     library.ZSTD_decompressStream.argtypes = (
@@ -112,7 +123,7 @@ def _lz4(data: bytes) -> bytes:
     It has no end mark: blocks of compressed data, each behind its size, up to one that can't be
     (the kernel's build appends the size of the contents) or the next frame's magic.
     """
-    library = _library("liblz4.so.1", "liblz4-1")
+    library = _library(*_LZ4)
     chunk = ctypes.create_string_buffer(_LZ4_BLOCK)
     contents = bytearray()
     at = len(_LZ4_LEGACY)

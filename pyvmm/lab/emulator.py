@@ -8,7 +8,6 @@ lacks, unpacked beside it, all by way of the dynamic loader: even one that needs
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .apt import DPKG_STATUS, Apt, unpack
 from .errors import LabError, NoSuchPackage, Unreachable
+from .host import host_release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,8 +50,12 @@ class Emulator(NamedTuple):
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    version: tuple[int, ...]
+    version: tuple[int, int, int]
     unpacked: bool
+
+    def __str__(self) -> str:
+        version = ".".join(map(str, self.version))
+        return f"QEMU {version} ({'fetched' if self.unpacked else self.command[0]})"
 
 
 def find_emulator(cache: Cache, name: str | None) -> Emulator | None:
@@ -71,9 +75,8 @@ def find_emulator(cache: Cache, name: str | None) -> Emulator | None:
         if host.version >= OLDEST:
             return host
         if name == "host":
-            found = ".".join(map(str, host.version))
             raise LabError(
-                f"the host's QEMU is {found}; the lab needs {_dotted(OLDEST)} or newer",
+                f"{host} is too old; the lab needs {'.'.join(map(str, OLDEST))} or newer",
                 "leave the choice to the lab: `pyvmm lab setup` unpacks a newer one",
             )
     if name == "host":
@@ -97,15 +100,6 @@ def fetch_emulator(cache: Cache, name: str | None, progress: Progress) -> Emulat
         except LabError as failure:
             failures.append(failure)
     raise failures[0]
-
-
-def host_release() -> str:
-    """The code name of the Debian release that the host runs; "" on others."""
-    try:
-        system = platform.freedesktop_os_release()
-    except OSError:
-        return ""
-    return system.get("VERSION_CODENAME", "") if system.get("ID") == "debian" else ""
 
 
 def _fetch(cache: Cache, name: str, suites: Sequence[str], progress: Progress) -> Emulator:
@@ -145,7 +139,7 @@ def _is_qemu(package: str) -> bool:
     return package.partition("=")[0] == _PACKAGE
 
 
-def _unpacked(folder: Path, version: tuple[int, ...] = ()) -> Emulator:
+def _unpacked(folder: Path, version: tuple[int, int, int] | None = None) -> Emulator:
     loaders = (top / _LOADER for top in (folder / "usr/lib64", folder / "lib64", Path("/lib64")))
     loader = next(path for path in loaders if path.exists())
     libraries = ":".join(str(folder / part) for part in _LIBRARIES)
@@ -168,7 +162,9 @@ def _installed(program: str) -> Emulator:
     return Emulator((path,), {}, _version([path], {}, path), unpacked=False)
 
 
-def _version(command: Sequence[str], environment: Mapping[str, str], name: str) -> tuple[int, ...]:
+def _version(
+    command: Sequence[str], environment: Mapping[str, str], name: str
+) -> tuple[int, int, int]:
     try:
         done = subprocess.run(
             [*command, "--version"],
@@ -184,8 +180,5 @@ def _version(command: Sequence[str], environment: Mapping[str, str], name: str) 
     if done.returncode or found is None:
         said = (done.stderr or done.stdout).strip()[:300]
         raise LabError(f"{name} --version is no QEMU's: {said}", "name another QEMU")
-    return tuple(int(part) for part in found.groups(default="0"))
-
-
-def _dotted(version: tuple[int, ...]) -> str:
-    return ".".join(map(str, version))
+    major, minor, micro = found.groups(default="0")
+    return int(major), int(minor), int(micro)

@@ -42,7 +42,9 @@ class Mirror(NamedTuple):
     def redact(self, text: str) -> str:
         """text, as apt said it, without any address in it."""
         text = re.sub(r"[a-z][a-z0-9+.-]*:/\S+", "MIRROR", text)
-        text = re.sub(r"\[IP: [^\]]*\]", "", text)
+        text = re.sub(r" ?\[IP: [^\]]*\]", "", text)
+        # Proxies too have names.
+        text = re.sub(r"(resolve|connect to|connection to) \S+", r"\1 MIRROR", text, flags=re.I)
         for uri in self.uris:
             host = urlsplit(uri).hostname
             if host:
