@@ -8,10 +8,11 @@ md (their `slaves`) and NVMe multipath to other block devices; those to the func
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from . import sysfs
 from .ancestry import functions_above
+from .functions import functions
 from .mounts import Mount, Mounts, mount_of, mounts, overlay_layers
 from .needs import Need
 
@@ -23,7 +24,7 @@ def disk_needs(*, root: str | os.PathLike[str] = "/") -> list[Need]:
     host = os.fspath(root)
     needs: dict[str, frozenset[str]] = {}
     for table in mounts(root=host):
-        for mount in table:
+        for mount in _each_once(table):
             above = _Trace(host, table).of_mount(mount)
             if above:
                 what = _what(mount.point)
@@ -32,6 +33,14 @@ def disk_needs(*, root: str | os.PathLike[str] = "/") -> list[Need]:
     if swap:
         needs["holds swap space that is in use"] = swap
     return [Need(what, (above,)) for what, above in needs.items()]
+
+
+def _each_once(table: Mounts) -> Iterable[Mount]:
+    """Of the mounts of one file system the one at the shortest path: the others are bind mounts."""
+    first: dict[str, Mount] = {}
+    for mount in sorted(table, key=lambda mount: len(mount.point)):
+        first.setdefault(mount.device, mount)
+    return first.values()
 
 
 def _what(point: str) -> str:
@@ -152,12 +161,11 @@ class _Trace:
     def _any_storage(self) -> frozenset[str]:
         """All that might hold what can't be followed to its disks: rather one too many."""
         above: frozenset[str] = frozenset()
-        devices = self._path("sys/bus/pci/devices")
-        for name in sysfs.listing(devices):
-            path = os.path.join(devices, name)
-            code = sysfs.read_number(os.path.join(path, "class")) or 0
-            if code >> 16 == _MASS_STORAGE:
-                above |= functions_above(path, root=self._root)
+        for function in functions(root=self._root):
+            # What has no driver of the host's holds nothing of the host's.
+            in_use = function.driver is not None and not function.has_vfio_driver
+            if in_use and function.class_code >> 16 == _MASS_STORAGE:
+                above |= functions_above(function.path, root=self._root)
         for driver in ("9pnet_virtio", "virtiofs"):
             bound = self._path("sys/bus/virtio/drivers", driver)
             for name in sysfs.listing(bound):

@@ -42,6 +42,12 @@ def test_on_the_whole_disk(host: MadeHost, nvme: str) -> None:
     assert losses(host, OTHER) == []
 
 
+def test_bind_mounts_are_told_once(host: MadeHost, nvme: str) -> None:
+    host.block("nvme0n1", "259:0", f"{nvme}/nvme/nvme0")
+    host.mounts("29 27 259:0 /srv /mnt rw - ext4 /dev/nvme0n1 rw", root_is_on("259:0"))
+    assert losses(host) == ROOT_IS_LOST
+
+
 def test_on_a_partition(host: MadeHost, nvme: str) -> None:
     disk = host.block("nvme0n1", "259:0", f"{nvme}/nvme/nvme0")
     host.partition("nvme0n1p2", "259:2", disk)
@@ -92,9 +98,9 @@ def test_in_an_overlay(host: MadeHost, nvme: str) -> None:
         root_is_on("0:27", "overlay", "overlay", "rw,lowerdir=/lower,upperdir=/cow/u"),
     )
     assert losses(host) == [
-        f"{NVME} holds a file system that is mounted at /media/a b",
-        f"{NVME} holds a file system that is mounted at /lower",
         *ROOT_IS_LOST,
+        f"{NVME} holds a file system that is mounted at /lower",
+        f"{NVME} holds a file system that is mounted at /media/a b",
     ]
 
 
@@ -115,7 +121,9 @@ def test_in_any_layer_of_an_overlay(host: MadeHost, nvme: str, options: str) -> 
 def test_in_an_overlay_whose_layers_cannot_be_seen(host: MadeHost, nvme: str) -> None:
     """As in a container: then all that stores might hold it."""
     host.mounts(root_is_on("0:27", "overlay", "overlay", "lowerdir=/var/lib/layers/1"))
-    assert losses(host) == ROOT_IS_LOST
+    host.function("0000:03:00.0", class_code=NVME_CLASS, driver="vfio-pci", group=3)
+    host.function("0000:04:00.0", class_code=NVME_CLASS)
+    assert losses(host, NVME, OTHER, "0000:03:00.0", "0000:04:00.0") == ROOT_IS_LOST
 
 
 def test_as_the_first_process_sees_it(host: MadeHost, nvme: str) -> None:
