@@ -212,8 +212,8 @@ def served(model: Model, path: Path) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("kind", "what", "cure"),
     [
-        (Huge, "BAR 0 (32-bit memory, 0x40000000 bytes)", "assign fewer devices"),
-        (Vast, "BAR 0 (64-bit memory, 0x1000000000000 bytes)", "physical address"),
+        (Huge, "BAR 0 (32-bit memory, 0x40000000 bytes)", "can have 0x20000000 bytes"),
+        (Vast, "BAR 0 (64-bit memory, 0x1000000000000 bytes)", "have 0x8000000000 bytes"),
     ],
 )
 def test_a_bar_that_fits_nowhere(

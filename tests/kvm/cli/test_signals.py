@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -83,14 +85,23 @@ def test_a_signal_ends_setting_up(
             assert model.ended()
 
 
-def test_ctrl_c_before_there_is_anything_to_undo(start: Start, tmp_path: Path) -> None:
+# pyvmm, and a Ctrl-C before any command has begun.
+AT_ONCE = """
+import os, signal
+from pyvmm.cli import failures
+from pyvmm.cli.main import main
+
+failures.guarded = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)
+main()
+"""
+
+
+def test_ctrl_c_before_there_is_anything_to_undo() -> None:
     """No traceback, and whoever started it sees that it was the signal."""
-    config = tmp_path / "vm.yaml"
-    os.mkfifo(config)
-    pyvmm = start("run", config)
-    with config.open("w"):  # it waits for the rest
-        pyvmm.send_signal(signal.SIGINT)
-        assert finish(pyvmm) == (-signal.SIGINT, "", "")
+    done = subprocess.run(
+        [sys.executable, "-c", AT_ONCE], capture_output=True, timeout=LIMIT, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
