@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from .buffer import DmaBuffer
 from .device import Capability, Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
 from .dma import DmaSpace, RemoteMemory
 from .errors import (
+    BadAccess,
     CannotListen,
     DeviceError,
     DeviceGone,
     DeviceSilent,
     DmaFault,
+    HostDeviceUnavailable,
+    InterruptTimeout,
+    NeededByHost,
     ProtocolError,
     VfioError,
 )
@@ -18,7 +25,11 @@ from .eventfd import EventFd
 from .intervals import Interval
 from .mapping import Mapping
 
+if TYPE_CHECKING:
+    from .pci import Field, Flag, Interrupt, PciDevice, Register, RegisterMap, open
+
 __all__ = [
+    "BadAccess",
     "CannotListen",
     "Capability",
     "Device",
@@ -26,17 +37,41 @@ __all__ = [
     "DeviceGone",
     "DeviceInfo",
     "DeviceSilent",
+    "DmaBuffer",
     "DmaFault",
     "DmaSpace",
     "EventFd",
     "Fds",
+    "Field",
+    "Flag",
+    "HostDeviceUnavailable",
+    "Interrupt",
+    "InterruptTimeout",
     "Interval",
     "IoEventFd",
     "IrqData",
     "IrqInfo",
     "Mapping",
+    "NeededByHost",
+    "PciDevice",
     "ProtocolError",
     "RegionInfo",
+    "Register",
+    "RegisterMap",
     "RemoteMemory",
     "VfioError",
+    "open",
 ]
+
+# The VMM has no use for a driver's view of a device.
+_PCI = {"Field", "Flag", "Interrupt", "PciDevice", "Register", "RegisterMap", "open"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PCI:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import pci
+
+    value = getattr(pci, name)
+    globals()[name] = value
+    return value

@@ -32,6 +32,14 @@ class DeviceError(VfioError):
         return cls(f"{asked}: {reason}" + (f"; {cure}" if cure else ""), number)
 
 
+class BadAccess(VfioError, ValueError):
+    """An access that makes no sense: outside, not aligned, or of a value that doesn't fit."""
+
+
+class InterruptTimeout(VfioError, TimeoutError):
+    """The interrupt that was waited for did not come in time."""
+
+
 class DmaFault(DeviceError):
     """A device's DMA touched IOVAs that are not mapped, or wrote to read-only ones."""
 

@@ -1,2 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """PCI devices as their drivers see them: configuration space, BARs, interrupts, DMA."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .bars import Bar, MappedBar
+    from .capability import Capability
+    from .config import Config
+    from .interrupts import Interrupt, Interrupts
+    from .pci_device import PciDevice
+    from .registers import Field, Flag, Register, RegisterMap, named_registers
+    from .where import open
+    from .window import Window
+
+__all__ = [
+    "Bar",
+    "Capability",
+    "Config",
+    "Field",
+    "Flag",
+    "Interrupt",
+    "Interrupts",
+    "MappedBar",
+    "PciDevice",
+    "Register",
+    "RegisterMap",
+    "Window",
+    "named_registers",
+    "open",
+]
+
+# The VMM uses the walker of capability chains, and nothing of a driver's view.
+_HOMES = {
+    "Bar": "bars",
+    "Capability": "capability",
+    "Config": "config",
+    "Field": "registers",
+    "Flag": "registers",
+    "Interrupt": "interrupts",
+    "Interrupts": "interrupts",
+    "MappedBar": "bars",
+    "PciDevice": "pci_device",
+    "Register": "registers",
+    "RegisterMap": "registers",
+    "Window": "window",
+    "named_registers": "registers",
+    "open": "where",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
