@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The labs in which the lab tests run: one boot each, and what each kernel offers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+KINDS = ("nvme", "e1000e", "edu")
+"""Device models that every lab has alone in an IOMMU group."""
+
+_DEVICES = "nvme,e1000e,edu,bridge(nvme+edu)"
+
+
+class Profile(NamedTuple):
+    name: str
+    kernel: str
+    iommu: str
+    backends: tuple[str, ...]
+    """DMA spaces of this kernel, as vfio.kernel.open_space() names them."""
+    devices: str = _DEVICES
+
+    @property
+    def options(self) -> list[str]:
+        """The options of `pyvmm lab run`."""
+        return [f"--device={self.devices}", f"--kernel={self.kernel}", f"--iommu={self.iommu}"]
+
+
+MAIN = Profile("6.12", "6.12", "intel", ("type1v2", "type1", "iommufd", "iommufd-compat"))
+PROFILES = (
+    MAIN,
+    Profile("noiommu", "6.12", "none", ("noiommu",)),
+    Profile("6.1", "6.1", "intel", ("type1v2",)),
+    Profile("newest", "newest", "intel", ("type1v2", "iommufd")),
+)
+BY_NAME = {profile.name: profile for profile in PROFILES}

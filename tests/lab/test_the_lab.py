@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""The lab is what its profile says: kernel, IOMMU, devices."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lab.profiles import BY_NAME, KINDS
+
+
+@pytest.mark.every_kernel
+def test_the_kernel_is_the_profiles(profile: str) -> None:
+    wanted = BY_NAME[profile].kernel
+    if wanted == "newest":
+        assert int(platform.release().split(".")[0]) >= 7
+    else:
+        assert platform.release().startswith(f"{wanted}.")
+
+
+@pytest.mark.every_kernel
+def test_devices_are_bound_and_alone_or_together(
+    profile: str, lab_device: Callable[[str], str], lab_devices: Callable[[str], list[str]]
+) -> None:
+    for kind in KINDS:
+        assert lab_device(kind) in lab_devices(kind)
+    groups = Path("/sys/kernel/iommu_groups")
+    if BY_NAME[profile].iommu == "none":
+        assert all("noiommu" in path.name for path in Path("/dev/vfio").glob("*-*"))
+    else:
+        together = [g for g in groups.iterdir() if len(list((g / "devices").iterdir())) >= 2]
+        assert together
+
+
+@pytest.mark.every_kernel
+def test_nodes_that_the_back_ends_need_are_there(profile: str) -> None:
+    backends = BY_NAME[profile].backends
+    assert os.path.exists("/dev/vfio/vfio")
+    assert (
+        os.path.exists("/dev/iommu") == any("iommufd" in b for b in backends)
+        or "noiommu" in backends
+    )
+    assert os.path.exists("/dev/kvm")
