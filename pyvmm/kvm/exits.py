@@ -9,6 +9,7 @@ from __future__ import annotations
 from errno import EFAULT
 
 from ..uapi import kvm as uapi
+from .errors import KvmError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ class Shutdown(Exit):
         )
 
     def details(self) -> list[str]:
-        if self.vcpu.get_regs().rip != _RESET_RIP:
+        try:
+            rip = self.vcpu.get_regs().rip
+        except KvmError:  # which the report says where it shows registers
+            return []
+        if rip != _RESET_RIP:
             return []
         return ["(an AMD host's KVM resets the processor before it tells: RIP fff0 is from that)"]
 
