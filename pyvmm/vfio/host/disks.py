@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from . import sysfs
 from .ancestry import functions_above
-from .functions import functions
+from .functions import HostFunction, functions
 from .mounts import Mount, Mounts, mount_of, mounts, overlay_layers
 from .needs import Need
 
@@ -25,9 +25,10 @@ def disk_needs(*, root: str | os.PathLike[str] = "/") -> list[Need]:
     needs: dict[str, frozenset[str]] = {}
     for table in mounts(root=host):
         for mount in _each_once(table):
-            above = _Trace(host, table).of_mount(mount)
+            trace = _Trace(host, table)
+            above = trace.of_mount(mount)
             if above:
-                what = _what(mount.point)
+                what = _what(mount.point, trace.certain)
                 needs[what] = needs.get(what, frozenset()) | above
     swap = _swap(host)
     if swap:
@@ -43,10 +44,11 @@ def _each_once(table: Mounts) -> Iterable[Mount]:
     return first.values()
 
 
-def _what(point: str) -> str:
+def _what(point: str, certain: bool) -> str:
+    verb = "holds" if certain else "may hold"
     if point == "/":
-        return "holds the root file system"
-    return f"holds a file system that is mounted at {point}"
+        return f"{verb} the root file system"
+    return f"{verb} a file system that is mounted at {point}"
 
 
 def _swap(root: str) -> frozenset[str]:
@@ -66,6 +68,8 @@ class _Trace:
         self._root = root
         self._table = table
         self._seen: set[str | Mount] = set()
+        self.certain = True
+        """Whether nothing had to be guessed."""
 
     def of_mount(self, mount: Mount) -> frozenset[str]:
         if mount in self._seen:
@@ -160,11 +164,10 @@ class _Trace:
 
     def _any_storage(self) -> frozenset[str]:
         """All that might hold what can't be followed to its disks: rather one too many."""
+        self.certain = False
         above: frozenset[str] = frozenset()
         for function in functions(root=self._root):
-            # What has no driver of the host's holds nothing of the host's.
-            in_use = function.driver is not None and not function.has_vfio_driver
-            if in_use and function.class_code >> 16 == _MASS_STORAGE:
+            if function.class_code >> 16 == _MASS_STORAGE and self._has_disk_in_use(function):
                 above |= functions_above(function.path, root=self._root)
         for driver in ("9pnet_virtio", "virtiofs"):
             bound = self._path("sys/bus/virtio/drivers", driver)
@@ -173,8 +176,28 @@ class _Trace:
                     above |= functions_above(os.path.join(bound, name), root=self._root)
         return above
 
+    def _has_disk_in_use(self, function: HostFunction) -> bool:
+        blocks = self._path("sys/class/block")
+        return any(
+            function.bdf in functions_above(os.path.join(blocks, name), root=self._root)
+            and not _can_be_claimed(self._path("dev", name))
+            for name in sysfs.listing(blocks)
+        )
+
     def _path(self, *parts: str) -> str:
         return os.path.join(self._root, *parts)
+
+
+def _can_be_claimed(path: str) -> bool:
+    """Whether nobody (a file system, swap, a volume manager) has a disk or partition to itself.
+
+    Where that can't be found out, somebody may.
+    """
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _nvme_paths(device: str) -> Iterator[str]:
