@@ -16,7 +16,7 @@ from uuid import UUID
 
 from ...uapi import vfio
 from ..errors import DeviceError, HostDeviceUnavailable
-from ..host import HostFunction, IommuGroup, held_by
+from ..host import HostFunction, IommuGroup, who_is_busy
 from .call import call
 from .group_space import UNSAFE_INTERRUPTS
 from .opening import PATIENCE, PAUSE, open_file
@@ -113,9 +113,8 @@ class Cdev:
 
     def _why_not_bound(self, number: int, token: bool) -> str:
         group = IommuGroup.of(self.function)
-        holders = held_by(self.path or "", root=self.function.root) if self.path else ""
         if number == errno.EBUSY:
-            return held_by(group.device_path, root=self.function.root)
+            return who_is_busy(group.device_path, root=self.function.root)
         if number == errno.EPERM:
             return (
                 group.why_not_viable()
@@ -124,6 +123,7 @@ class Cdev:
             )
         if number == errno.EINVAL:
             vf = "the kernel refuses the VF token, or is too old for one here, or " if token else ""
+            holders = who_is_busy(self.path or "", root=self.function.root)
             return f"{vf}it is bound already: {holders}"
         if number == errno.EACCES:
             return "it is a virtual function: give the VF token that its physical function has"

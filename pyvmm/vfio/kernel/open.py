@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
+from ..dma import DmaSpace
 from ..errors import HostDeviceUnavailable, VfioError
 from ..host import HostFunction, IommuGroup
 from .container import Container
@@ -66,7 +67,7 @@ def open_device(
     bdf: str | None = None,
     *,
     fd: int | None = None,
-    space: KernelSpace | None = None,
+    space: DmaSpace | None = None,
     backend: str | None = None,
     vf_token: UUID | str | None = None,
     root: str = "/",
@@ -79,25 +80,35 @@ def open_device(
     """
     if (bdf is None) == (fd is None):
         raise ValueError("give either bdf or fd")
-    made = space is None
     if space is None:
-        space = open_space(backend or _best_for(bdf, root), root=root)
-    try:
-        if fd is not None:
-            if not isinstance(space, Ioas):
-                raise HostDeviceUnavailable(
-                    f"fd {fd} is a device's cdev, which needs iommufd, not {space.backend}"
-                )
-            return space.open_fd(fd, vf_token=vf_token)
-        assert bdf is not None
+        # Closed at once, it lives on until its only device is closed.
+        with open_space(backend or best_backend(bdf, root), root=root) as own:
+            return _open_in(own, bdf, fd, vf_token)
+    if not isinstance(space, KernelSpace):
+        raise HostDeviceUnavailable(
+            f"a device of this host can't join a {type(space).__name__}: open_space() makes what "
+            "it can join"
+        )
+    if backend not in (None, space.backend):
+        raise HostDeviceUnavailable(f"the DMA space is {space.backend}, not {backend}")
+    return _open_in(space, bdf, fd, vf_token)
+
+
+def _open_in(
+    space: KernelSpace, bdf: str | None, fd: int | None, vf_token: UUID | str | None
+) -> KernelDevice:
+    if bdf is not None:
         return space.open_device(bdf, vf_token=vf_token)
-    finally:
-        if made:  # the device, if there is one, keeps it until it is closed
-            space.close()
+    if not isinstance(space, Ioas):
+        raise HostDeviceUnavailable(
+            f"fd {fd} is a device's cdev, which takes iommufd, not {space.backend}"
+        )
+    assert fd is not None
+    return space.open_fd(fd, vf_token=vf_token)
 
 
-def _best_for(bdf: str | None, root: str) -> str | None:
-    """The back end for a device; None if it can be any."""
+def best_backend(bdf: str | None, root: str = "/") -> str | None:
+    """The back end for a device of this host; None if it can be any."""
     if bdf is None:
         return "iommufd"
     function = HostFunction(bdf, root=root)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from ...uapi.ioctl import failure
 from ..errors import HostDeviceUnavailable
-from ..host import held_by
+from ..host import who_is_busy
 
 PATIENCE = 1.0
 """Seconds: a process that was killed lets its VFIO files go last, after unpinning its memory."""
@@ -34,9 +34,9 @@ def open_file(path: str, what: str, cures: Mapping[int, str], *, root: str = "/"
         time.sleep(PAUSE)
     cure = cures.get(number, "")
     if number == errno.EBUSY:
-        cure = held_by(path, root=root)
+        cure = who_is_busy(path, root=root)
     elif number == errno.EACCES:
-        cure = f"run as root, or make {path} this user's: `sudo chown $USER {path}`"
+        cure = "run as root, or let this user open it: `sudo pyvmm bind --user $USER` the device"
     elif number in (errno.EMFILE, errno.ENFILE):
         cure = "raise the limit on open files (ulimit -n)"
     raise HostDeviceUnavailable(failure(f"opening {what}", f"open({path})", number, cure))
