@@ -26,18 +26,24 @@ from .interrupts import Interrupts
 from .loss import Loss
 
 _NUM_BARS = VFIO_PCI_ROM_REGION_INDEX - VFIO_PCI_BAR0_REGION_INDEX
-_ON = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER
+_DECODE = PCI_COMMAND_IO | PCI_COMMAND_MEMORY
 
 
 class PciDevice:
     """Owns a `Device`, and has what a driver needs of it; a context manager.
 
-    The device answers at its BARs and may do DMA from the beginning to close(), which puts an
-    end to both, to its interrupts and its mapped BARs, and then lets the device go.
+    The device answers at its BARs, and may do DMA, from the beginning to close(), which ends
+    both, its interrupts and its mapped BARs, and then lets the device go.
     """
 
-    def __init__(self, device: Device, loss: Loss | None = None) -> None:
-        """Take over a device; what notices that it has gone tells `loss`. Raises VfioError."""
+    def __init__(
+        self, device: Device, loss: Loss | None = None, *, bus_master: bool = True
+    ) -> None:
+        """Take over a device; what notices that it has gone tells `loss`.
+
+        Without bus_master it can do no DMA and send no MSI, until `config.bus_master` is set.
+        Raises VfioError.
+        """
         self.device = device
         """the device by VFIO's own interface, for what is not here"""
         self.name = device.name
@@ -47,6 +53,7 @@ class PciDevice:
             undo.callback(device.close)
             self.config = Config(device)
             self._command = self.config.command
+            self._on = _DECODE | (PCI_COMMAND_MASTER if bus_master else 0)
             self._turn_on()
             self.bars = tuple(self._bar(index) for index in range(_NUM_BARS))
             """BARs 0 to 5; `size` is 0 where there is none"""
@@ -69,7 +76,7 @@ class PciDevice:
 
     def _turn_on(self) -> None:
         # Of what it doesn't have, the bits stay 0.
-        self.config.command |= _ON
+        self.config.command |= self._on
 
     @property
     def dma(self) -> DmaSpace:

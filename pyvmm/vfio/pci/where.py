@@ -35,6 +35,7 @@ def open(
     backend: str | None = None,
     vf_token: UUID | str | None = None,
     timeout: float | None = None,
+    bus_master: bool = True,
 ) -> PciDevice:
     """Open a device to drive it.
 
@@ -44,7 +45,7 @@ def open(
     For devices of the host: `space` shares its DMA mappings with other devices; `backend` is
     "iommufd", "iommufd-compat", "type1v2", "type1" or "noiommu" instead of the best there is;
     `vf_token` is the secret of a virtual function's owner. For vfio-user: `timeout` is how many
-    seconds an answer may take. Raises VfioError.
+    seconds an answer may take. `bus_master` is as for PciDevice. Raises VfioError.
     """
     where = os.fspath(where)
     address = bdf(where)
@@ -53,7 +54,8 @@ def open(
             raise VfioError(f"opening {address}: timeout is for vfio-user servers only")
         from ..kernel.open import open_device
 
-        return PciDevice(open_device(address, space=space, backend=backend, vf_token=vf_token))
+        device = open_device(address, space=space, backend=backend, vf_token=vf_token)
+        return PciDevice(device, bus_master=bus_master)
     if space is not None or backend is not None or vf_token is not None:
         kernels = "space, backend and vf_token are for devices of the host only"
         raise VfioError(f"opening {where}: {kernels}, given as 0000:01:00.0 or alike")
@@ -70,4 +72,4 @@ def open(
         timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
         on_gone=loss.happened,
     )
-    return PciDevice(client, loss)
+    return PciDevice(client, loss, bus_master=bus_master)

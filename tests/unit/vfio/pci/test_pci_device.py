@@ -44,6 +44,12 @@ def test_it_is_on_while_it_is_open() -> None:
     testdev.TestDevice.close(model)
 
 
+def test_bus_mastering_can_stay_off(model: testdev.TestDevice) -> None:
+    with PciDevice(model, bus_master=False) as dev:
+        assert dev.config.memory_enable
+        assert not dev.config.bus_master
+
+
 def test_a_device_that_cannot_be_read_is_closed() -> None:
     class Broken(Kept):
         def region_read(self, index: int, offset: int, size: int) -> bytes:
