@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_TIMEOUT = 600.0
 
-_DEVICES = """devices are separated by commas; each is behind a root port, in an IOMMU group of its own:
+_DEVICES = """devices are separated by commas; each has a root port and an IOMMU group of its own:
   nvme, e1000e, igb, edu, virtio-net, virtio-blk, virtio-rng, pci-testdev, or any of QEMU's
   nvme,nvme                          two of a kind
   nvme:msix-exclusive-bar=on         with properties of QEMU's device

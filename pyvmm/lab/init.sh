@@ -38,8 +38,6 @@ boot() {
     fi
     find_port control || $B poweroff -f
     exec 9<>"/dev/${PORT##*/}"
-    # The first random number waits for the kernel to have gathered entropy. Before the snapshot.
-    $B head -c 1 /dev/random >/dev/null
     echo ready >&9
 
     read -r _ epoch seed modules <&9 || $B poweroff -f
@@ -61,6 +59,10 @@ mount_root() {
         $B mount --move /$place /nr/$place
     done
     $B mkdir -p /nr/dev/pts /nr/dev/shm
+    $B ln -s /proc/self/fd /nr/dev/fd
+    $B ln -s fd/0 /nr/dev/stdin
+    $B ln -s fd/1 /nr/dev/stdout
+    $B ln -s fd/2 /nr/dev/stderr
     $B mount -t devpts -o ptmxmode=0666 pts /nr/dev/pts
     $B mount -t tmpfs shm /nr/dev/shm
     $B mount -t tmpfs run /nr/run
@@ -124,34 +126,51 @@ console_of() {
     read -r number <"$1/console_vtermno" && echo "$number"
 }
 
-# A job with its three streams. They are FIFOs, since a port can be opened only once, and
-# /dev/stderr and the like are opened again. At the end of the last output comes the token.
+# Becomes job $1, by way of the setsid command that the rest is.
+run_job() {
+    job=$1
+    shift
+    exec $B "$@" $B sh -c 'echo "running $1 $$" >&9; exec "$0" sh "$1.job" 9<&-' $B "$job"
+}
+
+# Becomes the process that gives job $1 its input, and leaves its number.
+feed_job() {
+    exec $B sh -c 'echo $$ >"$1.feeder.new"; "$0" mv "$1.feeder.new" "$1.feeder"; exec "$0" cat' \
+        $B "$1"
+}
+
+# A job with its three streams. Ports can't be the streams themselves: they can be opened only
+# once, and /dev/stderr and the like are opened again. Opened again, a FIFO without a writer would
+# wait for one; so a pipe is stdin. At the end of the last output comes the token.
 streams() {
     find_port "$1.in" && exec 3<"/dev/${PORT##*/}"
     find_port "$1.out" && exec 4>"/dev/${PORT##*/}"
     find_port "$1.err" && exec 5>"/dev/${PORT##*/}"
-    $B mkfifo "$1.in" "$1.out" "$1.err"
-    $B cat <&3 >"$1.in" 4>&- 5>&- 9<&- &
-    feeder=$!
+    $B mkfifo "$1.out" "$1.err"
     $B cat <"$1.out" >&4 3<&- 5>&- 9<&- &
     $B cat <"$1.err" >&5 3<&- 4>&- 9<&- &
-    exec 6>"$1.out" 7>"$1.err"
-    $B setsid $B sh -c 'echo "running '"$1"' $$" >&9; exec $0 sh "$1" 3<&- 4>&- 5>&- 6>&- 7>&- 9<&-' \
-        $B "$1.job" <"$1.in" >&6 2>&7
-    status=$?
-    kill $feeder 2>/dev/null
-    echo -n "$2" >&6
-    echo -n "$2" >&7
-    exec 3<&- 4>&- 5>&- 6>&- 7>&-
-    echo "exit $1 $status" >&9
+    exec 6>"$1.out" 7>"$1.err" 4>&- 5>&-
+    feed_job "$1" <&3 6>&- 7>&- 9<&- | {
+        exec 3<&-
+        # In a subshell: what this shell says of a signal that ends it is for the console.
+        (run_job "$1" setsid >&6 2>&7 6>&- 7>&-)
+        status=$?
+        while ! read -r feeder <"$1.feeder"; do
+            $B usleep 1000
+        done 2>/dev/null
+        kill "$feeder" 2>/dev/null
+        echo -n "$2" >&6
+        echo -n "$2" >&7
+        echo "exit $1 $status" >&9
+    }
+    exec 3<&- 6>&- 7>&-
     $B rm -f "$1".*
 }
 
 # A job on a terminal of its own.
 terminal() {
     find_port "$1.tty" && tty=/dev/hvc$(console_of "$PORT")
-    $B setsid -c $B sh -c 'echo "running '"$1"' $$" >&9; exec $0 sh "$1" 9<&-' \
-        $B "$1.job" <"$tty" >"$tty" 2>&1
+    (run_job "$1" setsid -c <"$tty" >"$tty" 2>&1)
     status=$?
     echo -n "$2" >"$tty"
     echo "exit $1 $status" >&9
