@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .address import full_address, is_address
-from .assignability import Answer, Verdict, assignability
-from .binding import Change, bind, unbind
 from .functions import HostFunction, Resource, functions
 from .groups import IommuGroup, Member, ReservedRegion, groups
 from .holders import Holder, held_by, holders, who_is_busy
-from .pci_ids import PciIds
-from .report import HEADINGS, Report, reports
-from .usage import HostUsage
+
+if TYPE_CHECKING:
+    from .binding import Change, bind, unbind
+    from .pci_ids import PciIds
+    from .report import HEADINGS, Report, reports
+    from .usage import HostUsage
+    from .verdicts import Answer, Verdict, assignability
 
 __all__ = [
     "HEADINGS",
@@ -39,3 +43,21 @@ __all__ = [
     "unbind",
     "who_is_busy",
 ]
+
+# Opening a device takes functions, groups and holders; listing and binding take much more.
+_HOMES = {
+    **dict.fromkeys(("Change", "bind", "unbind"), "binding"),
+    **dict.fromkeys(("PciIds",), "pci_ids"),
+    **dict.fromkeys(("HEADINGS", "Report", "reports"), "report"),
+    **dict.fromkeys(("HostUsage",), "usage"),
+    **dict.fromkeys(("Answer", "Verdict", "assignability"), "verdicts"),
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f".{home}", __name__), name)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import subprocess
 from contextlib import ExitStack, suppress
 
 from ...uapi.ioctl import failure
@@ -143,6 +142,8 @@ def _iommu(root: str) -> str:
 
 def _settle() -> None:
     """Wait until udev has done what it does to new device files, so that we come last."""
+    import subprocess
+
     with suppress(OSError, subprocess.SubprocessError):
         subprocess.run(
             ["udevadm", "settle", "--timeout=5"],

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from ..errors import HostDeviceUnavailable, NeededByHost, VfioError
 from . import access, sysfs
-from .assignability import no_iommu_mode
 from .binding_record import Record, Records
 from .functions import HostFunction
 from .groups import IommuGroup, no_group
 from .holders import held_by
 from .modules import VFIO_DRIVER, driver_path, require_vfio_pci
 from .usage import HostUsage
+from .verdicts import no_iommu_mode
 
 _BRIDGE = 0x06
 

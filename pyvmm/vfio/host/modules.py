@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 
 from ..errors import HostDeviceUnavailable
 
@@ -33,6 +32,8 @@ def require_vfio_pci(*, root: str) -> None:
 
 def _modprobe(module: str) -> str:
     """Load a module; returns what modprobe had to complain of."""
+    import subprocess
+
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     try:
         done = subprocess.run(

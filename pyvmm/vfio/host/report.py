@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 
-from .assignability import Answer, Verdict, assignability
 from .functions import HostFunction, Resource
 from .groups import IommuGroup
 from .pci_ids import PciIds
 from .usage import HostUsage
+from .verdicts import Answer, Verdict, assignability
 
 HEADINGS = ("Address", "Device", "Driver", "Group", "Reset", "Assignable")
 """Of the cells that Report.cells() gives."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -62,6 +61,8 @@ def routes(*, root: str | os.PathLike[str] = "/") -> tuple[Route, ...]:
 
 def towards(address: str, table: Iterable[Route]) -> list[str]:
     """The interface by which an IP address is reached; none if it isn't, or it is no address."""
+    import ipaddress
+
     plain, _, zone = address.partition("%")
     if zone:
         return [zone]
