@@ -208,6 +208,7 @@ class Apt:
 
     def _summary(self, errors: str) -> str:
         lines = [line[2:].strip() for line in errors.splitlines() if line.startswith("E:")]
+        lines = [line for line in lines if not line.startswith("Some index files failed")]
         text = " ".join(dict.fromkeys(lines)) or errors.strip() or "no reason was given"
         return self._mirror.redact(text)[:600]
 

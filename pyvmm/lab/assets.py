@@ -46,7 +46,7 @@ def prepare(
 ) -> Assets:
     """Fetch and make what is missing; takes no time, lock or network if nothing is.
 
-    kernel is a key of KERNELS; qemu a key of EMULATORS, "host", or the path of a program: by
+    kernel is a key of KERNELS; qemu a key of EMULATORS, "host", or a command: by
     default $PYVMM_QEMU, the host's, or one that is unpacked. progress is called with a line each
     time something else is done, or more of it. With refresh, what Debian has newer is fetched.
     rebuild asks for the kernel with iommufd, device cdev and no-iommu: by default it is had where

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,7 +60,7 @@ class Emulator(NamedTuple):
 
 
 def find_emulator(cache: Cache, name: str | None) -> Emulator | None:
-    """QEMU by name: a key of EMULATORS, "host", or a path; None if that is still to be fetched.
+    """QEMU by name: a key of EMULATORS, "host", or a command; None if that is still to be fetched.
 
     Without a name it is $PYVMM_QEMU's, or else the host's if that will do. Raises LabError if a
     named one can't be run.
@@ -152,14 +153,16 @@ def _unpacked(folder: Path, version: tuple[int, int, int] | None = None) -> Emul
     return Emulator(tuple(command), environment, version, unpacked=True)
 
 
-def _installed(program: str) -> Emulator:
+def _installed(name: str) -> Emulator:
+    program, *options = shlex.split(name)
     path = shutil.which(program)
     if path is None:
         raise LabError(
             f"there is no QEMU at {program}, which {QEMU_VARIABLE} or the caller names",
             f"name a {PROGRAM}, or one of {', '.join(EMULATORS)}",
         )
-    return Emulator((path,), {}, _version([path], {}, path), unpacked=False)
+    command = (path, *options)
+    return Emulator(command, {}, _version(command, {}, path), unpacked=False)
 
 
 def _version(

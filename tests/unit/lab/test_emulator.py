@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Which QEMU a lab gets, and how one that is unpacked is run."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pyvmm.lab import emulator as emulator_module
+from pyvmm.lab.apt import Apt
+from pyvmm.lab.emulator import (
+    EMULATORS,
+    PROGRAM,
+    QEMU_VARIABLE,
+    fetch_emulator,
+    find_emulator,
+    host_packages,
+)
+from pyvmm.lab.errors import LabError, NoSuchPackage, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyvmm.lab.cache import Cache, Progress
+
+    from .conftest import MakeProgram
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def version(number: str) -> str:
+    return f"echo 'QEMU emulator version {number} (Debian 1:{number}+ds)'"
+
+
+def test_the_hosts_if_it_is_new_enough(cache: Cache, program: MakeProgram) -> None:
+    path = program(PROGRAM, version("7.2.22"))
+    found = find_emulator(cache, None)
+    assert found == find_emulator(cache, "host")
+    assert found == ((str(path),), {}, (7, 2, 22), False)
+    assert str(found) == f"QEMU 7.2.22 ({path})"
+
+
+def test_an_old_one_of_the_hosts_is_left_alone(cache: Cache, program: MakeProgram) -> None:
+    program(PROGRAM, version("6.2.0"))
+    assert find_emulator(cache, None) is None
+    with pytest.raises(LabError, match=r"6\.2\.0 .* too old; the lab needs 7\.2"):
+        find_emulator(cache, "host")
+
+
+def test_the_one_that_is_named_by_environment(
+    cache: Cache, program: MakeProgram, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(PROGRAM, version("9.0"))
+    mine = program("my-qemu", f'[ "$1" = -L ] && {version("11.1.3")}')
+    monkeypatch.setenv(QEMU_VARIABLE, f"{mine} -L /firmware")
+    assert find_emulator(cache, None) == ((str(mine), "-L", "/firmware"), {}, (11, 1, 3), False)
+    monkeypatch.setenv(QEMU_VARIABLE, "10.0")
+    assert find_emulator(cache, None) is None
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [("echo hello", "no QEMU's: hello"), ("echo broken >&2; exit 1", "no QEMU's: broken")],
+)
+def test_a_named_one_that_is_none_is_told(
+    cache: Cache, program: MakeProgram, script: str, told: str
+) -> None:
+    with pytest.raises(LabError, match=told):
+        find_emulator(cache, str(program("not-qemu", script)))
+
+
+def test_a_named_one_that_is_not_there_is_told(cache: Cache) -> None:
+    with pytest.raises(LabError, match="no QEMU at /nowhere/qemu"):
+        find_emulator(cache, "/nowhere/qemu")
+
+
+class MadeUpApt(Apt):
+    """Of one package, with the host's own cat in the place of QEMU."""
+
+    asked: list[tuple[tuple[str, ...], str]]
+    failures: list[LabError]
+
+    def __init__(self, cache: Cache, suites: Sequence[str], *, installed: str = "") -> None:
+        self._cache = cache
+        self.asked.append((tuple(suites), installed))
+        if self.failures:
+            raise self.failures.pop(0)
+
+    def missing(self, package: str, progress: Progress) -> list[str]:
+        return ["libc6=2.41", f"{package}=1:10.0.2+ds-2", "libnew=1"]
+
+    def download(self, packages: Sequence[str], into: Path, progress: Progress) -> list[Path]:
+        return [into / package for package in packages]
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> type[MadeUpApt]:
+    def unpack(packages: Sequence[Path], into: Path, cache: Cache) -> None:
+        for name in ("usr/share/qemu/bios.bin", "usr/share/man/qemu.1", "usr/sbin/other"):
+            (into / name).parent.mkdir(parents=True)
+            (into / name).write_text("")
+        for folder, source in (("usr/lib64", LOADER), ("usr/bin", Path("/bin/echo"))):
+            (into / folder).mkdir()
+            shutil.copy(source, into / folder)
+        (into / "usr/bin/echo").rename(into / "usr/bin" / PROGRAM)
+
+    MadeUpApt.asked, MadeUpApt.failures = [], []
+    monkeypatch.setattr(emulator_module, "Apt", MadeUpApt)
+    monkeypatch.setattr(emulator_module, "unpack", unpack)
+    monkeypatch.setattr(emulator_module, "_version", lambda *_: (10, 0, 2))
+    monkeypatch.setattr(emulator_module, "host_release", lambda: "trixie")
+    monkeypatch.setattr(emulator_module, "host_packages", lambda: "the host's")
+    return MadeUpApt
+
+
+LOADER = Path("/lib64/ld-linux-x86-64.so.2")
+
+
+@pytest.mark.skipif(not LOADER.exists(), reason="a host with another dynamic loader")
+def test_an_unpacked_one_runs_by_its_own_loader(cache: Cache, made_up: type[MadeUpApt]) -> None:
+    with cache.locked(silent):
+        fetched = fetch_emulator(cache, "10.0", silent)
+    assert made_up.asked == [(("trixie",), "the host's")]
+    assert fetched == find_emulator(cache, "10.0")
+    assert fetched.unpacked
+    folder = cache.folder / "qemu/10.0-1_10.0.2+ds-2"
+    assert fetched.command[0] == str(folder / "usr/lib64" / LOADER.name)
+    done = subprocess.run(
+        [*fetched.command, "argument"], capture_output=True, text=True, check=True
+    )
+    assert f"-L {folder}/usr/share/qemu" in done.stdout
+    assert done.stdout.endswith(" argument\n")
+    kept = {str(path.relative_to(folder)) for path in folder.glob("usr/*/*")}
+    assert kept == {f"usr/lib64/{LOADER.name}", f"usr/bin/{PROGRAM}", "usr/share/qemu"}
+
+
+def test_suites_that_ended_are_passed_over(cache: Cache, made_up: type[MadeUpApt]) -> None:
+    made_up.failures = [NoSuchPackage("it ended")]
+    with cache.locked(silent):
+        fetch_emulator(cache, "newest", silent)
+    assert [suites for suites, _ in made_up.asked] == list(EMULATORS["newest"])
+
+
+def test_without_network_no_other_suite_is_tried(cache: Cache, made_up: type[MadeUpApt]) -> None:
+    made_up.failures = [Unreachable("no network")]
+    with cache.locked(silent), pytest.raises(Unreachable):
+        fetch_emulator(cache, "newest", silent)
+    assert len(made_up.asked) == 1
+
+
+def test_the_hosts_qemu_does_not_count_as_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    status = tmp_path / "status"
+    status.write_text(
+        "Package: libc6\nStatus: install ok installed\nVersion: 2\n\n"
+        "Package: qemu-system-x86\nVersion: 7.2\n\nPackage: seabios\nVersion: 1\n\n"
+        "Package: libqemu\nVersion: 3\n\n"
+    )
+    monkeypatch.setattr(emulator_module, "DPKG_STATUS", status)
+    assert host_packages() == (
+        "Package: libc6\nStatus: install ok installed\nVersion: 2\n\n"
+        "Package: libqemu\nVersion: 3\n\n"
+    )
+    monkeypatch.setattr(emulator_module, "DPKG_STATUS", tmp_path / "none")
+    assert host_packages() == ""
