@@ -12,9 +12,13 @@ from __future__ import annotations
 import select
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
-from pyvmm.uapi.vfio import VFIO_IRQ_SET_ACTION_UNMASK, VFIO_PCI_INTX_IRQ_INDEX
+from pyvmm.uapi.vfio import (
+    VFIO_IRQ_SET_ACTION_MASK,
+    VFIO_IRQ_SET_ACTION_UNMASK,
+    VFIO_PCI_INTX_IRQ_INDEX,
+)
 from pyvmm.vfio import Device, DeviceError, EventFd, Fds
 
 from .interfaces import InterruptVm
@@ -25,7 +29,7 @@ _INTX = VFIO_PCI_INTX_IRQ_INDEX
 class Intx:
     """One function's INTx. Not locked: its owner is. reconcile() raises VfioError and KvmError.
 
-    Guest state is `disabled`, the Interrupt Disable bit; host state is what _host will undo.
+    Guest state is `disabled`, the Interrupt Disable bit; host state is _host.
     """
 
     def __init__(
@@ -36,41 +40,91 @@ class Intx:
         self._vm = vm
         self._failed = failed
         self._automasked = device.irq_info(_INTX).automasked
-        self._host: ExitStack | None = None
+        self._host: _Host | None = None
         self.gsi = 0
         """Where the pin is connected; 0 while the function has none, or is not on a bus."""
         self.disabled = False
 
     def reconcile(self, on: bool) -> None:
         """Bring the host in line; on says that INTx is the kind of interrupt in use."""
-        wanted = on and bool(self.gsi) and not self.disabled
-        if wanted == (self._host is not None):
-            return
-        if wanted:
-            self._host = self._enable()
-        else:
+        on = on and bool(self.gsi)
+        if self._host is not None and not on:
             host, self._host = self._host, None
-            if host is not None:
-                host.close()
+            host.close()
+        elif self._host is not None:
+            self._host.connect(not self.disabled)
+        elif on and not self.disabled:
+            self._host = _Host(self._device, self._vm, self.gsi, self._automasked, self._failed)
 
-    def _enable(self) -> ExitStack:
-        vm, device, gsi = self._vm, self._device, self.gsi
+
+class _Host:
+    """What the device and KVM have been told.
+
+    While the guest has INTx disabled they are but disconnected: VFIO's devices heed the bit by
+    themselves. Switched off and on again, a host's own interrupt may be lost: a level that rose
+    meanwhile is no edge any more for an interrupt controller that has already seen it.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        vm: InterruptVm,
+        gsi: int,
+        automasked: bool,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._device = device
+        self._vm = vm
+        self._gsi = gsi
+        self._automasked = automasked
+        self._connected = False
         with ExitStack() as undo:
-            trigger = undo.enter_context(EventFd())
-            resample = undo.enter_context(EventFd())
-            vm.irqfd(trigger.fileno(), gsi, resample.fileno())
-            undo.callback(vm.remove_irqfd, trigger.fileno(), gsi)
-            device.set_triggers(_INTX, 0, [trigger.fileno()])
+            self._trigger = undo.enter_context(EventFd())
+            self._resample = undo.enter_context(EventFd())
+            undo.callback(self._disconnect)
+            self._connect()
+            device.set_triggers(_INTX, 0, [self._trigger.fileno()])
             undo.callback(device.disable_irqs, _INTX)
-            if self._automasked:
+            if automasked:
                 # The device can have signalled by now, and the guest's EOI come: then resample
                 # is already signalled, and both ways of unmasking start by looking at it.
                 try:
-                    fds = Fds((resample.fileno(),))
+                    fds = Fds((self._resample.fileno(),))
                     device.set_irqs(_INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, fds)
                 except DeviceError:
-                    undo.callback(_Unmasker(device, resample, self._failed).close)
-            return undo.pop_all()
+                    undo.callback(_Unmasker(device, self._resample, failed).close)
+            self._undo = undo.pop_all()
+
+    def connect(self, wanted: bool) -> None:
+        """Let the device's line reach the guest's, or not."""
+        if wanted == self._connected:
+            return
+        if not wanted:
+            self._disconnect()
+            self._act(VFIO_IRQ_SET_ACTION_MASK)
+        else:
+            # It may have masked itself, with an interrupt that the guest never got to see the end
+            # of. What comes of this waits in the eventfd, and is one interrupt, until it's heard.
+            self._act(VFIO_IRQ_SET_ACTION_UNMASK)
+            self._connect()
+
+    def _act(self, action: int) -> None:
+        """Mask or unmask, for devices that do so on demand; nothing is lost with the others."""
+        if self._automasked:
+            with suppress(DeviceError):
+                self._device.set_irqs(_INTX, action, 0, 1, None)
+
+    def _connect(self) -> None:
+        self._vm.irqfd(self._trigger.fileno(), self._gsi, self._resample.fileno())
+        self._connected = True
+
+    def _disconnect(self) -> None:
+        if self._connected:
+            self._connected = False
+            self._vm.remove_irqfd(self._trigger.fileno(), self._gsi)
+
+    def close(self) -> None:
+        self._undo.close()
 
 
 class _Unmasker:

@@ -14,6 +14,7 @@ from pyvmm.uapi.vfio import (
     VFIO_IRQ_INFO_EVENTFD,
     VFIO_IRQ_INFO_MASKABLE,
     VFIO_IRQ_INFO_NORESIZE,
+    VFIO_IRQ_SET_ACTION_MASK,
     VFIO_IRQ_SET_ACTION_TRIGGER,
     VFIO_IRQ_SET_ACTION_UNMASK,
     VFIO_PCI_CONFIG_REGION_INDEX,
@@ -81,6 +82,7 @@ class FakeDevice(Device):
         self.refuse_irqs: Exception | None = None
         self.refuse_triggers: VfioError | None = None
         self.takes_unmask_fd = True
+        self.takes_mask = True
         self.unmasked = threading.Semaphore(0)
         """Released for each message that unmasks, once that has had its effect"""
         self.line = False  # INTx
@@ -161,7 +163,11 @@ class FakeDevice(Device):
         return self.bells.get(index, [])
 
     def set_irqs(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
-        names = {VFIO_IRQ_SET_ACTION_TRIGGER: "trigger", VFIO_IRQ_SET_ACTION_UNMASK: "unmask"}
+        names = {
+            VFIO_IRQ_SET_ACTION_TRIGGER: "trigger",
+            VFIO_IRQ_SET_ACTION_MASK: "mask",
+            VFIO_IRQ_SET_ACTION_UNMASK: "unmask",
+        }
         what = [fd >= 0 for fd in data] if isinstance(data, Fds) else data
         self.log.append((names[action], index, start, count, what))
         if action == VFIO_IRQ_SET_ACTION_UNMASK and data is None:
@@ -180,6 +186,10 @@ class FakeDevice(Device):
             raise DeviceError.answered("range", errno.EINVAL)
         if action == VFIO_IRQ_SET_ACTION_UNMASK:
             self._unmask(kind, data)
+        elif action == VFIO_IRQ_SET_ACTION_MASK:
+            if not self.takes_mask:
+                raise DeviceError.answered("masking", errno.EINVAL)
+            self.line_masked = True
         elif isinstance(data, Fds):
             self._set_triggers(index, kind, start, data)
         else:

@@ -129,7 +129,12 @@ class SwitchingMachine(RuleBasedStateMachine):
 
     @rule(msi=st.booleans(), msix=st.booleans(), disabled=st.booleans())
     def reconfigure(self, msi: bool, msix: bool, disabled: bool) -> None:
-        self.wanted = {MSIX} if msix else {MSI} if msi else set() if disabled else {INTX}
+        if msi or msix:
+            self.wanted = {MSIX} if msix else {MSI}
+        elif not disabled:
+            self.wanted = {INTX}
+        else:  # disabled it stays as it is, and with no way to the guest
+            self.wanted &= {INTX}
         self.guest.configure(msi=msi, msix=msix, disabled=disabled)
 
     @rule()

@@ -121,7 +121,13 @@ def test_the_calls(make: Callable[..., Guest]) -> None:
     assert (len(guest.vm.log), len(guest.device.log)) == (1, 2)
     guest.disable(True)
     assert guest.vm.log[1:] == [("remove_irqfd", GSI)]
-    assert guest.device.log[2:] == [("trigger", INTX, 0, 0, None)]
+    assert guest.device.log[2:] == [("mask", INTX, 0, 1, None)]
+    guest.disable(False)
+    assert guest.vm.log[2:] == [("irqfd", GSI)]
+    assert guest.device.log[3:] == [("unmask", INTX, 0, 1, None)]
+    guest.reconcile(False)
+    assert guest.vm.log[3:] == [("remove_irqfd", GSI)]
+    assert guest.device.log[4:] == [("trigger", INTX, 0, 0, None)]
 
 
 def test_a_line_that_is_up_before_it_is_connected(make: Callable[..., Guest]) -> None:
@@ -131,14 +137,30 @@ def test_a_line_that_is_up_before_it_is_connected(make: Callable[..., Guest]) ->
     assert guest.asserted
 
 
-def test_disabled_goes_down_and_comes_back(make: Callable[..., Guest]) -> None:
+@pytest.mark.parametrize("takes_mask", [True, False])
+def test_disabled_goes_down_and_comes_back(make: Callable[..., Guest], takes_mask: bool) -> None:
     guest = make()
+    guest.device.takes_mask = takes_mask
     guest.reconcile()
     guest.line(True)
     guest.disable(True)
     assert not guest.asserted
     guest.disable(False)
     assert guest.asserted, "the device still asserts it"
+    guest.line(False)
+    guest.eoi()
+    guest.disable(True)
+    guest.line(True)
+    assert not guest.asserted
+    guest.disable(False)
+    assert guest.asserted, "it rose meanwhile"
+    assert guest.device.kinds[INTX].enabled, "and was enabled all the time"
+
+
+def test_disabled_from_the_start_the_device_is_left_alone(make: Callable[..., Guest]) -> None:
+    guest = make()
+    guest.disable(True)
+    assert (guest.vm.log, guest.device.log) == ([], [])
 
 
 def test_nowhere_to_go(make: Callable[..., Guest]) -> None:
@@ -280,6 +302,7 @@ class IntxMachine(RuleBasedStateMachine):
         self.guest = Guest(takes_unmask_fd=takes_unmask_fd)
         self.wanted = False
         self.line = False
+        self.enabled = False
         self.may_linger = False
         """The line went down and there has been no EOI since"""
 
@@ -287,6 +310,7 @@ class IntxMachine(RuleBasedStateMachine):
     def reconfigure(self, on: bool, disabled: bool) -> None:
         self.guest.intx.disabled = disabled
         self.wanted = on and not disabled
+        self.enabled = on and (self.enabled or not disabled)
         self.guest.reconcile(on)
         if not self.wanted:
             self.may_linger = False
@@ -315,7 +339,7 @@ class IntxMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_host_is_as_wanted(self) -> None:
-        assert bool(self.guest.device.kinds[INTX].enabled) == self.wanted
+        assert bool(self.guest.device.kinds[INTX].enabled) == self.enabled
         assert len(self.guest.vm.irqfds) == self.wanted
 
     def teardown(self) -> None:
