@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .busybox import fetch_busybox, find_busybox
 from .cache import Cache
 from .check import Finding, check
-from .emulator import Emulator, fetch_emulator, find_emulator
+from .emulator import OLDEST, Emulator, fetch_emulator, find_emulator
 from .host import check_host
 from .initramfs import find_initramfs, make_initramfs
 from .kernels import DEFAULT_KERNEL, Kernel, check_known, fetch_kernel, find_kernel, look_up_kernel
@@ -19,7 +19,7 @@ from .rebuilt import REBUILT_KERNELS, rebuild_kernel, rebuilt_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["DEFAULT_KERNEL", "Assets", "Finding", "check", "prepare"]
+__all__ = ["DEFAULT_KERNEL", "OLDEST", "Assets", "Finding", "check", "prepare"]
 
 
 class Assets(NamedTuple):
@@ -40,31 +40,34 @@ def prepare(
     kernel: str = DEFAULT_KERNEL,
     *,
     qemu: str | None = None,
+    since: tuple[int, int] = OLDEST,
     progress: Callable[[str], None] = lambda _: None,
     refresh: bool = False,
     rebuild: bool | None = None,
 ) -> Assets:
     """Fetch and make what is missing; takes no time, lock or network if nothing is.
 
-    kernel is a key of KERNELS; qemu a key of EMULATORS, "host", or a command: by
-    default $PYVMM_QEMU, the host's, or one that is unpacked. progress is called with a line each
-    time something else is done, or more of it. With refresh, what Debian has newer is fetched.
-    rebuild asks for the kernel with iommufd, device cdev and no-iommu: by default it is had where
-    it can be. Raises LabError.
+    kernel is a key of KERNELS; qemu a key of EMULATORS, "host", or a command: by default
+    $PYVMM_QEMU, or the host's if it is of the version since or newer, or one that is unpacked.
+    progress is called with a line each time something else is done, or more of it. With refresh,
+    what Debian has newer is fetched. rebuild asks for the kernel with iommufd, device cdev and
+    no-iommu: by default it is had where it can be. Raises LabError.
     """
     check_host()
     check_known(kernel)
     if rebuild is None:
         rebuild = kernel in REBUILT_KERNELS and not missing_tools()
     cache = Cache()
-    found = None if refresh else _find(cache, kernel, qemu, rebuild)
+    found = None if refresh else _find(cache, kernel, rebuild, qemu, since)
     if found is None:
         with cache.locked(progress):
-            found = _make(cache, kernel, qemu, rebuild, refresh, progress)
+            found = _make(cache, kernel, rebuild, qemu, since, refresh, progress)
     return found
 
 
-def _find(cache: Cache, name: str, qemu: str | None, rebuild: bool) -> Assets | None:
+def _find(
+    cache: Cache, name: str, rebuild: bool, qemu: str | None, since: tuple[int, int]
+) -> Assets | None:
     kernel = _kernel(cache, name, rebuild)
     busybox = find_busybox(cache)
     if kernel is None or busybox is None:
@@ -72,7 +75,7 @@ def _find(cache: Cache, name: str, qemu: str | None, rebuild: bool) -> Assets | 
     initramfs = find_initramfs(cache, kernel, busybox)
     if initramfs is None:
         return None
-    emulator = find_emulator(cache, qemu)
+    emulator = find_emulator(cache, qemu, since)
     if emulator is None:
         return None
     return _assets(emulator, kernel, initramfs, busybox)
@@ -81,13 +84,14 @@ def _find(cache: Cache, name: str, qemu: str | None, rebuild: bool) -> Assets | 
 def _make(
     cache: Cache,
     name: str,
-    qemu: str | None,
     rebuild: bool,
+    qemu: str | None,
+    since: tuple[int, int],
     refresh: bool,
     progress: Callable[[str], None],
 ) -> Assets:
     # What is there is looked for again: another process may have made it while we waited.
-    emulator = find_emulator(cache, qemu)
+    emulator = find_emulator(cache, qemu, since)
     if emulator is None or (refresh and emulator.unpacked):
         emulator = fetch_emulator(cache, qemu, progress)
     kernel = None if refresh else _kernel(cache, name, rebuild)

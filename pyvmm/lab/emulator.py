@@ -59,11 +59,13 @@ class Emulator(NamedTuple):
         return f"QEMU {version} ({'fetched' if self.unpacked else self.command[0]})"
 
 
-def find_emulator(cache: Cache, name: str | None) -> Emulator | None:
+def find_emulator(
+    cache: Cache, name: str | None, since: tuple[int, int] = OLDEST
+) -> Emulator | None:
     """QEMU by name: a key of EMULATORS, "host", or a command; None if that is still to be fetched.
 
-    Without a name it is $PYVMM_QEMU's, or else the host's if that will do. Raises LabError if a
-    named one can't be run.
+    Without a name it is $PYVMM_QEMU's, or else the host's if that is of the version since or
+    newer. Raises LabError if a named one can't be run.
     """
     name = name or os.environ.get(QEMU_VARIABLE)
     if name in EMULATORS:
@@ -73,11 +75,11 @@ def find_emulator(cache: Cache, name: str | None) -> Emulator | None:
         return _installed(name)
     if shutil.which(PROGRAM) is not None:
         host = _installed(PROGRAM)
-        if host.version >= OLDEST:
+        if host.version >= max(since, OLDEST):
             return host
         if name == "host":
             raise LabError(
-                f"{host} is too old; the lab needs {'.'.join(map(str, OLDEST))} or newer",
+                f"{host} is too old; this lab needs {'.'.join(map(str, since))} or newer",
                 "leave the choice to the lab: `pyvmm lab setup` unpacks a newer one",
             )
     if name == "host":

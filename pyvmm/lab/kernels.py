@@ -37,10 +37,10 @@ BOOT_MODULES_IF_THERE = ("iommufd", "virtio_console", "virtio_iommu")
 # The rest of what a lab's user may want to load.
 OTHER_MODULES = (
     *("nvme", "e1000", "e1000e", "igb", "igbvf", "virtio_net", "virtio_blk", "virtio_scsi"),
-    *("virtio_rng", "virtio_balloon", "ahci", "sd_mod", "edac_core", "xhci_pci", "pci_stub"),
+    *("virtio_rng", "virtio_balloon", "ahci", "sd_mod", "xhci_pci", "pci_stub"),
     *("tun", "tap", "veth", "bridge", "vhost_net", "vhost_vsock", "macvtap", "uio_pci_generic"),
-    *("ext4", "vfat", "nls_ascii", "nls_cp437", "squashfs", "loop", "fuse", "virtiofs"),
-    *("mdev", "mlx5_vfio_pci", "virtio_vfio_pci", "intel_rapl_msr", "msr", "i6300esb"),
+    *("ext4", "vfat", "nls_ascii", "nls_cp437", "squashfs", "loop", "fuse"),
+    *("mdev", "msr", "i6300esb"),
 )
 
 _FEATURES = {

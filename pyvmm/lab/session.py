@@ -14,7 +14,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
-from .assets import DEFAULT_KERNEL, prepare
+from .assets import DEFAULT_KERNEL, OLDEST, prepare
 from .command_line import MachineOptions
 from .devices import each, parse
 from .errors import LabError
@@ -173,7 +173,8 @@ class Lab:
             job.resize(rows, columns)
 
     def _start(self) -> None:
-        assets = prepare(self._kernel, qemu=self._qemu, progress=self._progress)
+        since = max([OLDEST, *(spec.model.since for spec in each(self._items))])
+        assets = prepare(self._kernel, qemu=self._qemu, since=since, progress=self._progress)
         self._check_devices(assets.qemu.version)
         self._machine = self._stack.enter_context(Machine(assets, self._options))
         self._slots = Slots(self._machine.qmp, self._machine.agent)

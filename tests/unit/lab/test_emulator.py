@@ -49,8 +49,17 @@ def test_the_hosts_if_it_is_new_enough(cache: Cache, program: MakeProgram) -> No
 def test_an_old_one_of_the_hosts_is_left_alone(cache: Cache, program: MakeProgram) -> None:
     program(PROGRAM, version("6.2.0"))
     assert find_emulator(cache, None) is None
-    with pytest.raises(LabError, match=r"6\.2\.0 .* too old; the lab needs 7\.2"):
+    with pytest.raises(LabError, match=r"6\.2\.0 .* too old; this lab needs 7\.2"):
         find_emulator(cache, "host")
+
+
+def test_a_device_may_need_a_newer_one(cache: Cache, program: MakeProgram) -> None:
+    program(PROGRAM, version("7.2.22"))
+    assert find_emulator(cache, None, (8, 0)) is None
+    with pytest.raises(LabError, match=r"this lab needs 8\.0"):
+        find_emulator(cache, "host", (8, 0))
+    program(PROGRAM, version("8.0.0"))
+    assert find_emulator(cache, None, (8, 0)) is not None
 
 
 def test_the_one_that_is_named_by_environment(
