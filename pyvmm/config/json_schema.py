@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .notation import SIZE_JSON, SLOT_JSON
+from .notation import ADDRESS_JSON, SIZE_JSON, SLOT_JSON
 from .schema import VmConfig
 
 
@@ -20,10 +20,11 @@ def json_schema() -> dict[str, Any]:
     # The structs hold what is meant; a config holds it as people write it.
     _written(memory, "size", SIZE_JSON)
     _written(device, "slot", SLOT_JSON)
+    _written(device, "host", ADDRESS_JSON)
     _written(config, "memory", {"anyOf": [*SIZE_JSON["anyOf"], {"$ref": "#/$defs/Memory"}]})
     # What the structs check when they are made.
     config["oneOf"] = [{"required": ["kernel"]}, {"required": ["firmware"]}]
-    device["oneOf"] = [{"required": ["model"]}, {"required": ["socket"]}]
+    device["oneOf"] = [{"required": [kind]} for kind in ("model", "socket", "host")]
     del config["properties"]["name"]["default"]  # it is the file's name
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -16,6 +16,7 @@ from typing import Any
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = r"^([0-9]{1,18}) ?(?:([KMGTkmgt])(?:iB)?)?$"
 # Device 00 is the host bridge's; ".0" to ".7" is the function.
+_ADDRESS = r"^(?:([0-9A-Fa-f]{4,8}):)?([0-9A-Fa-f]{2}):([01][0-9A-Fa-f])\.([0-7])$"
 _SLOT = r"^([01]?[0-9A-Fa-f])\.([0-7])$"
 
 SIZE_JSON: dict[str, Any] = {
@@ -30,6 +31,11 @@ SLOT_JSON: dict[str, Any] = {
         {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 20},
         {"type": "null"},
     ]
+}
+
+
+ADDRESS_JSON: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": _ADDRESS}, {"type": "null"}]
 }
 
 
@@ -73,6 +79,17 @@ def _two_slots(device: int) -> str:
     if same_digits < 32:
         text += f' is device {device}, "{slot_text(same_digits << 3)}" is device {same_digits}'
     return text
+
+
+def address(value: object, base: str) -> object:
+    """A PCI address of the host, as `lspci -D` writes it; the domain may be left out."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(_ADDRESS, value)
+    if match is None:
+        raise ValueError("no PCI address")
+    domain, bus, device, function = match.groups(default="0000")
+    return f"{domain}:{bus}:{device}.{function}".lower()
 
 
 def slot_text(devfn: int) -> str:

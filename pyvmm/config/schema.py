@@ -49,7 +49,7 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One PCI device: a model that pyvmm brings, or a vfio-user server that runs already."""
+    """One PCI device: a model of pyvmm's, a device of the host, or one that a server has."""
 
     model: Annotated[
         _Text | None,
@@ -81,6 +81,17 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"expected": "the path of a UNIX socket", "notation": notation.path},
         ),
     ] = None
+    host: Annotated[
+        _Text | None,
+        Meta(
+            description="The PCI address of a device of this host, given to vfio-pci "
+            "(`pyvmm bind`); `pyvmm devices` lists them.",
+            extra={
+                "expected": "a PCI address such as 0000:01:00.0",
+                "notation": notation.address,
+            },
+        ),
+    ] = None
     timeout: Annotated[
         _Seconds,
         Meta(
@@ -103,16 +114,18 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
     def __post_init__(self) -> None:
-        if (self.model is None) == (self.socket is None):
-            raise _not_one_of("model", "socket", both=self.model is not None)
+        kinds = ("model", "socket", "host")
+        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise _not_one_of(kinds, given)
         if self.model is None and self.process:
             raise ConfigInvalid(
-                "process is for a model; the device of a socket has its own already",
+                f"process is for a model; the device of a {given[0]} has its place already",
                 key=("process",),
             )
         if self.model is None and self.options:
             raise ConfigInvalid(
-                "options are for a model; give a socket's server its own", key=("options",)
+                f"options are for a model; a {given[0]} takes none", key=("options",)
             )
 
 
@@ -176,7 +189,7 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             description="The guest's PCI devices. Those without a slot take free ones, in order.",
             extra={
                 "expected": "a list of devices",
-                "each": "a device, a mapping with model or socket",
+                "each": "a device, a mapping with model, socket or host",
             },
         ),
     ] = ()
@@ -200,7 +213,8 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if (self.kernel is None) == (self.firmware is None):
-            raise _not_one_of("kernel", "firmware", both=self.kernel is not None)
+            given = ["kernel", "firmware"] if self.kernel is not None else []
+            raise _not_one_of(("kernel", "firmware"), given)
         if self.kernel is None:
             for key in ("initrd", "cmdline"):
                 if getattr(self, key):
@@ -210,10 +224,13 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _check_slots(self.devices)
 
 
-def _not_one_of(one: str, other: str, *, both: bool) -> ConfigInvalid:
+def _not_one_of(keys: tuple[str, ...], given: list[str]) -> ConfigInvalid:
+    got = "neither" if len(keys) == 2 else "none"
+    if given:
+        got = "both" if len(keys) == 2 else " and ".join(given)
     return ConfigInvalid(
-        f"expected exactly one of {one} and {other}, got {'both' if both else 'neither'}",
-        key=(other,) if both else (),
+        f"expected exactly one of {', '.join(keys[:-1])} and {keys[-1]}, got {got}",
+        key=(given[-1],) if given else (),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from errno import EBADF, EEXIST, EINVAL, ENODEV, ENOENT
 
 from ..uapi import kvm as uapi
@@ -35,6 +36,8 @@ class VfioDevice:
             cures={ENODEV: "this kernel is built without VFIO support (CONFIG_KVM_VFIO)"},
         )
         self._fd = device.fd
+        self._users: dict[int, int] = {}  # of each file
+        self._lock = threading.Lock()
 
     def __enter__(self) -> VfioDevice:
         return self
@@ -49,12 +52,23 @@ class VfioDevice:
             os.close(fd)
 
     def add(self, fd: int, name: str) -> None:
-        """Tell KVM of a VFIO group, or a device opened by its cdev. name is for messages."""
-        self._set(uapi.KVM_DEV_VFIO_FILE_ADD, fd, f"telling KVM of {name}")
+        """Tell KVM of a VFIO group, or a device opened by its cdev. name is for messages.
+
+        Devices of one group have the same file: KVM is told once, and each removes it again.
+        """
+        with self._lock:
+            if fd not in self._users:
+                self._set(uapi.KVM_DEV_VFIO_FILE_ADD, fd, f"telling KVM of {name}")
+            self._users[fd] = self._users.get(fd, 0) + 1
 
     def remove(self, fd: int, name: str) -> None:
         """The VM uses the group or device no more."""
-        self._set(uapi.KVM_DEV_VFIO_FILE_DEL, fd, f"telling KVM that {name} is gone")
+        with self._lock:
+            users = self._users.pop(fd, 1) - 1
+            if users:
+                self._users[fd] = users
+            else:
+                self._set(uapi.KVM_DEV_VFIO_FILE_DEL, fd, f"telling KVM that {name} is gone")
 
     def _set(self, attr: int, fd: int, doing: str) -> None:
         value = ctypes.c_int32(fd)

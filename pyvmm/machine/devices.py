@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Opens the devices that a config lists: models here or in their own processes, and servers."""
+"""Opens the devices that a config lists: models here or in processes, servers', the host's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
     from pyvmm.config import Device as DeviceConfig
     from pyvmm.vfio import Device, VfioError
+    from pyvmm.vfio.kernel import KernelSpace
 
     Open = Callable[[Callable[[VfioError], None]], Device]
 
 
 class DeviceProcesses:
     """Owns the processes that pyvmm starts for a config's devices; they start in parallel.
+
+    And the DMA space that the host's devices share.
 
     openers has, for each device in the config's order, what opens it: open(lost) raises
     VfioError or ModelError, and has lost(error) called, on any thread, when the device goes.
@@ -33,6 +36,7 @@ class DeviceProcesses:
         self.openers: list[Open] = []
         self.connections: list[socket.socket] = []
         self._hung_up = False
+        self._space: KernelSpace | None = None
         try:
             for index, config in enumerate(configs):
                 self.openers.append(self._opener(index, config))
@@ -41,6 +45,8 @@ class DeviceProcesses:
             raise
 
     def _opener(self, index: int, config: DeviceConfig) -> Open:
+        if config.host is not None:
+            return partial(self._open_host, config.host)
         if config.model is None:
             return partial(_connect, config, self._connected)
         from pyvmm import models
@@ -55,6 +61,21 @@ class DeviceProcesses:
         self._processes.append(process)
         self._connected(process.socket)
         return partial(_connect, config, self._connected, process=process)
+
+    def _open_host(self, address: str, _lost: Callable[[VfioError], None]) -> Device:
+        from pyvmm.vfio import HostDeviceUnavailable
+        from pyvmm.vfio.kernel import best_backend, open_space
+
+        backend = best_backend(address)
+        if backend == "noiommu":
+            raise HostDeviceUnavailable(
+                f"{address} has no IOMMU, so a guest that had it could write to all of the host's "
+                "memory; switch the IOMMU on (firmware set-up; intel_iommu=on), or use the device "
+                "from a driver in user space (pyvmm.vfio.open)"
+            )
+        if self._space is None:
+            self._space = open_space(backend)
+        return self._space.open_device(address)
 
     def _connected(self, sock: socket.socket) -> None:
         self.connections.append(sock)
@@ -74,6 +95,8 @@ class DeviceProcesses:
 
     def close(self) -> None:
         """End the processes. Whoever opened devices has closed them. Idempotent."""
+        if self._space is not None:
+            self._space.close()
         while self._processes:
             self._processes.pop().close()
 

@@ -361,9 +361,11 @@ class Machine:
             self._plug(self._processes, windows)
 
     def _plug(self, processes: DeviceProcesses, windows: Windows) -> None:
+        from .dma import DmaSpaces
         from .pci_devices import put_on_bus
         from .plugged_device import PluggedDevice
 
+        spaces = DmaSpaces(self.memory, self.notice)
         for open in processes.openers:
             if self._outcome is not None:
                 raise MachineStopped(self._outcome.detail)
@@ -372,6 +374,7 @@ class Machine:
                 self._device_lost,
                 vm=self.vm,
                 memory=self.memory,
+                spaces=spaces,
                 ports=self.ports,
                 mmio=self.mmio,
                 notice=self.notice,

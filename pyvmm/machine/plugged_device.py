@@ -7,8 +7,6 @@ from contextlib import ExitStack
 
 from pyvmm.pci.assigned import Assigned
 
-from .dma import DmaMapper
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
     from pyvmm.kvm import Vm
     from pyvmm.memory import AddressMap, GuestMemory
     from pyvmm.vfio import Device, VfioError
+
+    from .dma import DmaSpaces
 
 
 class PluggedDevice:
@@ -32,6 +32,7 @@ class PluggedDevice:
         *,
         vm: Vm,
         memory: GuestMemory,
+        spaces: DmaSpaces,
         ports: AddressMap,
         mmio: AddressMap,
         notice: Callable[[str], None],
@@ -39,15 +40,17 @@ class PluggedDevice:
         """Open the device and map guest memory for it; its function is on no bus yet.
 
         open is given what to call when the device goes; then lost is told, on any thread.
-        Raises VfioError, ModelError, PciError.
+        Raises VfioError, ModelError, PciError, KvmError.
         """
         self._lost = lost
         self._assigned: Assigned | None = None
         with ExitStack() as undo:
             device = undo.enter_context(open(self._gone))
-            mapper = DmaMapper(device.dma, notice)
-            memory.add_observer(mapper)
-            undo.callback(memory.remove_observer, mapper)
+            if device.kvm_file >= 0:
+                vm.vfio.add(device.kvm_file, device.name)
+                undo.callback(vm.vfio.remove, device.kvm_file, device.name)
+            spaces.enter(device.dma)
+            undo.callback(spaces.leave, device.dma)
             self.function = undo.enter_context(
                 Assigned(
                     device,

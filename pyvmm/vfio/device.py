@@ -127,6 +127,12 @@ class Device(ABC):
 
     info: DeviceInfo
 
+    kvm_file: int = -1
+    """The file that KVM is to be told of (KVM_DEV_VFIO_FILE_ADD); -1 if there is none.
+
+    A device of the kernel's VFIO has one: its group's, or its cdev.
+    """
+
     @property
     @abstractmethod
     def dma(self) -> DmaSpace:

@@ -8,7 +8,7 @@ from .device import KernelDevice
 from .ioas import Ioas
 from .iommufd import Iommufd
 from .no_iommu import NoIommuSpace
-from .open import BACKENDS, Backend, backends, open_device, open_space
+from .open import BACKENDS, Backend, backends, best_backend, open_device, open_space
 from .space import KernelSpace
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "KernelSpace",
     "NoIommuSpace",
     "backends",
+    "best_backend",
     "open_device",
     "open_space",
 ]

@@ -61,7 +61,8 @@ def served(model: str, path: Path) -> Iterator[Path]:
 
 
 def test_none_is_left_out() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(SAYS)
+    in_the_lab = {"edu-host"}
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(SAYS) | in_the_lab
 
 
 @pytest.mark.parametrize("name", sorted(SAYS.keys() - {"edu-socket"}))

@@ -126,11 +126,15 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\ntimeout: 31536001", "2: timeout: expected a number of seconds, at least"),
         ("kernel: a\nserial:", "2: serial: expected stdio, none or the path of a file, got nothi"),
         ("kernel: a\ndevices: edu", "2: devices: expected a list of devices, got 'edu'"),
-        ("kernel: a\ndevices:\n- edu", "3: devices[0]: expected a device, a mapping with model o"),
-        ("kernel: a\ndevices:\n- {}", "3: devices[0]: expected exactly one of model and socket, "),
+        ("kernel: a\ndevices:\n- edu", "3: devices[0]: expected a device, a mapping with model, "),
+        ("kernel: a\ndevices:\n- {}", "3: devices[0]: expected exactly one of model, socket and "),
         ("kernel: a\ndevices:\n- model: edu\n  socket: s", "4: devices[0].socket: expected exactl"),
         ("kernel: a\ndevices:\n- socket: s\n  process: true", "4: devices[0].process: process is "),
         ("kernel: a\ndevices:\n- socket: s\n  options: {a: 1}", "4: devices[0].options: options a"),
+        ("kernel: a\ndevices:\n- host: 1:2.3", "3: devices[0].host: expected a PCI address such a"
+         "s 0000:01:00.0, got '1:2.3'"),
+        ("kernel: a\ndevices:\n- host: '01:00.0'\n  process: true", "4: devices[0].process: proc"
+         "ess is for a model; the device of a host has its place already"),
         ("kernel: a\ndevices:\n- model: edu\n  process: yes", "4: devices[0].process: expected t"),
         ("kernel: a\ndevices:\n- model: edu\n- model: edu\n  slot: 0", "5: devices[1].slot: expec"
          'ted a slot from "01.0" to "1f.7", or a device number from 1 to 9, got 0'),
@@ -262,5 +266,19 @@ class TestParse:
 def test_structs_made_in_python_are_checked_too() -> None:
     with pytest.raises(ConfigError, match="exactly one of kernel and firmware, got neither"):
         VmConfig()
-    with pytest.raises(ValueError, match="exactly one of model and socket, got both"):
+    with pytest.raises(
+        ValueError, match="exactly one of model, socket and host, got model and socket"
+    ):
         Device(model="edu", socket="/s")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("0000:01:00.0", "0000:01:00.0"),
+        ("01:1F.7", "0000:01:1f.7"),
+        ("10000:e1:00.0", "10000:e1:00.0"),  # as behind VMD
+    ],
+)
+def test_addresses_of_the_host(text: str, address: str) -> None:
+    assert parse({"kernel": "a", "devices": [{"host": text}]}).devices[0].host == address
