@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from pyvmm.vfio.kernel import KernelDevice, open_device
 from tests.conftest import open_fds
 from tests.lab.profiles import BY_NAME, KINDS, MAIN, PROFILES
 from tests.lab.relay import TIME_LIMIT, LabFailed, Relay, shown
@@ -150,6 +151,13 @@ def _group(bdf: str) -> list[str]:
 def bdf(kind: str, lab_device: Callable[[str], str]) -> str:
     """The address of a device of this kind."""
     return lab_device(kind)
+
+
+@pytest.fixture
+def device(bdf: str, backend: str) -> Iterator[KernelDevice]:
+    """A device of this kind, on this back end."""
+    with open_device(bdf, backend=backend) as device:
+        yield device
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Registers of the lab's devices: one to scribble on, one that a reset clears, and interrupts.
+
+From the data sheets of NVMe 1.4 and Intel's 82574, and QEMU's specs/edu.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import NamedTuple, Self
+
+from pyvmm.uapi.pci_regs import PCI_COMMAND, PCI_COMMAND_MASTER
+from pyvmm.uapi.vfio import VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX
+from pyvmm.vfio import Device
+
+BAR0, CONFIG = VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX
+
+
+def read32(device: Device, offset: int) -> int:
+    return int.from_bytes(device.region_read(BAR0, offset, 4), "little")
+
+
+def write32(device: Device, offset: int, value: int) -> None:
+    device.region_write(BAR0, offset, value.to_bytes(4, "little"))
+
+
+class Registers(NamedTuple):
+    """Offsets in BAR 0."""
+
+    scratch: int
+    """Takes any value of scratch_mask, and does nothing."""
+    scratch_mask: int
+    scratch_reads: Callable[[int], int]
+    """What it reads as after it was written."""
+    cleared: tuple[int, int, int] | None
+    """One that a reset clears: offset, a value for it, and its value after a reset."""
+    function_reset: bool
+    """A reset of the function alone clears it too: QEMU's e1000e does nothing on D3hot to D0."""
+
+
+def _same(value: int) -> int:
+    return value
+
+
+def _inverted(value: int) -> int:
+    return ~value & 0xFFFFFFFF
+
+
+REGISTERS = {
+    "nvme": Registers(0x24, 0x0FFF0FFF, _same, (0x14, 0x00460000, 0), True),  # AQA; CC, disabled
+    "e1000e": Registers(0x38, 0xFFFF, _same, (0x38, 0x1234, 0x8100), False),  # VET
+    "edu": Registers(0x04, 0xFFFFFFFF, _inverted, None, False),
+}
+
+
+def enable_bus_master(device: Device) -> None:
+    """Messages are DMA, too."""
+    command = int.from_bytes(device.region_read(CONFIG, PCI_COMMAND, 2), "little")
+    command |= PCI_COMMAND_MASTER
+    device.region_write(CONFIG, PCI_COMMAND, command.to_bytes(2, "little"))
+
+
+class Signal(ABC):
+    """Has a device interrupt of itself; a context manager."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.held = ExitStack()
+
+    @abstractmethod
+    def arm(self) -> None:
+        """Prepare it, anew after each reset."""
+
+    @abstractmethod
+    def fire(self) -> None:
+        """Have it send a message by vector 0, or pull its line."""
+
+    @abstractmethod
+    def acknowledge(self) -> None:
+        """Have it take back its line."""
+
+    def close(self) -> None:
+        self.held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Edu(Signal):
+    def arm(self) -> None:
+        pass
+
+    def fire(self) -> None:
+        write32(self.device, 0x60, 1)
+
+    def acknowledge(self) -> None:
+        write32(self.device, 0x64, 1)
+
+
+class _E1000e(Signal):
+    """It says that its link has changed."""
+
+    ICR, ICS, IMS, IVAR = 0xC0, 0xC8, 0xD0, 0xE4
+    LINK_CHANGED, OTHER = 1 << 2, 1 << 24
+    OTHER_IS_VECTOR_0 = 8 << 16
+
+    def arm(self) -> None:
+        write32(self.device, self.IVAR, self.OTHER_IS_VECTOR_0)
+        write32(self.device, self.IMS, self.LINK_CHANGED | self.OTHER)
+
+    def fire(self) -> None:
+        write32(self.device, self.ICS, self.LINK_CHANGED)
+
+    def acknowledge(self) -> None:
+        write32(self.device, self.ICR, self.LINK_CHANGED | self.OTHER)
+
+
+class _Nvme(Signal):
+    """It completes an admin command that it doesn't know."""
+
+    CC, CSTS, AQA, ASQ, ACQ, TAIL, HEAD = 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000, 0x1004
+    ENTRIES, UNKNOWN = 8, 0x7F
+    ENABLE = 4 << 20 | 6 << 16 | 1
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(device)
+        self.queues = self.held.enter_context(device.dma.alloc(0x2000))
+        self.held.callback(write32, device, self.CC, 0)
+
+    def arm(self) -> None:
+        self.tail = 0
+        write32(self.device, self.CC, 0)
+        self._wait_until_ready(False)
+        write32(self.device, self.AQA, (self.ENTRIES - 1) << 16 | (self.ENTRIES - 1))
+        for register, offset in ((self.ASQ, 0), (self.ACQ, 0x1000)):
+            address = self.queues.iova + offset
+            self.device.region_write(BAR0, register, address.to_bytes(8, "little"))
+        write32(self.device, self.CC, self.ENABLE)
+        self._wait_until_ready(True)
+
+    def _wait_until_ready(self, ready: bool) -> None:
+        while read32(self.device, self.CSTS) & 1 != ready:
+            pass
+
+    def fire(self) -> None:
+        self.queues.view[64 * self.tail] = self.UNKNOWN
+        self.tail = (self.tail + 1) % self.ENTRIES
+        write32(self.device, self.TAIL, self.tail)
+
+    def acknowledge(self) -> None:
+        write32(self.device, self.HEAD, self.tail)
+
+
+SIGNALS: dict[str, type[Signal]] = {"nvme": _Nvme, "e1000e": _E1000e, "edu": _Edu}
