@@ -31,6 +31,7 @@ class NoIommuSpace(GroupSpace):
         """Raises HostDeviceUnavailable."""
         path = os.path.join(root, "dev/vfio/vfio")
         super().__init__(path, vfio.VFIO_NOIOMMU_IOMMU, root)
+        self._memories: set[PhysicalMemory] = set()
 
     @property
     def page_sizes(self) -> int:
@@ -68,9 +69,11 @@ class NoIommuSpace(GroupSpace):
         except BaseException:
             memory.close()
             raise
+        self._memories.add(memory)
 
         def unmap() -> None:
             self._free(mapping)
+            self._memories.discard(memory)
             memory.close()
 
         return DmaBuffer(memory.mapping, memory.address, size, unmap)
@@ -98,3 +101,9 @@ class NoIommuSpace(GroupSpace):
 
     def _last_group_left(self) -> None:
         """The container is as new."""
+
+    def _close(self) -> None:
+        """The memory of buffers that nobody has closed goes too: no device uses it any more."""
+        super()._close()
+        while self._memories:
+            self._memories.pop().close()
