@@ -245,6 +245,7 @@ def unpack(packages: Sequence[Path], into: Path, cache: Cache) -> None:
             cure = "try again"
             if "No space left" in done.stderr:
                 cure = "make room, or set XDG_CACHE_HOME to where there is"
-            raise LabError(f"unpacking {package.name}: {done.stderr.strip()}", cure)
+            said = done.stderr.strip().partition("\n")[0]  # tar says it of each file
+            raise LabError(f"unpacking {package.name}: {said}", cure)
         with suppress(FileNotFoundError):
             package.unlink()
