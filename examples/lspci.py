@@ -22,7 +22,7 @@ from pyvmm.vfio.pci.conventional import Vendor
 from pyvmm.vfio.pci.extended import SerialNumber, VendorExtended
 
 # Of the header, what the first lines say in words.
-IN_WORDS = ("bar", "subsystem", "vendor_id", "device_id", "class_revision", "interrupt_pin")
+IN_WORDS = ("bar", "subsystem", "vendor_id", "device_id", "class_revision")
 
 
 def show(dev: vfio.PciDevice, names: PciIds) -> None:
@@ -42,7 +42,9 @@ def show(dev: vfio.PciDevice, names: PciIds) -> None:
     kinds = {"INTx": dev.intx, "MSI": dev.msi, "MSI-X": dev.msix, "error": dev.err}
     counts = [f"{name} {kind.count}" for name, kind in kinds.items() if kind.count]
     pin = config.interrupt_pin
-    print(f"    interrupts: {', '.join(counts) or 'none'}{f'; pin {pin}' if pin else ''}")
+    print(
+        f"    interrupts: {', '.join(counts) or 'none'}{f'; pin {chr(64 + pin)}' if 0 < pin < 5 else ''}"
+    )
     show_registers(config, "    ", skip=IN_WORDS)
     for capability in config.capabilities:
         show_capability(capability)
