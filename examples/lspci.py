@@ -41,10 +41,7 @@ def show(dev: vfio.PciDevice, names: PciIds) -> None:
         print(f"    ROM: {size_of(dev.rom.size)}")
     kinds = {"INTx": dev.intx, "MSI": dev.msi, "MSI-X": dev.msix, "error": dev.err}
     counts = [f"{name} {kind.count}" for name, kind in kinds.items() if kind.count]
-    pin = config.interrupt_pin
-    print(
-        f"    interrupts: {', '.join(counts) or 'none'}{f'; pin {chr(64 + pin)}' if 0 < pin < 5 else ''}"
-    )
+    print(f"    interrupts: {', '.join(counts) or 'none'}")
     show_registers(config, "    ", skip=IN_WORDS)
     for capability in config.capabilities:
         show_capability(capability)
