@@ -192,11 +192,13 @@ class Apt:
                 )
             finally:
                 os.close(writer)
+            told = ""
             try:
                 for line in status:
-                    fields = line.split(":")
-                    if fields[0] == "dlstatus":
-                        tell(fields[2].partition(".")[0])
+                    percent = _percent(line)
+                    if percent and percent != told:
+                        tell(percent)
+                        told = percent
                 process.wait()
             except BaseException:
                 process.kill()
@@ -211,6 +213,12 @@ class Apt:
         lines = [line for line in lines if not line.startswith("Some index files failed")]
         text = " ".join(dict.fromkeys(lines)) or errors.strip() or "no reason was given"
         return self._mirror.redact(text)[:600]
+
+
+def _percent(line: str) -> str:
+    """What of a download is done, if that is what a line of apt's status tells."""
+    fields = line.split(":")
+    return fields[2].partition(".")[0] if fields[0] == "dlstatus" and len(fields) > 2 else ""
 
 
 def require_apt() -> str:

@@ -46,8 +46,11 @@ class Cache:
         self.folder = folder or cache_folder()
         self._lock = -1
 
-    def find(self, kind: str, name: str) -> Path | None:
-        """The folder that was published last as name, if there is one."""
+    def find(self, kind: str, name: str, version: str = "") -> Path | None:
+        """The folder that was published as name: of a version, or else the last one."""
+        if version:
+            place = self._place(kind, name, version)
+            return place if place.is_dir() else None
         link = self.folder / kind / name
         try:
             return link.parent / os.readlink(link) if link.is_dir() else None
@@ -89,7 +92,7 @@ class Cache:
 
     def publish(self, made: Path, kind: str, name: str, version: str) -> Path:
         """Put the folder in its place, and let name mean it from now on. Returns the place."""
-        place = self.folder / kind / f"{name}-{place_name(version)}"
+        place = self._place(kind, name, version)
         place.parent.mkdir(exist_ok=True)
         if not place.exists():
             made.chmod(0o755)
@@ -98,6 +101,9 @@ class Cache:
         link.symlink_to(place.name)
         link.rename(place.parent / name)
         return place
+
+    def _place(self, kind: str, name: str, version: str) -> Path:
+        return self.folder / kind / f"{name}-{place_name(version)}"
 
 
 def place_name(version: str) -> str:

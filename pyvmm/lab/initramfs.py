@@ -21,7 +21,7 @@ _FOLDERS = ("bin", "dev", "proc", "sys", "mods", "ro", "rw", "nr", "tmp", "run")
 
 def find_initramfs(cache: Cache, kernel: Kernel, busybox: Path) -> Path | None:
     """The initramfs for a kernel if it is in the cache and what it was made of is the same."""
-    folder = cache.find("initramfs", _key(kernel, busybox))
+    folder = cache.find("initramfs", kernel.name, _version(kernel, busybox))
     return None if folder is None else folder / "initramfs.cpio"
 
 
@@ -40,13 +40,13 @@ def make_initramfs(cache: Cache, kernel: Kernel, busybox: Path, progress: Progre
     ]
     with cache.staging() as staged:
         (staged / "initramfs.cpio").write_bytes(cpio.archive(entries))
-        place = cache.publish(staged, "initramfs", _key(kernel, busybox), "1")
+        place = cache.publish(staged, "initramfs", kernel.name, _version(kernel, busybox))
     return place / "initramfs.cpio"
 
 
-def _key(kernel: Kernel, busybox: Path) -> str:
-    """Names what goes in. A kernel's folder never changes; the host's busybox may."""
+def _version(kernel: Kernel, busybox: Path) -> str:
+    """Stands for what goes in. A kernel's folder never changes; the host's busybox may."""
     status = busybox.stat()
     parts = (kernel.folder.name, str(busybox), status.st_size, status.st_mtime_ns)
     digest = hashlib.sha256(repr(parts).encode() + INIT.read_bytes())
-    return f"{kernel.name}-{digest.hexdigest()[:16]}"
+    return digest.hexdigest()[:16]

@@ -59,11 +59,6 @@ _SPAN_ITERATOR = """\
 """
 
 
-def can_rebuild(sources: Path) -> bool:
-    """Whether this kernel is new enough to have iommufd (6.2)."""
-    return (sources / "drivers/iommu/iommufd").is_dir()
-
-
 def missing_tools() -> tuple[str, ...]:
     """The programs that building needs and that are not there."""
     return tuple(tool for tool in ("gcc", "make", "ld", "objcopy") if shutil.which(tool) is None)

@@ -36,6 +36,8 @@ def test_what_was_published_last_is_found_and_what_was_before_stays(cache: Cache
         assert cache.find("things", "thing") == first
         second = publish(cache, "second", "2")
     assert Cache().find("things", "thing") == second
+    assert cache.find("things", "thing", "1:1.0") == first
+    assert cache.find("things", "thing", "3") is None
     assert [(path / "file").read_text() for path in (first, second)] == ["first", "second"]
 
 
