@@ -199,7 +199,7 @@ class Nic:
 
 
 IP, ARP = b"\x08\x00", b"\x08\x06"
-REQUEST, REPLY = 1, 2
+REQUEST, REPLY = b"\0\1", b"\0\2"
 
 
 class Host:
@@ -211,12 +211,12 @@ class Host:
 
     async def resolve(self, target: bytes) -> bytes:
         """The Ethernet address of an IP address."""
-        header = struct.pack(">HHBBH", 1, 0x0800, 6, 4, REQUEST)
+        header = struct.pack(">HHBB", 1, 0x0800, 6, 4) + REQUEST
         question = header + self.nic.address + self.address + bytes(6) + target
         await self.nic.send(b"\xff" * 6 + self.nic.address + ARP + question)
         while True:
             frame = await self.nic.receive()
-            if frame[12:14] == ARP and frame[20:22] == b"\0\2" and frame[28:32] == target:
+            if frame[12:14] == ARP and frame[20:22] == REPLY and frame[28:32] == target:
                 return frame[22:28]
 
     async def ping(self, hardware: bytes, target: bytes, sequence: int) -> int:

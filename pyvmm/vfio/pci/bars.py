@@ -87,6 +87,8 @@ class MappedBar(Window):
             _Piece(area.start, area.end, {w: m.view.cast(f) for w, f in _FORMATS.items()})
             for area, m in zip(areas, self._mappings, strict=True)
         ]
+        # What can't be written is refused by the device, as without a mapping.
+        self._writable = self._pieces if all(m.writable for m in self._mappings) else []
 
     def load(self, offset: int, width: int) -> int:
         for start, end, words in self._pieces:
@@ -95,7 +97,7 @@ class MappedBar(Window):
         return self._unmapped(offset).load(offset, width)
 
     def store(self, offset: int, width: int, value: int) -> None:
-        for start, end, words in self._pieces:
+        for start, end, words in self._writable:
             if start <= offset < end:
                 words[width][(offset - start) // width] = value
                 return
@@ -104,7 +106,7 @@ class MappedBar(Window):
     def _unmapped(self, offset: int) -> Bar:
         if self._bar is None:
             raise DeviceGone(f"{self.name}: the mapping is closed")
-        if self._only:
+        if self._only and not self._only.start <= offset < self._only.end:
             raise BadAccess(f"{self.name}: {offset:#x} is not in the mapped {self._only}")
         return self._bar
 
@@ -123,7 +125,7 @@ class MappedBar(Window):
     def close(self) -> None:
         """Unmap it, once no view is in use any more. Idempotent."""
         self._bar = None
-        self._pieces = []
+        self._pieces = self._writable = []
         for mapping in self._mappings:
             mapping.close()
 

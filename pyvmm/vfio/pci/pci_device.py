@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from contextlib import ExitStack
 from typing import Self
+from weakref import WeakSet
 
 from ...uapi.pci_regs import PCI_COMMAND_IO, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY
 from ...uapi.vfio import (
@@ -47,7 +48,7 @@ class PciDevice:
         self.device = device
         """the device by VFIO's own interface, for what is not here"""
         self.name = device.name
-        self._mapped: list[MappedBar] = []
+        self._mapped: WeakSet[MappedBar] = WeakSet()
         self._closed = False
         with ExitStack() as undo:
             undo.callback(device.close)
@@ -57,7 +58,7 @@ class PciDevice:
             self._turn_on()
             self.bars = tuple(self._bar(index) for index in range(_NUM_BARS))
             """BARs 0 to 5; `size` is 0 where there is none"""
-            self.rom = Bar(device, VFIO_PCI_ROM_REGION_INDEX, "ROM", 0, self._mapped.append)
+            self.rom = Bar(device, VFIO_PCI_ROM_REGION_INDEX, "ROM", 0, self._mapped.add)
             loss = loss or Loss()
             self.intx = Interrupts(device, VFIO_PCI_INTX_IRQ_INDEX, "INTx", loss)
             self.msi = Interrupts(device, VFIO_PCI_MSI_IRQ_INDEX, "MSI", loss)
@@ -72,7 +73,7 @@ class PciDevice:
     def _bar(self, index: int) -> Bar:
         flags = self.config.u32[Config.bar0.offset + 4 * index]
         region = VFIO_PCI_BAR0_REGION_INDEX + index
-        return Bar(self.device, region, f"BAR {index}", flags, self._mapped.append)
+        return Bar(self.device, region, f"BAR {index}", flags, self._mapped.add)
 
     def _turn_on(self) -> None:
         # Of what it doesn't have, the bits stay 0.

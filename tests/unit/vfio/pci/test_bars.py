@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import pytest
 
 from pyvmm.models import testdev
 from pyvmm.models.testdev import ID
+from pyvmm.uapi.vfio import VFIO_REGION_INFO_FLAG_WRITE
 from pyvmm.vfio import BadAccess, DeviceError, DeviceGone, Interval, PciDevice
 
 RAM = Interval(0x4000, 0xC000)
@@ -82,6 +86,35 @@ def test_one_area(dev: PciDevice) -> None:
 def test_an_area_that_cannot_be_mapped(dev: PciDevice) -> None:
     with pytest.raises(DeviceError):
         dev.bars[0].map(Interval(0, 0x1000))
+
+
+def test_a_bar_that_is_read_only(
+    model: testdev.TestDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = model.region_info(2)
+    read_only = info._replace(flags=info.flags & ~VFIO_REGION_INFO_FLAG_WRITE)
+    monkeypatch.setattr(
+        model,
+        "region_info",
+        lambda index: read_only if index == 2 else type(model).region_info(model, index),
+    )
+    with PciDevice(model) as dev:
+        for bar in (dev.bars[2].map(), dev.bars[2].map(Interval(0, 0x1000))):
+            assert bar.u32[0x10] == 0
+            with pytest.raises(DeviceError):
+                bar.u32[0x10] = 1
+            assert bar.view.readonly
+
+
+def test_mappings_that_nobody_has_any_more_are_gone(dev: PciDevice) -> None:
+    def mapped() -> int:
+        gc.collect()
+        return Path("/proc/self/maps").read_text().count("memfd:")
+
+    before = mapped()
+    for _ in range(10):
+        dev.bars[2].map().u32[0] = 1
+    assert mapped() == before
 
 
 def test_the_view_is_of_one_area(dev: PciDevice, edu: PciDevice) -> None:
