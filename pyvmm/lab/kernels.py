@@ -32,8 +32,11 @@ KERNELS = {
 }
 
 # Without these the lab's init can't do its work. They are in the initramfs.
-BOOT_MODULES = ("9pnet_virtio", "9p", "overlay", "kvm_amd", "vfio_iommu_type1", "vfio_pci")
-BOOT_MODULES_IF_THERE = ("iommufd", "virtio_console", "virtio_iommu")
+BOOT_MODULES = (
+    *("virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"),
+    *("kvm_amd", "vfio_iommu_type1", "vfio_pci"),
+)
+BOOT_MODULES_IF_THERE = ("iommufd", "virtio_iommu")
 # The rest of what a lab's user may want to load.
 OTHER_MODULES = (
     *("nvme", "e1000", "e1000e", "igb", "igbvf", "virtio_net", "virtio_blk", "virtio_scsi"),
