@@ -11,6 +11,7 @@ from uuid import UUID
 from ..dma import DmaSpace
 from ..errors import HostDeviceUnavailable, VfioError
 from ..host import HostFunction, IommuGroup
+from .cdev import function_of
 from .container import Container
 from .device import KernelDevice
 from .ioas import Ioas
@@ -80,6 +81,8 @@ def open_device(
     """
     if (bdf is None) == (fd is None):
         raise ValueError("give either bdf or fd")
+    if fd is not None:
+        function_of(fd, root=root)  # before a space is opened, which may take the number
     if space is None:
         # Closed at once, it lives on until its only device is closed.
         with open_space(backend or best_backend(bdf, root), root=root) as own:

@@ -118,7 +118,7 @@ class MadeVfio:
 
     def ioctl(self, fd: int, request: int, arg: Any = 0) -> int:
         path = os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), self.root)
-        on_device = path.startswith(("fake/", "dev/vfio/devices/"))
+        on_device = path.startswith(("fake/", "dev/vfio/devices/")) or path.endswith("/dev/null")
         name = (ON_DEVICES if on_device else NAMES).get(request, hex(request))
         if name in self.failures:
             raise fail(self.failures.pop(name))

@@ -437,19 +437,41 @@ def test_a_device_by_its_cdev(ioas: Ioas, made: MadeVfio) -> None:
     ioas.open_device(NIC).close()
 
 
-def test_a_device_by_a_passed_fd(ioas: Ioas, made: MadeVfio) -> None:
-    """Character devices can't be made here: what stands for the cdev is /dev/null."""
-    null = os.open("/dev/null", os.O_RDWR)
-    with pytest.raises(HostDeviceUnavailable, match="is no VFIO device"):
-        open_device(fd=null, space=ioas)
+@pytest.fixture
+def cdev_fd(made: MadeVfio) -> Iterator[int]:
+    """Character devices can't be made here: what stands for the NIC's cdev is /dev/null."""
     device = os.path.realpath(f"{made.root}/sys/bus/pci/devices/{NIC}/vfio-dev/vfio10")
     made.host.link("sys/dev/char/1:3", os.path.relpath(device, made.root))
-    made.failures["VFIO_DEVICE_BIND_IOMMUFD"] = errno.EIO
-    with pytest.raises((HostDeviceUnavailable, DeviceError)):
-        open_device(fd=null, space=ioas)
-    os.close(null)
-    with pytest.raises(HostDeviceUnavailable, match=f"fd {null} is not open"):
-        open_device(fd=null, space=ioas)
+    fd = os.open("/dev/null", os.O_RDWR)
+    yield fd
+    os.close(fd)
+
+
+def test_a_device_by_a_passed_fd(made: MadeVfio, cdev_fd: int) -> None:
+    with open_device(fd=cdev_fd, root=made.root) as device:
+        assert device.name == NIC
+        assert isinstance(device.dma, Ioas)
+        assert len(made.attached) == 1
+    os.fstat(cdev_fd)  # still the caller's
+    assert not made.open_files("dev/iommu")
+
+
+def test_fds_of_something_else(made: MadeVfio) -> None:
+    with (
+        open("/dev/zero") as zero,
+        pytest.raises(HostDeviceUnavailable, match="is no VFIO device"),
+    ):
+        open_device(fd=zero.fileno(), root=made.root)
+    # Not even what is opened meanwhile under the same number.
+    with pytest.raises(HostDeviceUnavailable, match="is not open"):
+        open_device(fd=next_fd(), root=made.root)
+
+
+def next_fd() -> int:
+    """The number that the next file gets."""
+    fd = os.open("/dev/zero", os.O_RDONLY)
+    os.close(fd)
+    return fd
 
 
 def test_a_kernel_without_cdevs(made: MadeVfio, ioas: Ioas) -> None:
@@ -580,11 +602,11 @@ def test_the_best_for_a_device(made: MadeVfio) -> None:
         assert made.iommu == vfio.VFIO_TYPE1_IOMMU
 
 
-def test_what_does_not_go_together(container: Container, made: MadeVfio) -> None:
+def test_what_does_not_go_together(container: Container, made: MadeVfio, cdev_fd: int) -> None:
     with pytest.raises(ValueError, match="either bdf or fd"):
         open_device()
     with pytest.raises(HostDeviceUnavailable, match="which takes iommufd, not type1v2"):
-        open_device(fd=0, space=container)
+        open_device(fd=cdev_fd, space=container, root=made.root)
     with pytest.raises(HostDeviceUnavailable, match="the DMA space is type1v2, not iommufd"):
         open_device(NIC, space=container, backend="iommufd")
     with DmaTable() as table, pytest.raises(HostDeviceUnavailable, match="can't join a DmaTable"):

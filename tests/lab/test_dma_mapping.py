@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""DMA spaces on real kernels: what is mapped devices reach, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import mmap
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pyvmm.vfio import DeviceError, Interval
+from pyvmm.vfio.buffer import SharedMemory
+from pyvmm.vfio.kernel import Container, Ioas, KernelDevice, KernelSpace, open_space
+from pyvmm.vfio.mapping import Mapping
+from tests.lab.engines import EDU_REACHES, NVME_VERSION, copy, identify
+from tests.lab.registers import BAR0, read32
+
+PAGE = mmap.PAGESIZE
+MIB, GIB = 1 << 20, 1 << 30
+MSI = Interval(0xFEE00000, 0xFEF00000)
+FREE = 0x800_0000
+"""An IOVA that no test's buffers reach up to, within EDU_REACHES."""
+
+HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+ENTRY_LIMIT = Path("/sys/module/vfio_iommu_type1/parameters/dma_entry_limit")
+
+GetDevice = Callable[[str], str]
+
+
+@pytest.fixture
+def space(backend: str) -> Iterator[KernelSpace]:
+    if backend == "noiommu":
+        pytest.skip("nothing is mapped without an IOMMU: test_dma_no_iommu.py")
+    with open_space(backend) as space:
+        yield space
+
+
+@pytest.fixture
+def device(space: KernelSpace, bdf: str) -> Iterator[KernelDevice]:
+    with space.open_device(bdf) as device:
+        yield device
+
+
+@pytest.fixture
+def edu(space: KernelSpace, lab_device: GetDevice) -> Iterator[KernelDevice]:
+    with space.open_device(lab_device("edu")) as edu:
+        yield edu
+
+
+@contextlib.contextmanager
+def written(path: Path, value: int) -> Iterator[None]:
+    """A number in a file of the kernel's, for a while."""
+    before = path.read_text()
+    path.write_text(str(value))
+    assert int(path.read_text()) == value
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+# What a space is, and its book.
+
+
+def test_what_the_space_is(space: KernelSpace, device: KernelDevice) -> None:
+    assert device.dma is space
+    assert space.page_sizes & -space.page_sizes == PAGE
+    ranges = space.iova_ranges()
+    assert ranges[0].start == 0
+    assert ranges[0].end >= EDU_REACHES
+    assert not any(MSI.overlaps(usable) for usable in ranges)
+    assert ranges[-1].end >= 1 << 39
+
+
+def test_mapping_and_unmapping(space: KernelSpace, device: KernelDevice) -> None:
+    before = space.entries_available
+    with SharedMemory(4 * PAGE) as memory:
+        space.map(FREE, 2 * PAGE, address=memory.mapping.address)
+        space.map(FREE + 2 * PAGE, PAGE, address=memory.mapping.address, writable=False)
+        space.map(FREE + 9 * PAGE, PAGE, address=0, fd=memory.fd, offset=3 * PAGE)
+        assert len(space.mappings) == 3
+        if isinstance(space, Container) and space.backend != "iommufd-compat":
+            assert before is not None
+            assert space.entries_available == before - 3
+        space.unmap(FREE + 2 * PAGE, PAGE)
+        space.unmap_all()
+        assert not space.mappings
+        assert space.entries_available == before
+        # The kernel agrees: all of it is free again.
+        space.map(FREE, 4 * PAGE, address=memory.mapping.address)
+        space.unmap(FREE, 4 * PAGE)
+
+
+HOSTILE = [
+    pytest.param(FREE + 8, PAGE, 0, "not a multiple of the page size", id="unaligned IOVA"),
+    pytest.param(FREE, PAGE + 8, 0, "not a multiple of the page size", id="unaligned size"),
+    pytest.param(FREE, PAGE, 8, "not a multiple of the page size", id="unaligned address"),
+    pytest.param(FREE, 0, 0, "not a positive number", id="empty"),
+    pytest.param(FREE, -PAGE, 0, "not a positive number", id="negative"),
+    pytest.param(-PAGE, PAGE, 0, "64 bits", id="before the start"),
+    pytest.param(-(1 << 64), PAGE, 0, "64 bits", id="far before the start"),
+    pytest.param((1 << 64) - PAGE, 2 * PAGE, 0, "64 bits", id="beyond the end"),
+    pytest.param((1 << 64) - PAGE, PAGE, 0, "out of the IOMMU's reach", id="at the end"),
+    pytest.param(1 << 60, PAGE, 0, "out of the IOMMU's reach", id="outside the aperture"),
+    pytest.param(MSI.start, PAGE, 0, "the MSI window", id="the MSI window"),
+    pytest.param(MSI.start - PAGE, 2 * PAGE, 0, "the MSI window", id="into the MSI window"),
+    pytest.param(0, MSI.end, 0, "the MSI window", id="over the MSI window"),
+]
+
+
+@pytest.mark.parametrize(("iova", "size", "offset", "why"), HOSTILE)
+def test_what_can_not_be_mapped(
+    space: KernelSpace, edu: KernelDevice, iova: int, size: int, offset: int, why: str
+) -> None:
+    with SharedMemory(4 * PAGE) as memory:
+        with pytest.raises(DeviceError, match=why) as caught:
+            space.map(iova, size, address=memory.mapping.address + offset)
+        assert caught.value.errno in (errno.EINVAL, errno.EOVERFLOW)
+    assert space.mappings == ()
+
+
+def test_overlap(space: KernelSpace, device: KernelDevice) -> None:
+    with SharedMemory(4 * PAGE) as memory, space.alloc(2 * PAGE, iova=FREE) as buffer:
+        for iova, size in ((FREE, PAGE), (FREE - PAGE, 2 * PAGE), (FREE + PAGE, 3 * PAGE)):
+            with pytest.raises(DeviceError, match=r"EEXIST.* is mapped already"):
+                space.map(iova, size, address=memory.mapping.address)
+            with pytest.raises(DeviceError, match=r"ENOENT.* goes as a whole"):
+                space.unmap(iova, size)
+        assert space.mappings == (Interval.sized(buffer.iova, buffer.size),)
+
+
+def test_memory_that_is_not_there(space: KernelSpace, device: KernelDevice) -> None:
+    with SharedMemory(2 * PAGE) as memory:
+        gone = memory.mapping.address
+    with pytest.raises(DeviceError, match=rf"EFAULT.*no memory at address {gone:#x}"):
+        space.map(FREE, PAGE, address=gone)
+    with pytest.raises(DeviceError, match=r"EINVAL|EFAULT|EOVERFLOW"):
+        space.map(FREE, PAGE, address=(1 << 64) - PAGE)
+    fd = os.memfd_create("read-only")
+    os.ftruncate(fd, PAGE)
+    with Mapping(fd, 0, PAGE, writable=False) as mapping:
+        os.close(fd)
+        with pytest.raises(DeviceError, match=r"EFAULT.* is read-only: map it with writable=False"):
+            space.map(FREE, PAGE, address=mapping.address)
+        space.map(FREE, PAGE, address=mapping.address, writable=False)
+        space.unmap(FREE, PAGE)
+    assert space.mappings == ()
+
+
+# DMA.
+
+
+def test_a_device_reaches_what_is_mapped(space: KernelSpace, edu: KernelDevice) -> None:
+    with space.alloc(PAGE) as source, space.alloc(PAGE) as target:
+        source.view[:] = os.urandom(PAGE)
+        copy(edu, source.iova, target.iova, 4000)
+        assert bytes(target.view) == bytes(source.view[:4000]) + bytes(96)
+        part = target[0x100:0x110]
+        copy(edu, source.iova, part.iova, part.size)
+        assert bytes(part.view) == bytes(source.view[:16])
+
+
+def test_a_device_reaches_nothing_else(space: KernelSpace, edu: KernelDevice) -> None:
+    secret = b"not for the device"
+    with space.alloc(PAGE) as source, SharedMemory(PAGE) as memory:
+        view = memory.mapping.view
+        source.view[:8] = b"written!"
+        view[: len(secret)] = secret
+        # Mapped read-only: it may read, and its writes go nowhere.
+        space.map(FREE, PAGE, address=memory.mapping.address, writable=False)
+        copy(edu, source.iova, FREE, 8)
+        assert bytes(view[: len(secret)]) == secret
+        copy(edu, FREE, source.iova, len(secret))
+        assert bytes(source.view[: len(secret)]) == secret
+        # Not mapped any more.
+        space.unmap(FREE, PAGE)
+        source.view[:8] = b"written!"
+        copy(edu, source.iova, FREE, 8)
+        assert bytes(view[: len(secret)]) == secret
+        space.map(FREE, PAGE, address=memory.mapping.address)
+        copy(edu, source.iova, FREE, 8)
+        assert bytes(view[:8]) == b"written!"
+        space.unmap(FREE, PAGE)
+
+
+def test_mappings_outlive_the_device(space: KernelSpace, lab_device: GetDevice) -> None:
+    with space.alloc(PAGE) as early:
+        early.view[:5] = b"early"
+        for _ in range(2):
+            with space.open_device(lab_device("edu")) as edu, space.alloc(PAGE) as late:
+                copy(edu, early.iova, late.iova, 5)
+                assert bytes(late.view[:5]) == b"early"
+
+
+def test_two_devices_share_a_space(space: KernelSpace, lab_device: GetDevice) -> None:
+    with (
+        space.open_device(lab_device("edu")) as edu,
+        space.open_device(lab_device("nvme")) as nvme,
+        space.alloc(PAGE) as submissions,
+        space.alloc(PAGE) as completions,
+        space.alloc(PAGE) as target,
+        space.alloc(PAGE) as copied,
+    ):
+        assert identify(nvme, submissions, completions, target.iova)
+        copy(edu, target.iova, copied.iova, 256)
+        assert bytes(copied.view[:256]) == bytes(target.view[:256])
+        assert int.from_bytes(copied.view[:2], "little") == 0x1B36
+
+
+def test_a_bar_is_mapped_for_peers(space: KernelSpace, lab_device: GetDevice) -> None:
+    """edu reads a register of the NVMe controller's, without any memory in between."""
+    with (
+        space.open_device(lab_device("edu")) as edu,
+        space.open_device(lab_device("nvme")) as nvme,
+        nvme.map_region(BAR0, Interval(0, PAGE)) as bar,
+        space.alloc(PAGE) as target,
+    ):
+        if not space.backend.startswith("type1"):
+            with pytest.raises(DeviceError, match="this back end maps no BARs"):
+                space.map(FREE, PAGE, address=bar.address)
+            return
+        space.map(FREE, PAGE, address=bar.address)
+        copy(edu, FREE + NVME_VERSION, target.iova, 4)
+        version = int.from_bytes(target.view[:4], "little")
+        assert version == read32(nvme, NVME_VERSION) > 0x10000
+        space.unmap(FREE, PAGE)
+
+
+# Much memory, and limits.
+
+
+def test_a_gibibyte(space: KernelSpace, edu: KernelDevice) -> None:
+    """Of small pages; there are fewer behind it than the lab has memory for."""
+    base = FREE
+    with SharedMemory(32 * MIB) as memory, _repeated(memory.fd, 32 * MIB, GIB) as address:
+        space.map(base, GIB, address=address)
+        with space.alloc(PAGE) as source:
+            source.view[:4] = b"far!"
+            copy(edu, source.iova, base + 3 * 32 * MIB + 123, 4)
+        assert bytes(memory.mapping.view[123:127]) == b"far!"
+        space.unmap(base, GIB)
+
+
+@contextlib.contextmanager
+def _repeated(fd: int, size: int, total: int) -> Iterator[int]:
+    """The address of a file that is mapped again and again, until there are total bytes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    rights, fixed = mmap.PROT_READ | mmap.PROT_WRITE, 0x10
+    address: int = libc.mmap(None, total, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    for at in range(address, address + total, size):
+        assert libc.mmap(at, size, rights, mmap.MAP_SHARED | fixed, fd, 0) == at
+    try:
+        yield address
+    finally:
+        libc.munmap(address, total)
+
+
+def test_huge_pages(space: KernelSpace, edu: KernelDevice) -> None:
+    with written(HUGE_PAGES, 4):
+        with space.alloc(3 * MIB, huge="2M") as source, space.alloc(PAGE) as target:
+            assert source.iova % (2 * MIB) == 0
+            assert space.mappings[-1].size == 4 * MIB
+            source.view[2 * MIB : 2 * MIB + 4] = b"huge"
+            copy(edu, source.iova + 2 * MIB, target.iova, 4)
+            assert bytes(target.view[:4]) == b"huge"
+        with pytest.raises(DeviceError, match=r"it takes 8 free pages and there are 4: echo 4"):
+            space.alloc(16 * MIB, huge="2M")
+
+
+@contextlib.contextmanager
+def no_right_to_lock(limit: int) -> Iterator[None]:
+    """This thread as one of a user without CAP_IPC_LOCK, who may lock limit bytes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    before, without = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, before) == 0
+    assert libc.capget(header, without) == 0
+    without[0] &= ~(1 << 14)
+    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limits[1]))
+    assert libc.capset(header, without) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, before) == 0
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
+
+
+def test_the_limit_on_locked_memory(space: KernelSpace, edu: KernelDevice) -> None:
+    with SharedMemory(MIB) as memory, no_right_to_lock(256 << 10):
+        with pytest.raises(
+            DeviceError,
+            match=r"ENOMEM.*takes 1024 KiB of locked memory, .* RLIMIT_MEMLOCK's 256 KiB \d+ KiB",
+        ):
+            space.map(FREE, MIB, address=memory.mapping.address)
+        space.map(FREE, 64 << 10, address=memory.mapping.address)
+        space.unmap(FREE, 64 << 10)
+
+
+def test_the_limit_on_mappings(backend: str, lab_device: GetDevice) -> None:
+    if not backend.startswith("type1"):
+        pytest.skip("only type1 has a limit on the number of mappings")
+    with (
+        written(ENTRY_LIMIT, 3),
+        Container(backend) as space,
+        space.open_device(lab_device("edu")),
+        contextlib.ExitStack() as buffers,
+    ):
+        for left in (2, 1, 0):
+            buffers.enter_context(space.alloc(PAGE))
+            assert space.entries_available == left
+        with pytest.raises(
+            DeviceError, match=r"ENOSPC.*limit of 3 on mappings.*\(dma_entry_limit\).* with 3: "
+        ):
+            space.alloc(PAGE)
+
+
+# Dirty pages.
+
+
+def test_dirty_pages(space: KernelSpace, edu: KernelDevice) -> None:
+    tracking = space.dirty
+    if tracking is None:
+        # The emulated IOMMU tracks none, and iommufd asks it; type1 takes all that is pinned.
+        assert not space.backend.startswith("type1")
+        return
+    assert tracking.page_size == PAGE
+    with space.alloc(4 * PAGE) as buffer:
+        whole = Interval.sized(buffer.iova, buffer.size)
+        with pytest.raises(DeviceError, match="has to be started"):
+            tracking.report(whole)
+        tracking.start()
+        assert tracking.report(whole) == (whole,)
+        with pytest.raises(DeviceError, match="begin and end where mappings do"):
+            tracking.report(Interval(whole.start, whole.start + PAGE))
+        tracking.stop()
+
+
+# iommufd's own.
+
+
+def test_ioas_options(lab_device: GetDevice, backend: str) -> None:
+    if backend != "iommufd":
+        pytest.skip("for iommufd alone")
+    with Ioas() as space:
+        assert space.huge_pages
+        space.huge_pages = False
+        assert not space.huge_pages
+        space.allow_only([Interval(MSI.start, MSI.end)])
+        with pytest.raises(DeviceError, match=r"attaching .*: EADDRINUSE"):
+            space.open_device(lab_device("edu"))
+        space.allow_only([Interval(0, GIB)])
+        with space.open_device(lab_device("edu")) as edu, space.alloc(PAGE) as buffer:
+            buffer.view[:4] = b"ioas"
+            copy(edu, buffer.iova, buffer.iova + 64, 4)
+            assert bytes(buffer.view[64:68]) == b"ioas"
+        assert space.iommufd.compat_ioas is None
+        space.iommufd.compat_ioas = space.id
+        assert space.iommufd.compat_ioas == space.id

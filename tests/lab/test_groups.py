@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Groups, cdevs and their ends: who has a device, what is told to others, when it is let go."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pyvmm.kvm import System
+from pyvmm.kvm.vfio_device import VfioDevice
+from pyvmm.vfio import DeviceError, HostDeviceUnavailable
+from pyvmm.vfio.host import HostFunction, IommuGroup, holders
+from pyvmm.vfio.kernel import (
+    Container,
+    Ioas,
+    KernelDevice,
+    backends,
+    open_device,
+    open_space,
+)
+from tests.lab.engines import copy
+from tests.lab.profiles import BY_NAME
+
+GetDevice = Callable[[str], str]
+GetDevices = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def pair(lab_devices: GetDevices) -> tuple[str, str]:
+    """Two devices of one group."""
+    found = [bdf for kind in ("nvme", "edu") for bdf in lab_devices(kind)]
+    groups = [HostFunction(bdf).group for bdf in found]
+    one, other = (bdf for bdf, group in zip(found, groups, strict=True) if groups.count(group) > 1)
+    return one, other
+
+
+def node(bdf: str, backend: str) -> str:
+    """The file that holds the device for its user."""
+    function = HostFunction(bdf)
+    return (function.vfio_cdev if backend == "iommufd" else None) or IommuGroup.of(
+        function
+    ).device_path
+
+
+def test_back_ends(profile: str, backend: str) -> None:
+    there = {name for name, missing in backends() if not missing}
+    assert there >= set(BY_NAME[profile].backends)
+    assert all(missing for name, missing in backends() if name not in there)
+
+
+def test_the_best_is_chosen(profile: str, backend: str, lab_device: GetDevice) -> None:
+    best = "iommufd" if "iommufd" in BY_NAME[profile].backends else BY_NAME[profile].backends[0]
+    with open_device(lab_device("edu")) as device, open_space() as space:
+        assert device.dma.backend == best  # type: ignore[attr-defined]
+        assert space.backend == best or best == "noiommu"
+
+
+def test_devices_of_a_group_share_it(backend: str, pair: tuple[str, str]) -> None:
+    if backend == "noiommu":
+        pytest.skip("without an IOMMU each device is its own group")
+    with open_space(backend) as space:
+        first, second = (space.open_device(bdf) for bdf in pair)
+        if isinstance(space, Container):
+            assert first.kvm_file == second.kvm_file
+        first.close()
+        assert [h.pid for h in holders(node(pair[1], backend))] == [os.getpid()]
+        second.close()
+        assert holders(node(pair[1], backend)) == ()
+
+
+def test_a_group_in_use_is_not_to_be_had_twice(backend: str, pair: tuple[str, str]) -> None:
+    if backend == "noiommu":
+        pytest.skip("without an IOMMU each device is its own group")
+    with (
+        open_device(pair[0], backend=backend),
+        pytest.raises(HostDeviceUnavailable, match=r"process|another user"),
+    ):
+        open_device(pair[1], backend=backend)
+
+
+def test_a_space_goes_after_its_devices(backend: str, lab_device: GetDevice) -> None:
+    bdf = lab_device("edu")
+    space = open_space(backend)
+    device = space.open_device(bdf)
+    if backend == "noiommu":
+        space.close()
+    else:
+        with space.alloc(64) as buffer:
+            space.close()
+            buffer.view[:5] = b"still"
+            copy(device, buffer.iova, buffer.iova + 32, 5)
+            assert bytes(buffer.view[32:37]) == b"still"
+    with pytest.raises(DeviceError, match="its DMA space is closed"):
+        space.open_device(bdf)
+    device.close()
+    open_device(bdf, backend=backend).close()
+
+
+# Who has it.
+
+
+@pytest.fixture
+def holder() -> Iterator[Callable[[str, float], int]]:
+    """holder(path, seconds) has another process hold a file; its process ID."""
+    processes = []
+
+    def hold(path: str, seconds: float) -> int:
+        fd = os.open(path, os.O_RDWR)
+        process = subprocess.Popen(["sleep", str(seconds)], pass_fds=[fd])
+        os.close(fd)
+        processes.append(process)
+        return process.pid
+
+    yield hold
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_who_holds_a_group(
+    backend: str, lab_device: GetDevice, holder: Callable[[str, float], int]
+) -> None:
+    bdf = lab_device("edu")
+    group = IommuGroup.of(HostFunction(bdf)).device_path
+    pid = holder(group, 60)
+    with pytest.raises(
+        HostDeviceUnavailable, match=rf"EBUSY.*{group} is open in sleep \(process {pid} of root\)"
+    ):
+        open_device(bdf, backend=backend)
+
+
+def test_a_group_that_is_let_go_in_a_moment(
+    backend: str, lab_device: GetDevice, holder: Callable[[str, float], int]
+) -> None:
+    bdf = lab_device("edu")
+    holder(IommuGroup.of(HostFunction(bdf)).device_path, 0.3)
+    open_device(bdf, backend=backend).close()
+
+
+def test_who_spoils_a_group(backend: str, pair: tuple[str, str]) -> None:
+    if backend == "noiommu":
+        pytest.skip("without an IOMMU each device is its own group")
+    ours, spoiler = sorted(pair, key=lambda bdf: HostFunction(bdf).vendor == 0x1B36)
+    with (
+        given_to(spoiler, "nvme"),
+        pytest.raises(
+            HostDeviceUnavailable,
+            match=rf"group \d+ is not viable: {spoiler} is bound to nvme; .*`pyvmm bind {spoiler}`",
+        ),
+    ):
+        open_device(ours, backend=backend)
+    open_device(ours, backend=backend).close()
+
+
+@contextlib.contextmanager
+def given_to(bdf: str, driver: str) -> Iterator[None]:
+    """A device with another driver, for a while."""
+    if not os.path.exists(f"/sys/bus/pci/drivers/{driver}"):
+        subprocess.run(["/run/pyvmm-lab/busybox", "modprobe", driver], check=True)
+    give(bdf, driver)
+    yield
+    give(bdf, "vfio-pci")
+
+
+def give(bdf: str, driver: str) -> None:
+    device = Path("/sys/bus/pci/devices") / bdf
+    (device / "driver_override").write_text(driver)
+    (device / "driver/unbind").write_text(bdf)
+    Path("/sys/bus/pci/drivers_probe").write_text(bdf)
+    assert HostFunction(bdf).driver == driver
+
+
+# cdevs.
+
+
+def test_a_passed_fd(backend: str, lab_device: GetDevice) -> None:
+    bdf = lab_device("edu")
+    path = HostFunction(bdf).vfio_cdev
+    if backend != "iommufd" or path is None:
+        pytest.skip("for iommufd alone")
+    fd = os.open(path, os.O_RDWR)
+    with Ioas() as space, space.open_fd(fd) as device, space.alloc(64) as buffer:
+        os.close(fd)
+        assert device.name == bdf
+        buffer.view[:4] = b"sent"
+        copy(device, buffer.iova, buffer.iova + 32, 4)
+        assert bytes(buffer.view[32:36]) == b"sent"
+        with pytest.raises(HostDeviceUnavailable, match=rf"bound already: {path} is open in"):
+            open_device(bdf)
+    with pytest.raises(HostDeviceUnavailable, match=f"fd {fd} is not open"):
+        open_device(fd=fd)
+    with (
+        open("/dev/null") as null,
+        pytest.raises(HostDeviceUnavailable, match="is no VFIO device"),
+    ):
+        open_device(fd=null.fileno())
+
+
+# KVM.
+
+
+@pytest.fixture
+def device(backend: str, lab_device: GetDevice) -> Iterator[KernelDevice]:
+    with open_device(lab_device("edu"), backend=backend) as device:
+        yield device
+
+
+def test_kvm_is_told(device: KernelDevice, backend: str) -> None:
+    with System() as system, system.create_vm() as vm, VfioDevice(vm.fd) as vfio:
+        vfio.add(device.kvm_file, device.name)
+        vfio.remove(device.kvm_file, device.name)
+        vfio.add(device.kvm_file, device.name)
+        vfio.remove(device.kvm_file, device.name)
