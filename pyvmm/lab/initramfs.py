@@ -47,6 +47,7 @@ def make_initramfs(cache: Cache, kernel: Kernel, busybox: Path, progress: Progre
 def _version(kernel: Kernel, busybox: Path) -> str:
     """Stands for what goes in. A kernel's folder never changes; the host's busybox may."""
     status = busybox.stat()
-    parts = (kernel.folder.name, str(busybox), status.st_size, status.st_mtime_ns)
+    program = (str(busybox), status.st_size, status.st_mtime_ns)
+    parts = (kernel.folder.name, BOOT_MODULES, BOOT_MODULES_IF_THERE, _FOLDERS, program)
     digest = hashlib.sha256(repr(parts).encode() + INIT.read_bytes())
     return digest.hexdigest()[:16]
