@@ -8,24 +8,27 @@ import faulthandler
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
 from pyvmm.kvm import KvmError, System
 
-from . import build, exits, irqfd, mapped, memory, startup, vmms
-from .errors import BenchError
+from . import build, exits, irqfd, lab, mapped, memory, startup, vmms
+from .errors import BenchError, Skipped
 from .measure import Row
 from .settings import Settings
 from .table import Table
 
-SECTIONS = {
+ON_KVM = {
     "startup": startup.rows,
     "exits": exits.rows,
     "irqfd": irqfd.rows,
     "memory": memory.rows,
     "mapped": mapped.rows,
 }
+IN_LAB = {"lab": lab.rows}
+SECTIONS = ON_KVM | IN_LAB
 _LIMIT = 600
 """Seconds. Everything has limits of its own; this is for what hangs in spite of them."""
 
@@ -35,46 +38,75 @@ _BUSY = 0.7
 def main() -> int:
     options = _options()
     faulthandler.dump_traceback_later(_LIMIT, exit=True)
+    sections = options.only or list(SECTIONS)
+    if any(name in ON_KVM for name in sections):
+        missing = _missing_for_kvm()
+        if missing:
+            _say(f"error: {missing}")
+            return 1
+    if not vmms.has_qemu():
+        _say(f"no {vmms.QEMU}: apt-get install qemu-system-x86")
+    load = os.getloadavg()[0]
+    if load > _BUSY:
+        _say(f"this machine is busy (load {load:.1f}): expect noise")
+    rows: dict[str, list[Row]] = {}
+    failed = False
+    for name in sections:
+        rows[name] = []
+        start = monotonic()
+        try:
+            for row in SECTIONS[name](Settings(options.quick)):
+                rows[name].append(row)
+                _say(f"{row.title}: {monotonic() - start:.0f} s")
+                start = monotonic()
+        except Skipped as reason:
+            _say(f"skipped: {name}: {reason}")
+        except BenchError as error:
+            _say(f"error: {name}: {error}")
+            failed = True
+    tables = _tables(rows)
+    for table in tables:
+        table.show()
+    if options.json is not None:
+        data = [row for table in tables for row in table.data()]
+        options.json.write_text(json.dumps(data, indent=1) + "\n")
+    return int(failed)
+
+
+def _missing_for_kvm() -> str:
+    """What it takes to run VMs here, and isn't there; "" if all is."""
     for image in (build.FIRST_BYTE, build.STORM):
         if not image.exists():
-            print(f"bench: error: there is no {image}: make guests", file=sys.stderr)
-            return 1
+            return f"there is no {image}: make guests"
     try:
         System().close()
     except KvmError as error:
-        print(f"bench: error: {error}", file=sys.stderr)
-        return 1
-    if not vmms.has_qemu():
-        print(f"bench: no {vmms.QEMU}: apt-get install qemu-system-x86", file=sys.stderr)
-    load = os.getloadavg()[0]
-    if load > _BUSY:
-        print(f"bench: this machine is busy (load {load:.1f}): expect noise", file=sys.stderr)
-    settings = Settings(options.quick)
-    rows: list[Row] = []
-    failed = False
-    for name in options.only or SECTIONS:
-        start = monotonic()
-        try:
-            for row in SECTIONS[name](settings):
-                rows.append(row)
-                print(f"bench: {row.title}: {monotonic() - start:.0f} s", file=sys.stderr)
-                start = monotonic()
-        except BenchError as error:
-            print(f"bench: error: {name}: {error}", file=sys.stderr)
-            failed = True
-    table = Table(vmms.PYVMM, [name for name in vmms.CONTENDERS if name != vmms.PYVMM], rows)
-    table.show()
-    if options.json is not None:
-        options.json.write_text(json.dumps(table.data(), indent=1) + "\n")
-    return int(failed)
+        return str(error)
+    return ""
+
+
+def _tables(rows: Mapping[str, Sequence[Row]]) -> list[Table]:
+    """One for the VMMs on this machine, and one for what is measured in the lab."""
+    vmm_names = [name for name in vmms.CONTENDERS if name != vmms.PYVMM]
+    tables = []
+    for sections, others in ((ON_KVM, vmm_names), (IN_LAB, lab.OTHERS)):
+        found = [row for name in sections for row in rows.get(name, ())]
+        if found:
+            tables.append(Table(vmms.PYVMM, others, found))
+    return tables
+
+
+def _say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Measure pyvmm beside QEMU and a bare loop in C."
+        prog="python -m bench",
+        description="Measure pyvmm beside QEMU, the kernel's drivers, and bare C.",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a few rounds of each, within half a minute"
+        "--quick", action="store_true", help="a few rounds of each, within a minute"
     )
     parser.add_argument(
         "--only",

@@ -39,6 +39,15 @@ def program(name: str, *parts: str) -> Path:
     return result
 
 
+def preload(name: str) -> Path:
+    """The library out of c/NAME.c, for LD_PRELOAD."""
+    result = BUILD / f"{name}.so"
+    source = _BENCH / "c" / f"{name}.c"
+    if _is_older(result, [source]):
+        _run("gcc", *_CFLAGS, "-shared", "-fPIC", "-o", result, source)
+    return result
+
+
 def _is_older(result: Path, sources: list[Path]) -> bool:
     if not result.exists():
         return True

@@ -6,3 +6,7 @@ from __future__ import annotations
 
 class BenchError(Exception):
     """It could not be measured; the message says why."""
+
+
+class Skipped(BenchError):
+    """This machine has not what it takes; the message says what that is."""

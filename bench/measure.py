@@ -9,7 +9,7 @@ from time import monotonic
 from typing import NamedTuple
 
 Samples = Mapping[str, Sequence[float]]
-"""What was measured, by contender, in the order of the rounds; the smaller the better."""
+"""What was measured, by contender, in the order of the rounds; what has a goal better be small."""
 
 
 class Summary(NamedTuple):
