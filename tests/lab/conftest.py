@@ -53,7 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _is_ours(item):
             item.add_marker(pytest.mark.lab)
             item.add_marker(pytest.mark.xdist_group(f"lab-{_profile_of(item)}"))
-            item.add_marker(pytest.mark.timeout(TIME_LIMIT))
+            if not IN_LAB:  # there each has the usual limit; here it waits for others too
+                item.add_marker(pytest.mark.timeout(TIME_LIMIT))
 
 
 if not IN_LAB:

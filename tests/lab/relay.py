@@ -20,7 +20,7 @@ TIME_LIMIT = 600
 """Seconds for all tests of a profile."""
 
 # What starts slowly in there: plugins that are found by looking through all packages, and files.
-_PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
+_PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_timeout")
 # No terminal, so none of its options either.
 _REPORTER = (
     "-o",

@@ -37,6 +37,8 @@ def holders(path: str, *, root: str | os.PathLike[str] = "/") -> tuple[Holder, .
 def held_by(path: str, *, root: str | os.PathLike[str] = "/") -> str:
     """Who has path open, in words; "" if nobody has, as far as we may see."""
     found = holders(path, root=root)
+    # Whoever asks may have opened it too, to be told then that it is not to be had.
+    found = tuple(holder for holder in found if holder.pid != os.getpid()) or found
     return f"{path} is open in {', '.join(map(str, found))}" if found else ""
 
 
