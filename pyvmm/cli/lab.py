@@ -13,6 +13,7 @@ from functools import partial
 
 from . import exit_codes
 from .failures import say
+from .progress import progress
 from .signals import StopSignals
 
 TYPE_CHECKING = False
@@ -43,7 +44,8 @@ def setup_command(options: argparse.Namespace) -> int:
     """``pyvmm lab setup``"""
     from pyvmm.lab.assets import prepare
 
-    assets = prepare(options.kernel, progress=say, refresh=options.refresh)
+    with progress() as tell:
+        assets = prepare(options.kernel, progress=tell, refresh=options.refresh)
     say(f"the lab is ready: kernel {assets.kernel_release}, {assets.qemu}")
     return 0
 
@@ -75,23 +77,24 @@ def _in_lab(options: argparse.Namespace, argv: Sequence[str], *, terminal: bool)
     from pyvmm.lab.session import Lab
 
     gc.enable()
-    with StopSignals() as signals:
-        lab = Lab(
-            ",".join(options.device),
-            kernel=options.kernel,
-            iommu=options.iommu,
-            cpus=options.cpus,
-            memory=options.memory,
-            qemu=options.qemu,
-            cold=options.cold,
-            progress=say if options.verbose or sys.stderr.isatty() else lambda _: None,
-        )
-        with lab:
-            signals.call(lambda name: lab.signal(signal.Signals[name]))
-            timeout = options.timeout or None
-            if terminal:
-                return _on_own_terminal(lab, argv, timeout)
-            return lab.run(argv, timeout=timeout)
+    with StopSignals() as signals, ExitStack() as stack:
+        with progress(quiet=not options.verbose) as tell:
+            lab = Lab(
+                ",".join(options.device),
+                kernel=options.kernel,
+                iommu=options.iommu,
+                cpus=options.cpus,
+                memory=options.memory,
+                qemu=options.qemu,
+                cold=options.cold,
+                progress=tell,
+            )
+            stack.enter_context(lab)
+        signals.call(lambda name: lab.signal(signal.Signals[name]))
+        timeout = options.timeout or None
+        if terminal:
+            return _on_own_terminal(lab, argv, timeout)
+        return lab.run(argv, timeout=timeout)
 
 
 def _on_own_terminal(lab: Lab, argv: Sequence[str], timeout: float | None) -> int:
