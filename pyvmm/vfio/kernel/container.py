@@ -76,7 +76,8 @@ class Container(GroupSpace):
     @property
     def dirty(self) -> DirtyTracking | None:
         info = self.info
-        if info is None or not info.dirty_page_sizes:
+        # The old type1 says so too, and refuses.
+        if info is None or not info.dirty_page_sizes or self.backend == "type1":
             return None
         return Type1Dirty(self._fd, self.name, info.dirty_page_sizes & -info.dirty_page_sizes)
 
