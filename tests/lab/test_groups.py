@@ -31,8 +31,10 @@ GetDevices = Callable[[str], list[str]]
 
 
 @pytest.fixture
-def pair(lab_devices: GetDevices) -> tuple[str, str]:
+def pair(backend: str, lab_devices: GetDevices) -> tuple[str, str]:
     """Two devices of one group."""
+    if backend == "noiommu":
+        pytest.skip("without an IOMMU each device is its own group")
     found = [bdf for kind in ("nvme", "edu") for bdf in lab_devices(kind)]
     groups = [HostFunction(bdf).group for bdf in found]
     one, other = (bdf for bdf, group in zip(found, groups, strict=True) if groups.count(group) > 1)
@@ -61,8 +63,6 @@ def test_the_best_is_chosen(profile: str, backend: str, lab_device: GetDevice) -
 
 
 def test_devices_of_a_group_share_it(backend: str, pair: tuple[str, str]) -> None:
-    if backend == "noiommu":
-        pytest.skip("without an IOMMU each device is its own group")
     with open_space(backend) as space:
         first, second = (space.open_device(bdf) for bdf in pair)
         if isinstance(space, Container):
@@ -74,8 +74,6 @@ def test_devices_of_a_group_share_it(backend: str, pair: tuple[str, str]) -> Non
 
 
 def test_a_group_in_use_is_not_to_be_had_twice(backend: str, pair: tuple[str, str]) -> None:
-    if backend == "noiommu":
-        pytest.skip("without an IOMMU each device is its own group")
     with (
         open_device(pair[0], backend=backend),
         pytest.raises(HostDeviceUnavailable, match=r"process|another user"),
@@ -143,8 +141,6 @@ def test_a_group_that_is_let_go_in_a_moment(
 
 
 def test_who_spoils_a_group(backend: str, pair: tuple[str, str]) -> None:
-    if backend == "noiommu":
-        pytest.skip("without an IOMMU each device is its own group")
     ours, spoiler = sorted(pair, key=lambda bdf: HostFunction(bdf).vendor == 0x1B36)
     with (
         given_to(spoiler, "nvme"),
