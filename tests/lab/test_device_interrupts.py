@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -221,3 +222,19 @@ def test_the_end_of_a_device_ends_its_interrupts(
         used = Path("/proc/interrupts").read_text()
         assert f"vfio-intx({device.name})" not in used
         mapping.close()
+
+
+def test_the_host_asks_for_a_device_back(
+    bdf: str, eventfds: Callable[[int], list[EventFd]]
+) -> None:
+    (request,) = eventfds(1)
+    driver = Path("/sys/bus/pci/drivers/vfio-pci")
+    waiting = Thread(target=(driver / "unbind").write_text, args=(bdf,))
+    with open_device(bdf) as device:
+        device.set_triggers(REQ, 0, [request.fileno()])
+        waiting.start()
+        assert counted(request) == 1
+        assert waiting.is_alive(), "it waits until the device is closed"
+    waiting.join(PATIENCE)
+    assert not waiting.is_alive()
+    (driver / "bind").write_text(bdf)

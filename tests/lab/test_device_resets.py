@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from pyvmm.vfio import DeviceError
-from pyvmm.vfio.kernel import KernelDevice
+from pyvmm.vfio.kernel import KernelDevice, open_device
 from tests.lab.registers import REGISTERS, read32, write32
 
 CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
@@ -60,3 +62,27 @@ def test_a_hot_reset(device: KernelDevice, kind: str, backend: str) -> None:
             raise
     assert is_fresh(device, kind)
     assert device.region_read(CONFIG, 0, 64) == config
+
+
+def test_a_hot_reset_of_several(
+    backend: str, lab_device: Callable[[str], str], lab_devices: Callable[[str], list[str]]
+) -> None:
+    """Two share a bus; where there is an IOMMU they share a group, too, and it counts as ours."""
+    bdf = next(bdf for bdf in lab_devices("edu") if bdf != lab_device("edu"))
+    with open_device(bdf, backend=backend) as device, contextlib.ExitStack() as stack:
+        info = device.hot_reset_info()
+        bdfs = {function.bdf for function in info.devices}
+        assert bdf in bdfs
+        assert bdfs <= {*lab_devices("edu"), *lab_devices("nvme")}
+        assert len(bdfs) == 2
+        fds = None
+        if len(info.groups) > 1:
+            with pytest.raises(DeviceError) as caught:
+                device.hot_reset()
+            assert all(f"{function.bdf} (group " in str(caught.value) for function in info.devices)
+            (other,) = bdfs - {bdf}
+            neighbour = stack.enter_context(open_device(other, backend=backend))
+            fds = [device.kvm_file, neighbour.kvm_file]
+        config = device.region_read(CONFIG, 0, 64)
+        device.hot_reset(fds)
+        assert device.region_read(CONFIG, 0, 64) == config

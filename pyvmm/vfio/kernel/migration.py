@@ -22,6 +22,7 @@ from .migration_states import State, states, way
 _FLAGS = struct.Struct("=Q")
 _STATE = struct.Struct("=Ii")  # device_state, data_fd
 _SIZE = struct.Struct("=Q")
+_OVER = "the device has left the states that this stream belongs to"
 _T = TypeVar("_T")
 
 
@@ -71,17 +72,15 @@ class MigrationData:
             return access(self.fileno())
         except OSError as e:
             what = f"{self._file.name}: migration data: {name}"
-            raise DeviceError.answered(what, e.errno) from None
+            cure = _OVER if e.errno == errno.ENODEV else ""
+            raise DeviceError.answered(what, e.errno, cure) from None
 
     def precopy_info(self) -> PrecopyInfo:
         """How much there is to read. Raises DeviceError: EINVAL in other states than PRE_COPY*."""
         info = vfio.vfio_precopy_info(ctypes.sizeof(vfio.vfio_precopy_info))
-        self._file.ioctl(
-            "VFIO_MIG_GET_PRECOPY_INFO",
-            info,
-            doing="asking how much there is to copy",
-            cure={errno.EINVAL: "only PRE_COPY and PRE_COPY_P2P have this"}.get,
-        )
+        cure = {errno.EINVAL: "only PRE_COPY and PRE_COPY_P2P have this", errno.ENODEV: _OVER}
+        doing = "asking how much there is to copy"
+        self._file.ioctl("VFIO_MIG_GET_PRECOPY_INFO", info, doing=doing, cure=cure.get)
         reinit = bool(info.flags & vfio.VFIO_PRECOPY_INFO_REINIT)
         return PrecopyInfo(info.initial_bytes, info.dirty_bytes, reinit)
 
