@@ -9,6 +9,7 @@
 
 B=/bin/busybox
 LAB=/run/pyvmm-lab
+TERMINAL=/dev/hvc0
 
 # Sets PORT to the device of the virtio-serial port that is called $1; waits for it.
 find_port() {
@@ -36,10 +37,12 @@ boot() {
     if [ -e $unsafe ] && ! [ -e /sys/kernel/iommu_groups/0 ]; then
         echo 1 >$unsafe
     fi
+    prepare_mounts
     find_port control || $B poweroff -f
     exec 9<>"/dev/${PORT##*/}"
     echo ready >&9
 
+    # All that needs the host's files or the time comes after the snapshot, and nothing else.
     read -r _ epoch seed modules <&9 || $B poweroff -f
     $B date -s "@$epoch" >/dev/null
     echo "$seed" >/dev/urandom
@@ -47,27 +50,31 @@ boot() {
     $B poweroff -f
 }
 
+prepare_mounts() {
+    $B mkdir -p /dev/pts /dev/shm /ro /rw /nr /run
+    $B mount -t devpts -o ptmxmode=0666 pts /dev/pts
+    $B mount -t tmpfs shm /dev/shm
+    $B mount -t tmpfs run /run
+    $B mount -t tmpfs rw /rw
+    $B mkdir -p /rw/upper /rw/work /run/lock $LAB
+    $B ln -s /proc/self/fd /dev/fd
+    $B ln -s fd/0 /dev/stdin
+    $B ln -s fd/1 /dev/stdout
+    $B ln -s fd/2 /dev/stderr
+    $B cp $B /init $LAB/
+    $B mkfifo $LAB/jobs
+    $B ip link set lo up
+    $B hostname lab
+}
+
 # The host's root directory, read-only, under a layer that takes what is written.
 mount_root() {
-    $B mkdir -p /ro /rw /nr
     $B mount -t 9p -o ro,trans=virtio,version=9p2000.L,cache=loose,msize=512000 root /ro || return
-    $B mount -t tmpfs rw /rw
-    $B mkdir /rw/upper /rw/work
     $B mount -t overlay -o lowerdir=/ro,upperdir=/rw/upper,workdir=/rw/work root /nr || return
-    $B mkdir -p /nr/dev /nr/proc /nr/sys /nr/run
-    for place in dev proc sys; do
+    for place in dev proc sys run; do
+        [ -d /nr/$place ] || $B mkdir /nr/$place
         $B mount --move /$place /nr/$place
     done
-    $B mkdir -p /nr/dev/pts /nr/dev/shm
-    $B ln -s /proc/self/fd /nr/dev/fd
-    $B ln -s fd/0 /nr/dev/stdin
-    $B ln -s fd/1 /nr/dev/stdout
-    $B ln -s fd/2 /nr/dev/stderr
-    $B mount -t devpts -o ptmxmode=0666 pts /nr/dev/pts
-    $B mount -t tmpfs shm /nr/dev/shm
-    $B mount -t tmpfs run /nr/run
-    $B mkdir -p /nr$LAB /nr/run/lock
-    $B cp $B /init /nr$LAB/
 }
 
 switch() {
@@ -79,13 +86,9 @@ agent() {
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     export PATH
     cd $LAB || return
-    if [ -n "$1" ]; then
-        release=$($B uname -r)
-        $B mkdir -p "/lib/modules/$release"
-        $B mount --bind "$1" "/lib/modules/$release"
-    fi
-    $B ip link set lo up
-    $B mkfifo jobs
+    read -r release </proc/sys/kernel/osrelease
+    $B mkdir -p "/lib/modules/$release"
+    $B mount --bind "$1" "/lib/modules/$release"
     # Whoever reads requests is a background process, and jobs are not: those of a shell without
     # job control ignore SIGINT, for good.
     requests &
@@ -118,12 +121,7 @@ request_job() {
 }
 
 request_size() {
-    find_port "$1.tty" && $B stty -F "/dev/hvc$(console_of "$PORT")" rows "$2" cols "$3"
-}
-
-# The number of the console at port $1.
-console_of() {
-    read -r number <"$1/console_vtermno" && echo "$number"
+    $B stty -F $TERMINAL rows "$2" cols "$3"
 }
 
 # Becomes job $1, by way of the setsid command that the rest is.
@@ -167,12 +165,12 @@ streams() {
     $B rm -f "$1".*
 }
 
-# A job on a terminal of its own.
+# A job on a terminal of its own: the kernel's first one for a virtconsole, the only one there is.
 terminal() {
-    find_port "$1.tty" && tty=/dev/hvc$(console_of "$PORT")
-    (run_job "$1" setsid -c <"$tty" >"$tty" 2>&1)
+    find_port "$1.tty"
+    (run_job "$1" setsid -c <$TERMINAL >$TERMINAL 2>&1)
     status=$?
-    echo -n "$2" >"$tty"
+    echo -n "$2" >$TERMINAL
     echo "exit $1 $status" >&9
     $B rm -f "$1".*
 }

@@ -35,7 +35,7 @@ def script(argv: Sequence[str], cwd: str, environment: Mapping[str, str]) -> byt
 
 
 class Job:
-    """Runs a command once. A context manager: its end takes the job's ports away."""
+    """Runs a command once. close() takes its ports away, if the lab is to go on."""
 
     def __init__(self, name: str, qmp: Qmp, agent: Agent) -> None:
         self._name = name
@@ -45,14 +45,13 @@ class Job:
         self._stack = ExitStack()
         self._group = ""
         self._signals: list[int] = []
+        self._size: tuple[int, int] | None = None
         self._inputs: list[Input] = []
         self._outputs: list[Output] = []
         self._status: int | None = None
 
-    def __enter__(self) -> Job:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Take away what start() has plugged in. Raises LabError."""
         self._stack.close()
 
     def start(self, script: bytes, stdin: int, stdout: int, stderr: int) -> None:
@@ -73,11 +72,12 @@ class Job:
     def signal(self, number: int) -> None:
         """Send the command, and what it has started, a signal. From any thread."""
         self._signals.append(number)
-        self._send_signals()
+        self._catch_up()
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the command's terminal its size. From any thread."""
-        self._agent.size(self._name, rows, columns)
+        self._size = (rows, columns)
+        self._catch_up()
 
     def wait(self, timeout: float | None = None) -> int:
         """Let its streams flow until it ends; returns its status, as a shell has it.
@@ -127,7 +127,7 @@ class Job:
         group = box.take(lambda words: self._told(words, "running"))
         if group is not None:
             self._group = group
-            self._send_signals()
+            self._catch_up()
         status = box.take(lambda words: self._told(words, "exit"))
         if status is not None:
             self._status = int(status)
@@ -139,9 +139,13 @@ class Job:
     def _told(self, words: Words, verb: str) -> str | None:
         return words[2] if words[:2] == (verb, self._name) else None
 
-    def _send_signals(self) -> None:
+    def _catch_up(self) -> None:
+        """Pass on what was asked for, once there is a process to have it."""
         while self._group and self._signals:
             self._agent.signal(self._name, self._group, self._signals.pop(0))
+        if self._group and self._size is not None:
+            size, self._size = self._size, None
+            self._agent.size(self._name, *size)
 
     def _port(self, suffix: str, driver: str = "virtserialport") -> socket.socket:
         """A new port of the lab's, called NAME.suffix; returns our end of it."""
@@ -159,9 +163,6 @@ class Job:
         return ours
 
     def _remove_port(self, name: str) -> None:
-        try:
-            self._qmp.execute("device_del", {"id": f"{name}.port"})
-            self._qmp.event("DEVICE_DELETED", lambda data: data.get("device") == f"{name}.port")
-            self._qmp.execute("chardev-remove", {"id": name})
-        except LabEnded:
-            pass
+        self._qmp.execute("device_del", {"id": f"{name}.port"})
+        self._qmp.event("DEVICE_DELETED", lambda data: data.get("device") == f"{name}.port")
+        self._qmp.execute("chardev-remove", {"id": name})

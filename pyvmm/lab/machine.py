@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .assets import Assets
     from .command_line import Backing, MachineOptions
 
+_QUIT_PATIENCE = 60.0
 _TAIL_LINES = 25
 _TAIL_BYTES = 1 << 14
 
@@ -69,6 +70,11 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def quit(self) -> None:
+        """Have QEMU finish what it is at, and wait until it has ended. Raises LabSilent."""
+        self.qmp.execute("quit")
+        self._process.wait(_QUIT_PATIENCE)
 
     def close(self) -> None:
         """End it at once. Can be called again."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pyvmm.uapi.ioctl import failure
 
-from .errors import LabError
+from .errors import LabError, LabSilent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -65,6 +65,12 @@ class QemuProcess:
     @property
     def pid(self) -> int:
         return self._process.pid if self._process else -1
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it has ended by itself. Raises LabSilent if it doesn't."""
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            raise LabSilent(f"QEMU didn't end within {seconds:.0f} s")
 
     def close(self) -> None:
         """End it at once; it has nothing to save."""

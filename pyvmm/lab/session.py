@@ -21,11 +21,13 @@ from .errors import LabError
 from .job import Job, script
 from .machine import Machine
 from .plugging import Slots
+from .snapshot import SnapshotFailed, Snapshots, can_be_saved
 from .streams import NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from .assets import Assets
     from .plugging import Plugged
 
     Stream = int | IO[bytes] | IO[str] | None
@@ -64,6 +66,7 @@ class Lab:
         self._numbers = itertools.count(1)
         self._running = threading.Lock()
         self._job: Job | None = None
+        self._last_job: Job | None = None
 
     def __enter__(self) -> Lab:
         try:
@@ -176,14 +179,29 @@ class Lab:
         since = max([OLDEST, *(spec.model.since for spec in each(self._items))])
         assets = prepare(self._kernel, qemu=self._qemu, since=since, progress=self._progress)
         self._check_devices(assets.qemu.version)
-        self._machine = self._stack.enter_context(Machine(assets, self._options))
+        self._machine = self._stack.enter_context(self._booted(assets))
         self._slots = Slots(self._machine.qmp, self._machine.agent)
         with self._machine.explained():
-            self._machine.agent.ready()
-            plugged = [self._slots.insert(item) for item in self._items]
+            inserted = [self._slots.insert(item) for item in self._items]
             self._machine.agent.start(assets.modules)
-            for each_plugged in plugged:
-                self._slots.bind(each_plugged)
+            for plugged in inserted:
+                self._slots.bind(plugged)
+
+    def _booted(self, assets: Assets) -> Machine:
+        """A machine whose agent is ready to start."""
+        if not self._cold and can_be_saved(self._options):
+            try:
+                return Snapshots().start(assets, self._options, self._progress)
+            except SnapshotFailed as error:
+                self._progress(f"{error}; booting instead")
+        machine = Machine(assets, self._options)
+        try:
+            with machine.explained():
+                machine.agent.ready()
+        except BaseException:
+            machine.close()
+            raise
+        return machine
 
     def _check_devices(self, version: tuple[int, ...]) -> None:
         for spec in each(self._items):
@@ -199,13 +217,13 @@ class Lab:
         if not self._running.acquire(blocking=False):
             raise LabError("the lab runs a command already", "wait for its end")
         try:
-            name = f"job{next(self._numbers)}"
-            with (
-                self._machine.explained(),
-                Job(name, self._machine.qmp, self._machine.agent) as job,
-            ):
-                self._job = job
-                yield job
+            machine, name = self._machine, f"job{next(self._numbers)}"
+            with machine.explained():
+                # Not at a job's end: nothing need be taken away from a lab that ends too.
+                if self._last_job is not None:
+                    self._last_job.close()
+                self._job = self._last_job = Job(name, machine.qmp, machine.agent)
+                yield self._job
         finally:
             self._job = None
             self._running.release()

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Snapshots: labs that have booted, kept in the cache, from which others begin at once.
+
+    snapshots/KEY/ram      the machine's RAM, which a lab maps privately: nothing is read or copied
+    snapshots/KEY/state    the rest of the machine's state
+    snapshots/KEY.lock     held shared while a lab begins with it, exclusively while it is made
+    snapshots/KEY.new/     one that is being made; rubbish if the lock isn't held
+
+The key is made of all that a saved state depends on, and of this boot of the host: what a crash
+has kept from the disk is never used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shlex
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyvmm.uapi.ioctl import failure
+
+from .cache import cache_folder
+from .command_line import Backing, machine_arguments, memory_arguments
+from .errors import LabError
+from .machine import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .assets import Assets
+    from .command_line import MachineOptions
+
+_FORMAT = 1
+_SAVE_PATIENCE = 120.0
+_KEPT = 8
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# RAM in a shared file is no part of the stream, on either side.
+_CAPABILITIES = {"x-ignore-shared": True, "events": True}
+_ENDS = ("completed", "failed")
+
+
+class SnapshotFailed(LabError):
+    """A snapshot can't be made or begun with. A lab that boots may do."""
+
+
+def can_be_saved(options: MachineOptions) -> bool:
+    """Whether QEMU can save and restore such a machine."""
+    return options.iommu != "amd"
+
+
+class Snapshots:
+    """Those in a folder; several processes may use it at once."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or cache_folder() / "snapshots"
+
+    def start(
+        self, assets: Assets, options: MachineOptions, progress: Callable[[str], None]
+    ) -> Machine:
+        """A machine that has begun with the snapshot, which is made if there is none.
+
+        Raises SnapshotFailed; a snapshot that was of no use is gone then.
+        """
+        key = key_of(assets, options)
+        try:
+            with self._opened(key, lambda new: _save(assets, options, new), progress) as place:
+                os.utime(place)
+                try:
+                    return _restore(assets, options, place)
+                except LabError:
+                    shutil.rmtree(place, ignore_errors=True)
+                    raise
+        except LabError as error:
+            raise SnapshotFailed(error.cause, details=error.details) from None
+        except OSError as error:
+            where = f"keeping a snapshot in {error.filename or self._folder}"
+            raise SnapshotFailed(failure(where, "file access", error.errno or 0)) from None
+
+    @contextmanager
+    def _opened(
+        self, key: str, make: Callable[[Path], None], progress: Callable[[str], None]
+    ) -> Iterator[Path]:
+        """The snapshot's folder, which stays while the block runs."""
+        place = self._folder / key
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(self._folder / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            while not place.is_dir():
+                _lock_exclusively(lock, progress)
+                if not place.is_dir():
+                    progress("booting the lab, and keeping a snapshot for the next time")
+                    self._make(place, make)
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            yield place
+        finally:
+            os.close(lock)
+
+    def _make(self, place: Path, make: Callable[[Path], None]) -> None:
+        self._sweep()
+        new = place.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(mode=0o700)
+        try:
+            make(new)
+            new.rename(place)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what the host's last boot has left, and all but those used of late."""
+        boot = _boot_id()
+        places = [place for place in self._folder.iterdir() if place.is_dir()]
+        places.sort(key=lambda place: place.stat().st_mtime, reverse=True)
+        recent = [place for place in places if place.name.startswith(boot)][: _KEPT - 1]
+        for place in set(places) - set(recent):
+            self._remove(place)
+
+    def _remove(self, place: Path) -> None:
+        """Remove a snapshot, or what was to be one, unless somebody is at it."""
+        path = self._folder / f"{place.stem}.lock"
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(place, ignore_errors=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(lock)
+
+
+def key_of(assets: Assets, options: MachineOptions) -> str:
+    """Names all that a machine's saved state depends on; begins with the host's boot."""
+    arguments = machine_arguments(options, assets.qemu.version, assets.vmlinux, assets.initramfs)
+    memory = memory_arguments(options, Backing(Path("ram"), private=True))
+    files = [part for part in assets.qemu.command if os.path.isfile(part)]
+    identities = [_identity(path) for path in (*files, str(assets.vmlinux), str(assets.initramfs))]
+    parts = (_FORMAT, assets.qemu, *arguments, *memory, identities)
+    return f"{_boot_id()}-{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}"
+
+
+def _identity(path: str) -> tuple[str, int, int, int]:
+    status = os.stat(path)
+    return os.path.realpath(path), status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().replace("-", "")[:12]
+
+
+def _lock_exclusively(lock: int, progress: Callable[[str], None]) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        progress("waiting for another process that boots the same lab")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _save(assets: Assets, options: MachineOptions, folder: Path) -> None:
+    """Boot a machine and leave its RAM and state in folder."""
+    with Machine(assets, options, Backing(folder / "ram", private=False)) as machine:
+        with machine.explained():
+            machine.agent.ready()
+        qmp = machine.qmp
+        qmp.execute("stop")
+        _set_capabilities(machine)
+        path = shlex.quote(str(folder / "state"))
+        qmp.execute("migrate", {"uri": f"exec:cat > {path}"})
+        if _migrated(machine) != "completed":
+            why = qmp.execute("query-migrate").get("error-desc", "no reason given")
+            raise SnapshotFailed(f"saving the lab: QEMU: {why}")
+        # It has closed the file, and waited for what writes it, when it is gone.
+        machine.quit()
+
+
+def _restore(assets: Assets, options: MachineOptions, folder: Path) -> Machine:
+    """A machine as the one that was saved."""
+    machine = Machine(assets, options, Backing(folder / "ram", private=True), waits=True)
+    try:
+        with machine.explained():
+            _set_capabilities(machine)
+            path = shlex.quote(str(folder / "state"))
+            machine.qmp.execute("migrate-incoming", {"uri": f"exec:cat {path}"})
+            if _migrated(machine) != "completed":
+                raise SnapshotFailed(f"QEMU doesn't take the state in {folder}")
+            machine.qmp.execute("cont")
+    except BaseException:
+        machine.close()
+        raise
+    return machine
+
+
+def _migrated(machine: Machine) -> str:
+    """Wait for the end of a migration, one of _ENDS."""
+    event = machine.qmp.event(
+        "MIGRATION", lambda data: data.get("status") in _ENDS, seconds=_SAVE_PATIENCE
+    )
+    return str(event["status"])
+
+
+def _set_capabilities(machine: Machine) -> None:
+    wishes = [{"capability": name, "state": state} for name, state in _CAPABILITIES.items()]
+    machine.qmp.execute("migrate-set-capabilities", {"capabilities": wishes})
