@@ -92,6 +92,23 @@ def test_nvme_reads_what_it_wrote(drive: PciDevice, depth: int) -> None:
         assert drive.msix.enabled
 
 
+def test_the_library_in_short(lab_device: LabDevice) -> None:
+    """Nothing is closed by hand; the checks after each test see to it that all of it ends."""
+    with vfio.open(lab_device("nvme")) as dev:
+        bar = dev.bars[0].map()
+        buf = dev.dma.alloc(4096)
+        irqs = dev.msix.enable(2)
+        bar.u32[0x14] = 0
+        irqs[0].trigger()
+        irqs[0].wait(timeout=10)
+        assert buf.view.nbytes == 4096
+        with pytest.raises(vfio.InterruptTimeout):
+            irqs[1].wait(timeout=0.1)
+        dev.reset()
+        irqs[1].trigger()
+        assert irqs[1].wait(timeout=10) == 1
+
+
 def test_nvme_by_intx(lab_device: LabDevice) -> None:
     nvme = load("nvme")
     with vfio.open(lab_device("nvme")) as dev:
