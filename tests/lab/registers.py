@@ -129,7 +129,9 @@ class _Nvme(Signal):
 
     def __init__(self, device: Device) -> None:
         super().__init__(device)
-        self.queues = self.held.enter_context(device.dma.alloc(0x2000))
+        # A page for each: without an IOMMU more may not lie together.
+        self.commands = self.held.enter_context(device.dma.alloc(0x1000))
+        self.completions = self.held.enter_context(device.dma.alloc(0x1000))
         self.held.callback(write32, device, self.CC, 0)
 
     def arm(self) -> None:
@@ -137,9 +139,8 @@ class _Nvme(Signal):
         write32(self.device, self.CC, 0)
         self._wait_until_ready(False)
         write32(self.device, self.AQA, (self.ENTRIES - 1) << 16 | (self.ENTRIES - 1))
-        for register, offset in ((self.ASQ, 0), (self.ACQ, 0x1000)):
-            address = self.queues.iova + offset
-            self.device.region_write(BAR0, register, address.to_bytes(8, "little"))
+        for register, queue in ((self.ASQ, self.commands), (self.ACQ, self.completions)):
+            self.device.region_write(BAR0, register, queue.iova.to_bytes(8, "little"))
         write32(self.device, self.CC, self.ENABLE)
         self._wait_until_ready(True)
 
@@ -148,7 +149,7 @@ class _Nvme(Signal):
             pass
 
     def fire(self) -> None:
-        self.queues.view[64 * self.tail] = self.UNKNOWN
+        self.commands.view[64 * self.tail] = self.UNKNOWN
         self.tail = (self.tail + 1) % self.ENTRIES
         write32(self.device, self.TAIL, self.tail)
 

@@ -33,11 +33,7 @@ ERR, REQ = VFIO_PCI_ERR_IRQ_INDEX, VFIO_PCI_REQ_IRQ_INDEX
 TRIGGER, MASK = VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_MASK
 UNMASK = VFIO_IRQ_SET_ACTION_UNMASK
 KINDS_OF_IRQ = (INTX, MSI, MSIX, ERR, REQ)
-COUNTS = {
-    "nvme": (1, 0, 65, 1, 1),
-    "e1000e": (1, 1, 5, 1, 1),
-    "edu": (1, 1, 0, 0, 1),
-}
+COUNTS = {"nvme": (1, 0, 65), "e1000e": (1, 1, 5), "edu": (1, 1, 0)}
 PATIENCE = 10.0
 
 
@@ -51,6 +47,10 @@ def counted(eventfd: EventFd) -> int:
     """How often it was signalled, at least once."""
     assert eventfd.wait(PATIENCE)
     return eventfd.read()
+
+
+def counts(device: KernelDevice) -> list[int]:
+    return [device.irq_info(index).count for index in KINDS_OF_IRQ]
 
 
 def numbers(eventfds: list[EventFd]) -> Fds:
@@ -112,7 +112,8 @@ def test_messages(
             signal.fire()
             signal.acknowledge()
             device.set_triggers(index, 0, [trigger.fileno()])
-            assert counted(trigger) == 1, "it was pending"
+            assert trigger.wait(PATIENCE), "it was pending"
+            trigger.read()
         # QEMU's e1000e dies if MSI-X comes or goes while it holds interrupts back, for 128 µs.
         device.reset()
         device.disable_irqs(index)
@@ -121,8 +122,11 @@ def test_messages(
 def test_loop_back_and_sub_ranges(
     device: KernelDevice, kind: str, eventfds: Callable[[int], list[EventFd]]
 ) -> None:
-    assert tuple(device.irq_info(index).count for index in KINDS_OF_IRQ) == COUNTS[kind]
-    for index, count in zip(KINDS_OF_IRQ, COUNTS[kind], strict=True):
+    *of_pci, err, req = counts(device)
+    assert tuple(of_pci) == COUNTS[kind]
+    assert req == 1
+    assert err == 1 or kind == "edu", "before Linux 7 only PCI Express devices have it"
+    for index, count in zip(KINDS_OF_IRQ, counts(device), strict=True):
         device.disable_irqs(index)
         if not count:
             continue
@@ -179,7 +183,7 @@ def test_hostile_interrupts_are_refused(
         assert str(caught.value).startswith(device.name)
         return str(caught.value)
 
-    for index, count in zip(KINDS_OF_IRQ, COUNTS[kind], strict=True):
+    for index, count in zip(KINDS_OF_IRQ, counts(device), strict=True):
         for start in (count, count - 1, 2**32 - 3, 2**32 - 1, 2**63, -1):
             refused(index, TRIGGER, start, 2, Fds([fd, fd]))
             refused(index, MASK, start, 2, None)
