@@ -17,9 +17,9 @@ from uuid import UUID
 from ...uapi import vfio
 from ..errors import DeviceError, HostDeviceUnavailable
 from ..host import HostFunction, IommuGroup, who_is_busy
+from . import opening
 from .call import call
 from .group_space import UNSAFE_INTERRUPTS
-from .opening import PATIENCE, PAUSE, open_file
 
 
 def function_of(fd: int, *, root: str = "/") -> HostFunction:
@@ -55,7 +55,9 @@ class Cdev:
         if self.path is None:
             raise HostDeviceUnavailable(f"{function} has no device cdev: {_no_cdev(function)}")
         cures = {errno.ENODEV: "it has just been taken away from vfio-pci"}
-        self.fd = open_file(self.path, f"{function} by {self.path}", cures, root=function.root)
+        self.fd = opening.open_file(
+            self.path, f"{function} by {self.path}", cures, root=function.root
+        )
 
     def bind(self, iommufd: int, vf_token: UUID | None = None) -> int:
         """Bind it to an iommufd, for as long as the file is open; its device ID there.
@@ -69,13 +71,15 @@ class Cdev:
             token = ctypes.create_string_buffer(vf_token.bytes, 16)
             request.flags = vfio.VFIO_DEVICE_BIND_FLAG_TOKEN
             request.token_uuid_ptr = ctypes.addressof(token)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + opening.PATIENCE
         while True:
             try:
                 call(self.fd, "VFIO_DEVICE_BIND_IOMMUFD", request, doing=f"binding {self.function}")
             except DeviceError as error:
-                if error.errno == errno.EBUSY and time.monotonic() < deadline:
-                    time.sleep(PAUSE)
+                # Somebody's file of the group, or of this cdev, may be about to be closed.
+                busy = error.errno in (errno.EBUSY, errno.EINVAL)
+                if busy and time.monotonic() < deadline:
+                    time.sleep(opening.PAUSE)
                     continue
                 why = self._why_not_bound(error.errno, vf_token is not None)
                 raise HostDeviceUnavailable(f"{error}; {why}" if why else str(error)) from None

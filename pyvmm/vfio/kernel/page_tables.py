@@ -141,7 +141,6 @@ class HwptDirty(DirtyTracking):
         return PAGE_SIZE
 
     def start(self) -> None:
-        # The bits of what was written before are there still.
         self._tables.track(True)
 
     def stop(self) -> None:

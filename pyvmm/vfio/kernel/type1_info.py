@@ -21,6 +21,7 @@ _COUNT = struct.Struct("=II")  # nr_iovas, reserved
 _RANGE = struct.Struct("=QQ")  # start, end: the last IOVA
 _MIGRATION = struct.Struct("=I4xQQ")  # flags, pgsize_bitmap, max_dirty_bitmap_size
 _AVAILABLE = struct.Struct("=I")
+_ANY_NUMBER = 0xFFFFFFFF  # from iommufd
 
 
 class Type1Info(NamedTuple):
@@ -29,7 +30,7 @@ class Type1Info(NamedTuple):
     page_sizes: int
     ranges: Intervals | None
     entries_available: int | None
-    """How many more mappings the container takes."""
+    """How many more mappings the container takes; None, too, if any number."""
     dirty_page_sizes: int | None
     """None, too, if it can't track dirty pages."""
     max_dirty_bitmap: int
@@ -67,7 +68,8 @@ def parse(data: bytes) -> Type1Info:
         if capability.id == vfio.VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE:
             ranges = _ranges(body)
         elif capability.id == vfio.VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL:
-            (available,) = _unpack(_AVAILABLE, body)
+            (left,) = _unpack(_AVAILABLE, body)
+            available = None if left == _ANY_NUMBER else left
         elif capability.id == vfio.VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION:
             _, dirty, max_bitmap = _unpack(_MIGRATION, body)
     return Type1Info(page_sizes, ranges, available, dirty, max_bitmap, capabilities)
