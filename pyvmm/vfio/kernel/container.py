@@ -20,6 +20,7 @@ from ..errors import DeviceError
 from ..intervals import Interval, Intervals
 from ..mapping import PAGE_SIZE, Mapping
 from .call import call
+from .device import KernelDevice
 from .group_space import GroupSpace
 from .type1_dirty import Type1Dirty
 from .type1_info import Type1Info, ask
@@ -111,6 +112,25 @@ class Container(GroupSpace):
         self._info = None
 
     # Mapping.
+
+    def map_bar(
+        self,
+        iova: int,
+        device: KernelDevice,
+        index: int,
+        area: Interval,
+        *,
+        writable: bool = True,
+    ) -> None:
+        # Mapped, the BAR keeps the device open, and from being given to somebody else.
+        bar = device.map_region(index, area)
+        with self._lock:
+            try:
+                self.map(iova, area.size, address=bar.address, writable=writable)
+            except BaseException:
+                bar.close()
+                raise
+            self._files[iova] = bar
 
     def _map_memory(self, mapping: DmaMapping) -> None:
         if not mapping.address:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import os
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
@@ -146,6 +147,22 @@ class Ioas(KernelSpace):
         return tuple(self._groups)
 
     # Mapping.
+
+    def map_bar(
+        self,
+        iova: int,
+        device: KernelDevice,
+        index: int,
+        area: Interval,
+        *,
+        writable: bool = True,
+    ) -> None:
+        # A dma-buf, which the kernel empties when the device is reset or closed.
+        fd = device.features.dma_buf(index, [area], writable=writable)
+        try:
+            self.map(iova, area.size, address=0, fd=fd, writable=writable)
+        finally:
+            os.close(fd)
 
     def _map_memory(self, mapping: DmaMapping) -> None:
         if mapping.fd >= 0 and self._map_file(mapping):

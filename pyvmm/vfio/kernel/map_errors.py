@@ -82,7 +82,7 @@ def why_bad_address(address: int, writable: bool) -> str:
         return f"there is no memory at address {address:#x}"
     permissions, path = found
     if "vfio" in path:
-        return "this back end maps no BARs, or the device has memory decoding off (PCI_COMMAND)"
+        return "iommufd maps no BAR by address: use map_bar(). Others do if its device decodes it"
     if writable and "w" not in permissions:
         return f"the memory at address {address:#x} is read-only: map it with writable=False"
     return f"not all of the memory from address {address:#x} is there"

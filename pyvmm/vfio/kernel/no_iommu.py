@@ -18,6 +18,7 @@ from ..dma import IOVA_END, DmaMapping
 from ..errors import DeviceError
 from ..intervals import Interval, Intervals
 from ..mapping import PAGE_SIZE
+from .device import KernelDevice
 from .group_space import GroupSpace
 from .physical import PhysicalMemory
 
@@ -77,6 +78,21 @@ class NoIommuSpace(GroupSpace):
             memory.close()
 
         return DmaBuffer(memory.mapping, memory.address, size, unmap)
+
+    def map_bar(
+        self,
+        iova: int,
+        device: KernelDevice,
+        index: int,
+        area: Interval,
+        *,
+        writable: bool = True,
+    ) -> NoReturn:
+        raise DeviceError.answered(
+            f"mapping {device.name}'s BAR {index} at IOVA {iova:#x}",
+            errno.EOPNOTSUPP,
+            "without an IOMMU peers reach it by its own address: HostFunction.resources",
+        )
 
     def _map_memory(self, mapping: DmaMapping) -> NoReturn:
         raise DeviceError.answered(

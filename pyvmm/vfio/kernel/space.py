@@ -15,6 +15,7 @@ from uuid import UUID
 from ..dma import IOVA_END, DmaMapping, DmaSpace
 from ..errors import DeviceError, HostDeviceUnavailable, VfioError
 from ..host import HostFunction, IommuGroup
+from ..intervals import Interval
 from .device import KernelDevice
 from .map_errors import explain, reserved_by
 
@@ -41,6 +42,23 @@ class KernelSpace(DmaSpace):
         token = UUID(vf_token) if isinstance(vf_token, str) else vf_token
         function = HostFunction(bdf, root=self.root)
         return self._open(function.bdf, lambda: self._join(function, token))
+
+    @abstractmethod
+    def map_bar(
+        self,
+        iova: int,
+        device: KernelDevice,
+        index: int,
+        area: Interval,
+        *,
+        writable: bool = True,
+    ) -> None:
+        """Let the devices here reach part of a BAR of another device (peer-to-peer DMA).
+
+        area is page-aligned, within the region's mappable areas. It is unmapped as memory is,
+        before that device is closed. Whether the hardware lets peers talk to each other nobody
+        can tell. Raises DeviceError.
+        """
 
     def close(self) -> None:
         """Unmap everything and let it go, now or when the last of its devices is closed."""
