@@ -24,7 +24,7 @@ from pyvmm.vfio.kernel import KernelDevice
 from pyvmm.vfio.kernel.call import call
 from pyvmm.vfio.kernel.features import Access, Feature
 from pyvmm.vfio.kernel.migration import MigrationData
-from pyvmm.vfio.kernel.migration_states import State
+from pyvmm.vfio.kernel.migration_states import MigrationState as State
 
 BUSYBOX = "/run/pyvmm-lab/busybox"  # not every host has a modprobe
 TYPES = Path("/sys/class/mdev_bus/mtty/mdev_supported_types")

@@ -5,21 +5,36 @@ from __future__ import annotations
 
 from .container import Container
 from .device import KernelDevice
+from .dma_logging import DmaLogging
+from .features import Access, Feature, Features
+from .hot_reset import DependentDevice, HotResetInfo
 from .ioas import Ioas
 from .iommufd import Iommufd
+from .migration import Migration, MigrationData, PrecopyInfo
+from .migration_states import MigrationState
 from .no_iommu import NoIommuSpace
 from .open import BACKENDS, Backend, backends, best_backend, open_device, open_space
 from .space import KernelSpace
 
 __all__ = [
     "BACKENDS",
+    "Access",
     "Backend",
     "Container",
+    "DependentDevice",
+    "DmaLogging",
+    "Feature",
+    "Features",
+    "HotResetInfo",
     "Ioas",
     "Iommufd",
     "KernelDevice",
     "KernelSpace",
+    "Migration",
+    "MigrationData",
+    "MigrationState",
     "NoIommuSpace",
+    "PrecopyInfo",
     "backends",
     "best_backend",
     "open_device",

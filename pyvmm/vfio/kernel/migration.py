@@ -17,7 +17,7 @@ from ...uapi import vfio
 from ..errors import DeviceError, VfioError
 from .features import Feature, Features
 from .kernel_file import KernelFile
-from .migration_states import State, states, way
+from .migration_states import MigrationState, states, way
 
 _FLAGS = struct.Struct("=Q")
 _STATE = struct.Struct("=Ii")  # device_state, data_fd
@@ -104,23 +104,23 @@ class Migration:
         self.flags: int = _FLAGS.unpack(data)[0]
 
     @property
-    def states(self) -> frozenset[State]:
+    def states(self) -> frozenset[MigrationState]:
         """The states the device has."""
         return states(self.flags)
 
-    def get_state(self) -> State:
+    def get_state(self) -> MigrationState:
         """The state the device is in."""
         data = self._features.get(Feature.MIG_DEVICE_STATE, bytes(_STATE.size))
         number = _STATE.unpack(data)[0]
         try:
-            return State(number)
+            return MigrationState(number)
         except ValueError:
             what = f"{self._features.name}: migration state {number}"
             raise DeviceError.answered(
                 what, errno.EPROTO, "the kernel is newer than this"
             ) from None
 
-    def set_state(self, state: State) -> MigrationData | None:
+    def set_state(self, state: MigrationState) -> MigrationData | None:
         """Bring the device into another state; tells of the stream, if that begins one.
 
         Where one goes on, as from PRE_COPY to STOP_COPY, it is the one there is. If it fails the
@@ -138,10 +138,10 @@ class Migration:
         fd = _STATE.unpack(answer)[1]
         return MigrationData(fd, self._features.name) if fd >= 0 else None
 
-    def _legal(self, before: State) -> str:
-        if before == State.ERROR:
+    def _legal(self, before: MigrationState) -> str:
+        if before == MigrationState.ERROR:
             return "only a reset of the device ends ERROR"
-        legal = (s.name for s in State if s != before and way(before, s, self.flags))
+        legal = (s.name for s in MigrationState if s != before and way(before, s, self.flags))
         return f"from there it can go to {', '.join(legal)}"
 
     def _where(self) -> str:
@@ -149,7 +149,7 @@ class Migration:
             now = self.get_state()
         except VfioError:
             return "reset the device"
-        return f"it is in {now.name} now" + ("; reset it" if now == State.ERROR else "")
+        return f"it is in {now.name} now" + ("; reset it" if now == MigrationState.ERROR else "")
 
     def data_size(self) -> int:
         """How many bytes STOP_COPY will have, about."""

@@ -12,7 +12,7 @@ from enum import IntEnum
 from ...uapi import vfio
 
 
-class State(IntEnum):
+class MigrationState(IntEnum):
     """VFIO_DEVICE_STATE_*."""
 
     ERROR = vfio.VFIO_DEVICE_STATE_ERROR
@@ -27,36 +27,50 @@ class State(IntEnum):
 
 # The states that share one stream of data out of the device. No way leads through them from
 # outside: that would begin a stream, or end it, unasked.
-SAVING = frozenset({State.PRE_COPY, State.PRE_COPY_P2P, State.STOP_COPY})
+SAVING = frozenset({MigrationState.PRE_COPY, MigrationState.PRE_COPY_P2P, MigrationState.STOP_COPY})
 
 # From ERROR only a reset of the device leads away.
-_ARCS: dict[State, tuple[State, ...]] = {
-    State.STOP: (State.RUNNING_P2P, State.STOP_COPY, State.RESUMING),
-    State.RUNNING: (State.RUNNING_P2P, State.PRE_COPY),
-    State.RUNNING_P2P: (State.RUNNING, State.STOP, State.PRE_COPY_P2P),
-    State.PRE_COPY: (State.RUNNING, State.PRE_COPY_P2P),
-    State.PRE_COPY_P2P: (State.RUNNING_P2P, State.PRE_COPY, State.STOP_COPY),
-    State.STOP_COPY: (State.STOP,),
-    State.RESUMING: (State.STOP,),
-    State.ERROR: (),
+_ARCS: dict[MigrationState, tuple[MigrationState, ...]] = {
+    MigrationState.STOP: (
+        MigrationState.RUNNING_P2P,
+        MigrationState.STOP_COPY,
+        MigrationState.RESUMING,
+    ),
+    MigrationState.RUNNING: (MigrationState.RUNNING_P2P, MigrationState.PRE_COPY),
+    MigrationState.RUNNING_P2P: (
+        MigrationState.RUNNING,
+        MigrationState.STOP,
+        MigrationState.PRE_COPY_P2P,
+    ),
+    MigrationState.PRE_COPY: (MigrationState.RUNNING, MigrationState.PRE_COPY_P2P),
+    MigrationState.PRE_COPY_P2P: (
+        MigrationState.RUNNING_P2P,
+        MigrationState.PRE_COPY,
+        MigrationState.STOP_COPY,
+    ),
+    MigrationState.STOP_COPY: (MigrationState.STOP,),
+    MigrationState.RESUMING: (MigrationState.STOP,),
+    MigrationState.ERROR: (),
 }
 
 
-def states(flags: int) -> frozenset[State]:
+def states(flags: int) -> frozenset[MigrationState]:
     """The states of a device with these VFIO_MIGRATION_* flags."""
-    there = {State.ERROR, State.RUNNING}
+    there = {MigrationState.ERROR, MigrationState.RUNNING}
     if flags & vfio.VFIO_MIGRATION_STOP_COPY:
-        there |= {State.STOP, State.STOP_COPY, State.RESUMING}
+        there |= {MigrationState.STOP, MigrationState.STOP_COPY, MigrationState.RESUMING}
     if flags & vfio.VFIO_MIGRATION_P2P:
-        there.add(State.RUNNING_P2P)
+        there.add(MigrationState.RUNNING_P2P)
     if flags & vfio.VFIO_MIGRATION_PRE_COPY:
-        there.add(State.PRE_COPY)
+        there.add(MigrationState.PRE_COPY)
         if flags & vfio.VFIO_MIGRATION_P2P:
-            there.add(State.PRE_COPY_P2P)
+            there.add(MigrationState.PRE_COPY_P2P)
     return frozenset(there)
 
 
-def way(start: State, target: State, flags: int) -> tuple[State, ...] | None:
+def way(
+    start: MigrationState, target: MigrationState, flags: int
+) -> tuple[MigrationState, ...] | None:
     """The states that the kernel goes through, target included; None if there is no way.
 
     Those that the device hasn't got are skipped, as if it were in two of them at once.
@@ -65,10 +79,10 @@ def way(start: State, target: State, flags: int) -> tuple[State, ...] | None:
     if start not in there or target not in there:
         return None
     if target == start:
-        return () if start != State.ERROR else None
-    if start == State.STOP_COPY and target in SAVING:
+        return () if start != MigrationState.ERROR else None
+    if start == MigrationState.STOP_COPY and target in SAVING:
         return None  # what was streamed already would be streamed again
-    ways: list[tuple[State, ...]] = [(start,)]
+    ways: list[tuple[MigrationState, ...]] = [(start,)]
     met = {start}
     for here in ways:  # which grows meanwhile: the shortest ways come first
         for state in _ARCS[here[-1]]:

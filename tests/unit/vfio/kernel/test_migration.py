@@ -17,7 +17,8 @@ from pyvmm.vfio import DeviceError, DeviceGone
 from pyvmm.vfio.kernel.features import Feature, Features
 from pyvmm.vfio.kernel.kernel_file import KernelFile
 from pyvmm.vfio.kernel.migration import Migration, MigrationData, PrecopyInfo
-from pyvmm.vfio.kernel.migration_states import SAVING, State, states, way
+from pyvmm.vfio.kernel.migration_states import SAVING, states, way
+from pyvmm.vfio.kernel.migration_states import MigrationState as State
 from tests.unit.vfio.kernel.fake_kernel import FakeKernel, refuse
 
 STOP_COPY, P2P = vfio.VFIO_MIGRATION_STOP_COPY, vfio.VFIO_MIGRATION_P2P
