@@ -50,7 +50,22 @@ def missing_for_headers() -> str:
     return ""
 
 
-GROUPS = {"kvm": missing_for_kvm, "interop": missing_for_interop, "headers": missing_for_headers}
+def missing_for_lab() -> str:
+    """Why no lab can be had here, or ''."""
+    if "PYVMM_LAB" in os.environ:
+        return ""
+    from pyvmm.lab.check import SETUP, check
+
+    missing = [finding for finding in check() if finding.needed and not finding.ok]
+    return "; ".join(str(finding) for finding in missing if SETUP not in finding.cure)
+
+
+GROUPS = {
+    "kvm": missing_for_kvm,
+    "lab": missing_for_lab,
+    "interop": missing_for_interop,
+    "headers": missing_for_headers,
+}
 
 _ran: Counter[str] = Counter()
 _wanted: Counter[str] = Counter()
@@ -58,25 +73,24 @@ _wanted: Counter[str] = Counter()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for group, missing in GROUPS.items():
-        reason = missing()
-        for item in items:
-            if item.get_closest_marker(group) is None:
-                continue
-            _wanted[group] += 1
-            if reason:
-                item.add_marker(pytest.mark.skip(reason=reason))
+        members = [item for item in items if item.get_closest_marker(group) is not None]
+        reason = missing() if members else ""
+        for item in members if reason else ():
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" and not report.skipped:
-        for group in GROUPS:
-            if group in report.keywords:
-                _ran[group] += 1
+    for group in GROUPS:
+        if group in report.keywords:
+            _wanted[group] += report.when == "setup"
+            _ran[group] += report.when == "call" and not report.skipped
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if os.environ.get("CI") != "true" or session.config.option.collectonly:
+        return
+    if hasattr(session.config, "workerinput"):  # who gives out the tests has all reports
         return
     for group, missing in GROUPS.items():
         if _wanted[group] and not _ran[group] and not missing():

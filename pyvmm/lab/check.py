@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_SETUP = "pyvmm lab setup"
+SETUP = "pyvmm lab setup"
+"""The cure for what a lab fetches by itself"""
 _ROOM = 1 << 30
 
 
@@ -78,7 +79,7 @@ def _check_emulator(cache: Cache) -> Finding:
     except LabError as error:
         return Finding("QEMU", False, error.cause, error.cure)
     if emulator is None:
-        return Finding("QEMU", False, "neither on this host nor fetched yet", _SETUP)
+        return Finding("QEMU", False, "neither on this host nor fetched yet", SETUP)
     return Finding("QEMU", True, str(emulator))
 
 
@@ -86,7 +87,7 @@ def _check_kernel(cache: Cache, name: str) -> Finding:
     subject = f"kernel {name}"
     rebuilt = find_kernel(cache, rebuilt_name(name))
     kernel = rebuilt or find_kernel(cache, name)
-    cure = f"{_SETUP} --kernel {name}"
+    cure = f"{SETUP} --kernel {name}"
     if kernel is None:
         return Finding(subject, False, "not fetched yet", cure)
     if rebuilt is None and name in REBUILT_KERNELS:
@@ -100,7 +101,7 @@ def _check_busybox(cache: Cache) -> Finding:
     busybox = find_busybox(cache)
     if busybox is None:
         text = "there is no static one on this host, and none was fetched yet"
-        return Finding("busybox", False, text, _SETUP)
+        return Finding("busybox", False, text, SETUP)
     return Finding("busybox", True, str(busybox))
 
 

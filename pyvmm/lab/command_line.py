@@ -90,7 +90,8 @@ def machine_arguments(
     yield from ("-device", "virtio-serial-pci,id=ports")
     for slot in range(SLOTS):
         port = f"pcie-root-port,id={slot_id(slot)},chassis={slot + 1},slot={slot + 1}"
-        yield from ("-device", f"{port},addr={_FIRST_SLOT + slot:#x}")
+        # Bus numbers for a bridge, too.
+        yield from ("-device", f"{port},addr={_FIRST_SLOT + slot:#x},bus-reserve=2")
 
 
 def _kernel_parameters(iommu: str) -> Iterator[str]:

@@ -93,6 +93,8 @@ if not IN_LAB:
                 )
                 if report.failed:
                     report.sections.append(hint)
+                if isinstance(report.longrepr, list):  # JSON has no tuples
+                    report.longrepr = tuple(report.longrepr)
                 yield report
         except LabFailed as error:
             yield pytest.TestReport(
