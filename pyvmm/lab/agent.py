@@ -57,9 +57,6 @@ class Agent:
         self._send("bind", name, address, str(count))
         return self._await("bound", name, _PATIENCE, failing=name)
 
-    def unbind(self, name: str, address: str) -> None:
-        self._send("unbind", name, address)
-
     def job(self, name: str, kind: str, token: str, script: bytes) -> None:
         """Run a shell script; kind is "streams" or "terminal", token ends its output."""
         header = f"job {name} {kind} {token} {len(script)}\n".encode()

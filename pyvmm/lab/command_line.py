@@ -16,6 +16,8 @@ IOMMUS = ("intel", "amd", "none")
 SLOTS = 8
 """Root ports for devices to be plugged into."""
 _FIRST_SLOT = 0x10
+# Bus numbers and addresses for what is plugged in, a function with virtual ones too.
+_ROOM = "bus-reserve=2,io-reserve=4K,mem-reserve=32M,pref64-reserve=256M"
 
 # Before 10.0, sporadic crashes of nested guests with it; and an XSAVE of which nested guests
 # complain, which this CPU model hasn't.
@@ -29,6 +31,8 @@ class MachineOptions:
     iommu: str = "intel"
     cpus: int = 1
     memory: int = parse_size("1G")
+    bridges: int = 0
+    """How many of the slots, the last ones, have a conventional bridge to plug devices into."""
 
     def __post_init__(self) -> None:
         from .errors import LabError
@@ -39,6 +43,8 @@ class MachineOptions:
             raise LabError(f"a lab with {self.cpus} CPUs can't be", "take 1 or more")
         if self.memory < parse_size("256M"):
             raise LabError("the lab's kernel needs 256M of memory or more", "take --memory 1G")
+        if self.bridges > SLOTS:
+            raise LabError(f"{self.bridges} bridges are too many", f"the lab has {SLOTS} slots")
 
 
 class Wiring(NamedTuple):
@@ -61,6 +67,11 @@ class Backing:
 def slot_id(slot: int) -> str:
     """The id of a root port, by which devices are plugged into it."""
     return f"slot{slot}"
+
+
+def bridge_id(slot: int) -> str:
+    """The id of the bridge in a slot that has one."""
+    return f"bridge{slot}"
 
 
 def slot_address(slot: int) -> str:
@@ -90,8 +101,12 @@ def machine_arguments(
     yield from ("-device", "virtio-serial-pci,id=ports")
     for slot in range(SLOTS):
         port = f"pcie-root-port,id={slot_id(slot)},chassis={slot + 1},slot={slot + 1}"
-        # Bus numbers for a bridge, too.
-        yield from ("-device", f"{port},addr={_FIRST_SLOT + slot:#x},bus-reserve=2")
+        yield from ("-device", f"{port},addr={_FIRST_SLOT + slot:#x},{_ROOM}")
+    for slot in range(SLOTS - options.bridges, SLOTS):
+        yield from (
+            "-device",
+            f"pcie-pci-bridge,id={bridge_id(slot)},bus={slot_id(slot)}",
+        )
 
 
 def _kernel_parameters(iommu: str) -> Iterator[str]:
@@ -106,7 +121,10 @@ def wiring_arguments(wiring: Wiring) -> Iterator[str]:
     yield from ("-chardev", f"socket,id=monitor,fd={wiring.monitor}")
     yield from ("-mon", "chardev=monitor,mode=control")
     yield from ("-chardev", f"socket,id=control,fd={wiring.control}")
-    yield from ("-device", "virtserialport,bus=ports.0,nr=1,chardev=control,name=control")
+    yield from (
+        "-device",
+        "virtserialport,bus=ports.0,nr=1,chardev=control,name=control",
+    )
     yield from ("-chardev", f"file,id=log,path=/proc/self/fd/{wiring.log}")
     yield from ("-serial", "chardev:log")
 
@@ -119,5 +137,8 @@ def memory_arguments(options: MachineOptions, backing: Backing | None) -> Iterat
         return
     share = "off" if backing.private else "on"
     path = str(backing.path).replace(",", ",,")
-    yield from ("-object", f"memory-backend-file,id=ram,size={size},mem-path={path},share={share}")
+    yield from (
+        "-object",
+        f"memory-backend-file,id=ram,size={size},mem-path={path},share={share}",
+    )
     yield from ("-machine", "q35,smm=off,vmport=off,memory-backend=ram")

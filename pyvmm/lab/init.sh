@@ -108,7 +108,6 @@ requests() {
             signal) kill "-$rest" -- "-$id" ;;
             size) request_size $id $rest ;;
             bind) bind "$id" $rest ;;
-            unbind) unbind "$id" $rest ;;
         esac
     done
     $B poweroff -f
@@ -190,27 +189,41 @@ behind() {
 # bind ID PORT COUNT: gives what is behind a port to vfio-pci, once it is there.
 bind() {
     tries=0
-    while devices=$(behind "/sys/bus/pci/devices/$2"); set -- "$1" "$2" "$3" $devices; [ $# -lt $((3 + $3)) ]; do
-        tries=$((tries + 1))
-        if [ $tries -gt 1000 ]; then
-            echo "failed $1 there is no device behind port $2" >&9
-            return
-        fi
-        set -- "$1" "$2" "$3"
-        $B usleep 10000
+    while devices=$(behind "/sys/bus/pci/devices/$2") && [ "$(count $devices)" -lt "$3" ]; do
+        wait_more "$1" "there is no device behind port $2" || return
     done
     for device in $devices; do
-        folder=/sys/bus/pci/devices/$device
-        [ -e $folder/driver ] && echo $device >$folder/driver/unbind
-        echo vfio-pci >$folder/driver_override
-        echo $device >/sys/bus/pci/drivers_probe
-        if ! [ -e $folder/driver ]; then
-            echo "failed $1 vfio-pci doesn't take $device" >&9
-            return
-        fi
+        until to_vfio "/sys/bus/pci/devices/$device"; do
+            wait_more "$1" "vfio-pci doesn't take $device" || return
+        done
     done
     echo bound "$1" $devices >&9
 }
+
+count() {
+    echo $#
+}
+
+# Waits a little, or tells that request $1 failed, and why, if that was tried for long enough.
+wait_more() {
+    tries=$((tries + 1))
+    if [ $tries -gt 1000 ]; then
+        echo "failed $1 $2" >&9
+        return 1
+    fi
+    $B usleep 10000
+}
+
+# True once the device in the folder $1 is vfio-pci's, which takes it when the bus has it whole.
+to_vfio() {
+    case $($B readlink "$1/driver") in
+        */vfio-pci) return ;;
+        ?*) echo "${1##*/}" >"$1/driver/unbind" ;;
+    esac
+    echo vfio-pci >"$1/driver_override"
+    echo "${1##*/}" >/sys/bus/pci/drivers_probe
+    [ -e "$1/driver" ]
+} 2>/dev/null
 
 case $1 in
     agent) agent "$2" ;;

@@ -97,5 +97,5 @@ class Machine:
 
     def _last_words(self) -> str:
         lines = [line.rstrip() for line in self.log.splitlines() if line.strip()]
-        words = [f"QEMU: {line}" for line in self._process.messages.splitlines()]
+        words = [f"QEMU: {line}" for line in self._process.last_words()]
         return "\n".join(words + lines[-_TAIL_LINES:])

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .command_line import SLOTS, slot_address, slot_id
+from .command_line import SLOTS, bridge_id, slot_address, slot_id
 from .devices import Bridge, Needs, each, parse_size
 from .errors import LabError
 
@@ -38,33 +38,44 @@ class Plugged:
 class Slots:
     """The root ports, and what is in them."""
 
-    def __init__(self, qmp: Qmp, agent: Agent) -> None:
+    def __init__(self, qmp: Qmp, agent: Agent, bridges: int) -> None:
+        """bridges of the machine's slots have one."""
+        self._bridges = bridges
         self.plugged: list[Plugged] = []
         self._qmp = qmp
         self._agent = agent
         self._numbers = itertools.count()
+        # By a device's id: the commands that take away what it was given.
+        self._backends: dict[str, list[tuple[str, dict[str, str]]]] = {}
 
     def insert(self, item: Item) -> Plugged:
         """Plug it in, and leave its addresses to bind(). Raises LabError."""
+        slot = self._free_slot(item)
+        if isinstance(item, Bridge):
+            ids = [
+                self._add(spec, {"bus": bridge_id(slot), "addr": f"{position:#x}"})
+                for position, spec in enumerate(item.members, 1)
+            ]
+        else:
+            ids = [self._add(item, {"bus": slot_id(slot)})]
+        plugged = Plugged(slot, item, tuple(ids))
+        self.plugged.append(plugged)
+        return plugged
+
+    def _free_slot(self, item: Item) -> int:
+        """Where it can go: bridges are there from the start, in the last slots."""
+        first = SLOTS - self._bridges
+        slots = range(first, SLOTS) if isinstance(item, Bridge) else range(first)
         taken = {plugged.slot for plugged in self.plugged}
-        slot = next((slot for slot in range(SLOTS) if slot not in taken), None)
+        slot = next((slot for slot in slots if slot not in taken), None)
+        if slot is None and isinstance(item, Bridge):
+            raise LabError(f"there is no bridge left for {item}", "have it from the lab's start on")
         if slot is None:
             raise LabError(
                 f"there is no root port left for {item}: the lab has {SLOTS}",
                 "put several behind one bridge(...), or unplug one",
             )
-        bus, ids = slot_id(slot), []
-        if isinstance(item, Bridge):
-            bus = f"bridge{next(self._numbers)}"
-            arguments = {"driver": "pcie-pci-bridge", "id": bus, "bus": slot_id(slot)}
-            self._qmp.execute("device_add", arguments)
-            ids.append(bus)
-        for position, spec in enumerate(each([item])):
-            extra = {"addr": f"{position + 1:#x}"} if isinstance(item, Bridge) else {}
-            ids.append(self._add(spec, bus, extra))
-        plugged = Plugged(slot, item, tuple(ids))
-        self.plugged.append(plugged)
-        return plugged
+        return slot
 
     def bind(self, plugged: Plugged) -> None:
         """Have the devices given to vfio-pci. Raises LabError."""
@@ -74,24 +85,32 @@ class Slots:
 
     def remove(self, plugged: Plugged, seconds: float) -> None:
         """Ask the lab's kernel to let go of what is in the slot, and wait until it has."""
-        outermost = plugged.ids[0]
-        self._qmp.execute("device_del", {"id": outermost})
-        self._qmp.event(
-            "DEVICE_DELETED", lambda data: data.get("device") == outermost, seconds=seconds
-        )
+        for spec in each([plugged.item]):
+            if spec.kind == "nvme" and spec.properties.get("msix-exclusive-bar", "off") != "off":
+                raise LabError(f"unplugging {spec}: QEMU would not survive it")
+        for name in plugged.ids:
+            self._remove(name, seconds)
         self.plugged.remove(plugged)
 
-    def _add(self, spec: DeviceSpec, bus: str, extra: dict[str, str]) -> str:
+    def _remove(self, name: str, seconds: float) -> None:
+        self._qmp.execute("device_del", {"id": name})
+        self._qmp.event("DEVICE_DELETED", lambda data: data.get("device") == name, seconds=seconds)
+        for command, arguments in self._backends.pop(name, ()):
+            self._qmp.execute(command, arguments)
+
+    def _add(self, spec: DeviceSpec, place: dict[str, str]) -> str:
         name = f"{re.sub('[^a-z0-9]+', '-', spec.kind)}{next(self._numbers)}"
         given = dict(spec.properties)
-        arguments: dict[str, Any] = {"driver": spec.model.model, "id": name, "bus": bus, **extra}
+        arguments: dict[str, Any] = {"driver": spec.model.model, "id": name, **place}
         if spec.model.needs is Needs.DISK and "drive" not in given:
             arguments["drive"] = self._add_disk(name, _size(spec, given.pop("size", "")))
+            self._backends[name] = [("blockdev-del", {"node-name": arguments["drive"]})]
             if spec.kind == "nvme":
                 arguments["serial"] = f"LAB{name.upper()}"
         elif spec.model.needs is Needs.NETWORK and "netdev" not in given:
             arguments["netdev"] = f"{name}-net"
             self._qmp.execute("netdev_add", {"type": "user", "id": arguments["netdev"]})
+            self._backends[name] = [("netdev_del", {"id": arguments["netdev"]})]
         properties = {**spec.model.properties, **given}
         arguments.update((key, _value(key, value)) for key, value in properties.items())
         self._qmp.execute("device_add", arguments)

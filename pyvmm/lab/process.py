@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _PR_SET_PDEATHSIG = 1
+_MOMENT = 0.5
 _prctl = ctypes.CDLL(None).prctl
 
 
@@ -39,7 +40,9 @@ class QemuProcess:
         self._error: OSError | None = None
         self._started = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, args=(command, {**os.environ, **environment}, fds), name="QEMU"
+            target=self._run,
+            args=(command, {**os.environ, **environment}, fds),
+            name="QEMU",
         )
         self._thread.start()
         self._started.wait()
@@ -56,15 +59,18 @@ class QemuProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def messages(self) -> str:
-        """What QEMU itself had to say."""
+    def last_words(self) -> list[str]:
+        """How it ended, if it has, and what it had to say."""
+        # Its sockets close a moment before it is a child to be waited for.
+        self._thread.join(_MOMENT)
         size = os.fstat(self._messages).st_size
-        return os.pread(self._messages, size, 0).decode(errors="replace").strip()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid if self._process else -1
+        words = os.pread(self._messages, size, 0).decode(errors="replace").splitlines()
+        status = self._process.returncode if self._process is not None else None
+        if status is not None and status < 0:
+            words.append(f"ended by {signal.Signals(-status).name}")
+        elif status is not None:
+            words.append(f"ended with status {status}")
+        return words
 
     def wait(self, seconds: float) -> None:
         """Wait until it has ended by itself. Raises LabSilent if it doesn't."""

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 from .assets import DEFAULT_KERNEL, OLDEST, prepare
 from .command_line import MachineOptions
-from .devices import each, parse
+from .devices import Bridge, each, parse
 from .errors import LabError
 from .job import Job, script
 from .machine import Machine
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 
 DEFAULT_MEMORY = 1 << 30
 # What tells of the host's desktop, login and services, none of which are in the lab.
-_NOT_TAKEN_ALONG = ("DISPLAY", "WAYLAND_", "XDG_RUNTIME_DIR", "XDG_SESSION", "DBUS_", "SSH_")
+_NOT_TAKEN_ALONG = (
+    "DISPLAY",
+    "WAYLAND_",
+    "XDG_RUNTIME_DIR",
+    "XDG_SESSION",
+    "DBUS_",
+    "SSH_",
+)
 
 
 class Lab:
@@ -57,7 +64,8 @@ class Lab:
         LabError.
         """
         self._items = parse(devices) if devices else ()
-        self._options = MachineOptions(iommu, cpus, memory)
+        bridges = sum(isinstance(item, Bridge) for item in self._items)
+        self._options = MachineOptions(iommu, cpus, memory, bridges)
         self._kernel = kernel
         self._qemu = qemu
         self._cold = cold
@@ -103,7 +111,7 @@ class Lab:
         return tuple(self._slots.plugged)
 
     def plug(self, device: str) -> Plugged:
-        """Plug a device (or a bridge of them) into a free root port, and give it to vfio-pci."""
+        """Plug a device into a free root port, and give it to vfio-pci. Raises LabError."""
         items = parse(device)
         if len(items) != 1:
             raise LabError(f"plugging in {device!r}: one at a time")
@@ -117,7 +125,8 @@ class Lab:
 
         Raises LabSilent if whoever uses it doesn't let go of it.
         """
-        self._slots.remove(plugged, timeout)
+        with self._machine.explained():
+            self._slots.remove(plugged, timeout)
 
     def run(
         self,
@@ -136,7 +145,11 @@ class Lab:
         subprocess has them: descriptors, files, DEVNULL, None for this process's. Raises
         LabTimeout after so many seconds, LabEnded, LabSilent.
         """
-        streams = (_descriptor(stdin, 0), _descriptor(stdout, 1), _descriptor(stderr, 2))
+        streams = (
+            _descriptor(stdin, 0),
+            _descriptor(stdout, 1),
+            _descriptor(stderr, 2),
+        )
         with self._new_job() as job:
             job.start(self._script(argv, cwd, env), *streams)
             return job.wait(timeout)
@@ -180,7 +193,7 @@ class Lab:
         assets = prepare(self._kernel, qemu=self._qemu, since=since, progress=self._progress)
         self._check_devices(assets.qemu.version)
         self._machine = self._stack.enter_context(self._booted(assets))
-        self._slots = Slots(self._machine.qmp, self._machine.agent)
+        self._slots = Slots(self._machine.qmp, self._machine.agent, self._options.bridges)
         with self._machine.explained():
             inserted = [self._slots.insert(item) for item in self._items]
             self._machine.agent.start(assets.modules)
