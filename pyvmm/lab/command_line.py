@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 IOMMUS = ("intel", "amd", "none")
+KNOWS_ITS_DEVICES = ("amd",)
+"""The IOMMUs of which the firmware's tables list the devices: those have to be there at boot."""
 SLOTS = 8
 """Root ports for devices to be plugged into."""
 _FIRST_SLOT = 0x10

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from .assets import Assets
     from .command_line import Backing, MachineOptions
 
+FOR_STATE = ("-incoming", "defer")
+"""A saved state is to come, by QMP's migrate-incoming."""
+FOR_DEVICES = ("-S",)
+"""It isn't to boot before QMP's cont."""
+
 _QUIT_PATIENCE = 60.0
 _TAIL_LINES = 25
 _TAIL_BYTES = 1 << 14
@@ -34,12 +39,9 @@ class Machine:
         options: MachineOptions,
         backing: Backing | None = None,
         *,
-        waits: bool = False,
+        waits: tuple[str, ...] = (),
     ) -> None:
-        """Start it. If it waits, then for a saved state (QMP's migrate-incoming).
-
-        Raises LabError.
-        """
+        """Start it; it may wait, FOR_STATE or FOR_DEVICES. Raises LabError."""
         with ExitStack() as stack:
             # Memory, not a file: nothing of it stays when this process is killed.
             self._log = os.memfd_create("lab-kernel-log", os.MFD_CLOEXEC)
@@ -54,7 +56,7 @@ class Machine:
                     *machine_arguments(options, version, assets.vmlinux, assets.initramfs),
                     *memory_arguments(options, backing),
                     *wiring_arguments(wiring),
-                    *(("-incoming", "defer") if waits else ()),
+                    *waits,
                 ]
                 self.qmp = stack.enter_context(Qmp(monitor))
                 self.agent = stack.enter_context(Agent(control))

@@ -19,7 +19,7 @@ from .command_line import MachineOptions
 from .devices import Bridge, each, parse
 from .errors import LabError
 from .job import Job, script
-from .machine import Machine
+from .machine import FOR_DEVICES, Machine
 from .plugging import Slots
 from .snapshot import SnapshotFailed, Snapshots, can_be_saved
 from .streams import NOWHERE
@@ -192,29 +192,33 @@ class Lab:
         since = max([OLDEST, *(spec.model.since for spec in each(self._items))])
         assets = prepare(self._kernel, qemu=self._qemu, since=since, progress=self._progress)
         self._check_devices(assets.qemu.version)
-        self._machine = self._stack.enter_context(self._booted(assets))
-        self._slots = Slots(self._machine.qmp, self._machine.agent, self._options.bridges)
-        with self._machine.explained():
-            inserted = [self._slots.insert(item) for item in self._items]
-            self._machine.agent.start(assets.modules)
+        late = can_be_saved(self._options)
+        machine = None if self._cold or not late else self._begun(assets)
+        fresh = machine is None
+        if machine is None:
+            machine = Machine(assets, self._options, waits=FOR_DEVICES)
+        self._machine = self._stack.enter_context(machine)
+        self._slots = Slots(machine.qmp, machine.agent, self._options.bridges)
+        with machine.explained():
+            inserted = [] if late else self._insert()
+            if fresh:
+                machine.qmp.execute("cont")
+                machine.agent.ready()
+            inserted += self._insert() if late else []
+            machine.agent.start(assets.modules)
             for plugged in inserted:
                 self._slots.bind(plugged)
 
-    def _booted(self, assets: Assets) -> Machine:
-        """A machine whose agent is ready to start."""
-        if not self._cold and can_be_saved(self._options):
-            try:
-                return Snapshots().start(assets, self._options, self._progress)
-            except SnapshotFailed as error:
-                self._progress(f"{error}; booting instead")
-        machine = Machine(assets, self._options)
+    def _begun(self, assets: Assets) -> Machine | None:
+        """A machine that begins with a snapshot, if that is to be had."""
         try:
-            with machine.explained():
-                machine.agent.ready()
-        except BaseException:
-            machine.close()
-            raise
-        return machine
+            return Snapshots().start(assets, self._options, self._progress)
+        except SnapshotFailed as error:
+            self._progress(f"{error}; booting instead")
+            return None
+
+    def _insert(self) -> list[Plugged]:
+        return [self._slots.insert(item) for item in self._items]
 
     def _check_devices(self, version: tuple[int, ...]) -> None:
         for spec in each(self._items):

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 from pyvmm.uapi.ioctl import failure
 
 from .cache import cache_folder
-from .command_line import Backing, machine_arguments, memory_arguments
+from .command_line import KNOWS_ITS_DEVICES, Backing, machine_arguments, memory_arguments
 from .errors import LabError
-from .machine import Machine
+from .machine import FOR_STATE, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,8 +48,8 @@ class SnapshotFailed(LabError):
 
 
 def can_be_saved(options: MachineOptions) -> bool:
-    """Whether QEMU can save and restore such a machine."""
-    return options.iommu != "amd"
+    """Whether others can begin with such a machine: all their devices come later."""
+    return options.iommu not in KNOWS_ITS_DEVICES
 
 
 class Snapshots:
@@ -87,18 +87,28 @@ class Snapshots:
         """The snapshot's folder, which stays while the block runs."""
         place = self._folder / key
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(self._folder / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = _open_lock(place, fcntl.LOCK_SH)
         try:
-            fcntl.flock(lock, fcntl.LOCK_SH)
             while not place.is_dir():
-                _lock_exclusively(lock, progress)
+                os.close(lock)
+                lock = -1
+                lock = self._lock_to_make(place, progress)
                 if not place.is_dir():
                     progress("booting the lab, and keeping a snapshot for the next time")
                     self._make(place, make)
+                # Let others begin with it too. It may be gone by then.
                 fcntl.flock(lock, fcntl.LOCK_SH)
             yield place
         finally:
-            os.close(lock)
+            if lock >= 0:
+                os.close(lock)
+
+    def _lock_to_make(self, place: Path, progress: Callable[[str], None]) -> int:
+        try:
+            return _open_lock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("waiting for another process that boots the same lab")
+            return _open_lock(place, fcntl.LOCK_EX)
 
     def _make(self, place: Path, make: Callable[[Path], None]) -> None:
         self._sweep()
@@ -122,15 +132,33 @@ class Snapshots:
 
     def _remove(self, place: Path) -> None:
         """Remove a snapshot, or what was to be one, unless somebody is at it."""
-        path = self._folder / f"{place.stem}.lock"
+        try:
+            lock = _open_lock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        _lock_path(place).unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _lock_path(place: Path) -> Path:
+    return place.with_suffix(".lock")
+
+
+def _open_lock(place: Path, mode: int) -> int:
+    """The lock of a snapshot, held. Raises BlockingIOError if mode has LOCK_NB."""
+    path = _lock_path(place)
+    while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(place, ignore_errors=True)
-        except BlockingIOError:
-            pass
-        finally:
+            fcntl.flock(lock, mode)
+            # Whoever removed the snapshot meanwhile has removed the file too.
+            if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        except BaseException:
             os.close(lock)
+            raise
+        os.close(lock)
 
 
 def key_of(assets: Assets, options: MachineOptions) -> str:
@@ -152,14 +180,6 @@ def _boot_id() -> str:
     return _BOOT_ID.read_text().replace("-", "")[:12]
 
 
-def _lock_exclusively(lock: int, progress: Callable[[str], None]) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        progress("waiting for another process that boots the same lab")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-
-
 def _save(assets: Assets, options: MachineOptions, folder: Path) -> None:
     """Boot a machine and leave its RAM and state in folder."""
     with Machine(assets, options, Backing(folder / "ram", private=False)) as machine:
@@ -179,7 +199,7 @@ def _save(assets: Assets, options: MachineOptions, folder: Path) -> None:
 
 def _restore(assets: Assets, options: MachineOptions, folder: Path) -> Machine:
     """A machine as the one that was saved."""
-    machine = Machine(assets, options, Backing(folder / "ram", private=True), waits=True)
+    machine = Machine(assets, options, Backing(folder / "ram", private=True), waits=FOR_STATE)
     try:
         with machine.explained():
             _set_capabilities(machine)
