@@ -17,7 +17,7 @@ import hashlib
 import os
 import shlex
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,28 +87,15 @@ class Snapshots:
         """The snapshot's folder, which stays while the block runs."""
         place = self._folder / key
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _open_lock(place, fcntl.LOCK_SH)
-        try:
-            while not place.is_dir():
-                os.close(lock)
-                lock = -1
-                lock = self._lock_to_make(place, progress)
+        while True:
+            with _locked(place, fcntl.LOCK_SH, progress):
+                if place.is_dir():
+                    yield place
+                    return
+            with _locked(place, fcntl.LOCK_EX, progress):
                 if not place.is_dir():
                     progress("booting the lab, and keeping a snapshot for the next time")
                     self._make(place, make)
-                # Let others begin with it too. It may be gone by then.
-                fcntl.flock(lock, fcntl.LOCK_SH)
-            yield place
-        finally:
-            if lock >= 0:
-                os.close(lock)
-
-    def _lock_to_make(self, place: Path, progress: Callable[[str], None]) -> int:
-        try:
-            return _open_lock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("waiting for another process that boots the same lab")
-            return _open_lock(place, fcntl.LOCK_EX)
 
     def _make(self, place: Path, make: Callable[[Path], None]) -> None:
         self._sweep()
@@ -132,33 +119,41 @@ class Snapshots:
 
     def _remove(self, place: Path) -> None:
         """Remove a snapshot, or what was to be one, unless somebody is at it."""
-        try:
-            lock = _open_lock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        shutil.rmtree(place, ignore_errors=True)
-        _lock_path(place).unlink(missing_ok=True)
-        os.close(lock)
+        with suppress(BlockingIOError), _locked(place, fcntl.LOCK_EX):
+            shutil.rmtree(place, ignore_errors=True)
+            _lock_path(place).unlink(missing_ok=True)
 
 
 def _lock_path(place: Path) -> Path:
     return place.with_suffix(".lock")
 
 
-def _open_lock(place: Path, mode: int) -> int:
-    """The lock of a snapshot, held. Raises BlockingIOError if mode has LOCK_NB."""
+@contextmanager
+def _locked(
+    place: Path, mode: int, progress: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold a snapshot's lock. Without progress, to be told of it, nobody waits: BlockingIOError."""
     path = _lock_path(place)
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, mode)
+            _flock(lock, mode, progress)
             # Whoever removed the snapshot meanwhile has removed the file too.
             if path.exists() and os.path.samestat(os.fstat(lock), path.stat()):
-                return lock
-        except BaseException:
+                yield
+                return
+        finally:
             os.close(lock)
+
+
+def _flock(lock: int, mode: int, progress: Callable[[str], None] | None) -> None:
+    try:
+        fcntl.flock(lock, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if progress is None:
             raise
-        os.close(lock)
+        progress("waiting for another process that boots the same lab")
+        fcntl.flock(lock, mode)
 
 
 def key_of(assets: Assets, options: MachineOptions) -> str:
