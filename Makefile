@@ -14,8 +14,8 @@ VENV_STAMP := $(VENV)/.made-in-$(shell pwd -P | cksum | tr ' ' -)
 
 .PHONY: demo test lint bench guests clean help
 
-demo: $(RUN_STAMP) guests ## boot a guest that drives a PCI device in another process
-	$(BIN)/pyvmm run configs/edu.yaml
+demo: $(RUN_STAMP) guests ## boot a guest that drives a PCI device; in software if there is no KVM
+	$(BIN)/pyvmm run --lab-without-kvm configs/edu.yaml
 
 test: $(DEV_STAMP) guests ## run all tests; some: PYTEST_ARGS="tests/unit -k edu"
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)

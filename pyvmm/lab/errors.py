@@ -35,3 +35,11 @@ class LabSilent(LabError):
 
 class LabTimeout(LabError):
     """The time limit for a command in the lab was over, and it was ended."""
+
+
+class QmpError(LabError):
+    """QEMU refused what its monitor was asked for."""
+
+
+class SnapshotFailed(LabError):
+    """A snapshot can't be made or begun with. A lab that boots may do."""

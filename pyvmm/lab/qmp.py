@@ -7,7 +7,7 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
-from .errors import LabError
+from .errors import QmpError
 from .mailbox import Mailbox
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 
 _PATIENCE = 60.0
-
-
-class QmpError(LabError):
-    """QEMU refused a command."""
 
 
 class Qmp:

@@ -17,11 +17,11 @@ from typing import IO, TYPE_CHECKING
 from .assets import DEFAULT_KERNEL, OLDEST, prepare
 from .command_line import MachineOptions
 from .devices import Bridge, each, parse
-from .errors import LabError
+from .errors import LabError, SnapshotFailed
 from .job import Job, script
 from .machine import FOR_DEVICES, Machine
 from .plugging import Slots
-from .snapshot import SnapshotFailed, Snapshots, can_be_saved
+from .snapshot import Snapshots, can_be_saved
 from .streams import NOWHERE
 
 if TYPE_CHECKING:

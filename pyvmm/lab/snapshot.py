@@ -25,7 +25,7 @@ from pyvmm.uapi.ioctl import failure
 
 from .cache import cache_folder
 from .command_line import KNOWS_ITS_DEVICES, Backing, machine_arguments, memory_arguments
-from .errors import LabError
+from .errors import LabError, SnapshotFailed
 from .machine import FOR_STATE, Machine
 
 if TYPE_CHECKING:
@@ -41,10 +41,6 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # RAM in a shared file is no part of the stream, on either side.
 _CAPABILITIES = {"x-ignore-shared": True, "events": True}
 _ENDS = ("completed", "failed")
-
-
-class SnapshotFailed(LabError):
-    """A snapshot can't be made or begun with. A lab that boots may do."""
 
 
 def can_be_saved(options: MachineOptions) -> bool:
