@@ -13,6 +13,7 @@ from .iommufd import Iommufd
 from .migration import Migration, MigrationData, PrecopyInfo
 from .migration_states import MigrationState
 from .no_iommu import NoIommuSpace
+from .notices import Notices
 from .open import BACKENDS, Backend, backends, best_backend, open_device, open_space
 from .space import KernelSpace
 
@@ -34,6 +35,7 @@ __all__ = [
     "MigrationData",
     "MigrationState",
     "NoIommuSpace",
+    "Notices",
     "PrecopyInfo",
     "backends",
     "best_backend",
