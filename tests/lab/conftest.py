@@ -3,22 +3,24 @@
 
 On the host each is handed to the lab of its profile (relay.py): one boot serves all tests of it.
 In a lab they are tests like any other. `backend` and `kind` as arguments have a test run for
-every DMA space that each kernel offers, and for every device; without `backend` it runs on the
-main profile alone, or on all if it is marked every_kernel.
+every DMA space that each kernel offers (of those that its mark `backends` names, if it has one)
+and for every device; without `backend` it runs on the main profile alone, or on all if it is
+marked every_kernel.
 """
 
 from __future__ import annotations
 
-import gc
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from pyvmm.vfio.kernel import KernelDevice, open_device
-from tests.conftest import open_fds
-from tests.lab.profiles import BY_NAME, KINDS, MAIN, PROFILES
+from tests.lab.leaks import Watch
+from tests.lab.profiles import BY_NAME, MAIN, PROFILES
 from tests.lab.relay import TIME_LIMIT, LabFailed, Relay, shown
 
 IN_LAB = "PYVMM_LAB" in os.environ
@@ -26,15 +28,18 @@ IN_LAB = "PYVMM_LAB" in os.environ
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each test its profile, and its back end and device where it asks for them."""
-    wanted = metafunc.fixturenames
-    everywhere = metafunc.definition.get_closest_marker("every_kernel")
-    if "backend" in wanted:
-        pairs = [(profile.name, backend) for profile in PROFILES for backend in profile.backends]
-        metafunc.parametrize(("profile", "backend"), pairs, ids=["-".join(pair) for pair in pairs])
-    else:
-        metafunc.parametrize("profile", list(BY_NAME) if everywhere else [MAIN.name])
-    if "kind" in wanted:
-        metafunc.parametrize("kind", KINDS)
+    wanted = [name for name in ("backend", "kind") if name in metafunc.fixturenames]
+    only = metafunc.definition.get_closest_marker("backends")
+    everywhere = "backend" in wanted or metafunc.definition.get_closest_marker("every_kernel")
+    sets: list[tuple[str, ...]] = []
+    for profile in PROFILES if everywhere else [MAIN]:
+        choices: list[tuple[str, ...]] = [(profile.name,)]
+        if "backend" in wanted:
+            choices.append(tuple(b for b in profile.backends if only is None or b in only.args))
+        if "kind" in wanted:
+            choices.append(profile.kinds)
+        sets += itertools.product(*choices)
+    metafunc.parametrize(("profile", *wanted), sets, ids=["-".join(values) for values in sets])
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +53,14 @@ def _profile(profile: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of a profile go to one worker, where several share the work."""
+    """First, profile by profile; where workers share the tests, two of them run labs at once."""
+    order = list(BY_NAME)
+    items.sort(key=lambda item: order.index(_profile_of(item)) if _is_ours(item) else len(order))
     for item in items:
         if _is_ours(item):
             item.add_marker(pytest.mark.lab)
-            item.add_marker(pytest.mark.xdist_group(f"lab-{_profile_of(item)}"))
+            group = "lab" if _profile_of(item) == MAIN.name else "other-labs"
+            item.add_marker(pytest.mark.xdist_group(group))
             if not IN_LAB:  # there each has the usual limit; here it waits for others too
                 item.add_marker(pytest.mark.timeout(TIME_LIMIT))
 
@@ -71,23 +79,17 @@ if not IN_LAB:
         return True
 
     _relays: dict[str, Relay] = {}
+    _broken: dict[str, str] = {}
 
     def pytest_sessionfinish() -> None:
         while _relays:
             _relays.popitem()[1].close()
 
     def _reports(item: pytest.Item) -> Iterator[pytest.TestReport]:
-        profile = _profile_of(item)
-        hint = ("one command for this one", shown(BY_NAME[profile], item.nodeid))
+        name = _profile_of(item)
+        hint = ("one command for this one", shown(BY_NAME[name], item.nodeid))
         try:
-            if profile not in _relays:
-                mine = [
-                    i.nodeid
-                    for i in item.session.items
-                    if _is_ours(i) and _profile_of(i) == profile
-                ]
-                _relays[profile] = Relay(BY_NAME[profile], mine)
-            for data in _relays[profile].reports(item.nodeid):
+            for data in _relayed(item, name):
                 report = item.config.hook.pytest_report_from_serializable(
                     config=item.config, data=data
                 )
@@ -97,15 +99,27 @@ if not IN_LAB:
                     report.longrepr = tuple(report.longrepr)
                 yield report
         except LabFailed as error:
+            keywords: dict[str, Literal[1]] = dict.fromkeys(item.keywords, 1)
             yield pytest.TestReport(
-                item.nodeid,
-                item.location,
-                dict.fromkeys(item.keywords, 1),
-                "failed",
-                str(error),
-                "call",
-                [hint],
+                item.nodeid, item.location, keywords, "failed", str(error), "call", [hint]
             )
+
+    def _relayed(item: pytest.Item, name: str) -> list[Any]:
+        """The reports of a test. The first to be asked for starts a lab for all that are left."""
+        if name in _broken:
+            raise LabFailed(_broken[name])
+        if name not in _relays:
+            items = item.session.items[item.session.items.index(item) :]
+            left = [each.nodeid for each in items if _is_ours(each) and _profile_of(each) == name]
+            _relays[name] = Relay(BY_NAME[name], left)
+        try:
+            return _relays[name].reports(item.nodeid)
+        except LabFailed:
+            relay = _relays.pop(name)
+            relay.close()
+            if not relay.finished:  # another one would do no better
+                _broken[name] = f"the lab {name} doesn't work: see the first test of it that failed"
+            raise
 
 
 def _is_ours(item: pytest.Item) -> bool:
@@ -163,25 +177,14 @@ def device(bdf: str, backend: str) -> Iterator[KernelDevice]:
         yield device
 
 
+@pytest.fixture(scope="session")
+def watch() -> Watch | None:
+    return Watch() if IN_LAB else None
+
+
 @pytest.fixture(autouse=True)
-def host_as_it_was() -> Iterator[None]:
+def host_as_it_was(watch: Watch | None) -> Iterator[None]:
     """Fail a test that leaves a file open, memory pinned, or a device with another driver."""
-    if not IN_LAB:
-        yield
-        return
-    before = _state()
     yield
-    gc.collect()
-    assert _state() == before
-
-
-def _state() -> dict[str, object]:
-    maps = Path("/proc/self/maps").read_text().splitlines()
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    devices = Path("/sys/bus/pci/devices")
-    return {
-        "files": sorted(open_fds().values()),
-        "mapped": [line for line in maps if "vfio" in line or "iommu" in line or "memfd" in line],
-        "pinned": (status["VmPin"].strip(), status["VmLck"].strip()),
-        "drivers": {path.name: os.path.realpath(path / "driver") for path in devices.iterdir()},
-    }
+    if watch is not None:
+        assert watch.differences() == []

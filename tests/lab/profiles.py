@@ -18,6 +18,8 @@ class Profile(NamedTuple):
     backends: tuple[str, ...]
     """DMA spaces of this kernel, as vfio.kernel.open_space() names them."""
     devices: str = _DEVICES
+    kinds: tuple[str, ...] = KINDS
+    """The devices that each test runs with."""
 
     @property
     def options(self) -> list[str]:
@@ -29,7 +31,9 @@ MAIN = Profile("6.12", "6.12", "intel", ("type1v2", "type1", "iommufd", "iommufd
 PROFILES = (
     MAIN,
     Profile("noiommu", "6.12", "none", ("noiommu",)),
-    Profile("6.1", "6.1", "intel", ("type1v2",)),
-    Profile("newest", "newest", "intel", ("type1v2", "iommufd")),
+    Profile("6.1", "6.1", "intel", ("type1v2",), kinds=("edu",)),
+    Profile("newest", "newest", "intel", ("type1v2", "iommufd"), kinds=("nvme",)),
 )
+TRANSLATED = ("type1v2", "type1", "iommufd", "iommufd-compat")
+"""The back ends with an IOMMU."""
 BY_NAME = {profile.name: profile for profile in PROFILES}

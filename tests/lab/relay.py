@@ -42,7 +42,8 @@ class Relay:
 
     def __init__(self, profile: Profile, tests: Sequence[str]) -> None:
         self._reports: defaultdict[str, list[Any]] = defaultdict(list)
-        self._finished: set[str] = set()
+        self.finished: set[str] = set()
+        """Tests that are over"""
         self._broken: list[str] = []
         command = lab_command(profile, tests, reporter=True)
         self._errors = open_errors()
@@ -58,7 +59,7 @@ class Relay:
 
     def reports(self, test: str) -> list[Any]:
         """The serialised reports of one test, waited for. Raises LabFailed."""
-        while test not in self._finished:
+        while test not in self.finished:
             line = next(self._lines, None)
             if line is None:
                 raise LabFailed(self._said())
@@ -68,7 +69,7 @@ class Relay:
                 continue
             self._reports[data["nodeid"]].append(data)
             if data["when"] == "teardown":
-                self._finished.add(data["nodeid"])
+                self.finished.add(data["nodeid"])
         return self._reports.pop(test, [])
 
     def _said(self) -> str:

@@ -92,7 +92,7 @@ def test_access_in_all_widths(device: KernelDevice, kind: str) -> None:
         words.release()
 
 
-def test_a_read_only_mapping_of_all_of_it(device: KernelDevice) -> None:
+def test_all_of_each_area_can_be_mapped(device: KernelDevice) -> None:
     for region in device.regions:
         for area in region.areas:
             with device.map_region(region.index, area) as mapping:

@@ -20,6 +20,7 @@ from pyvmm.vfio.kernel import Container, Ioas, KernelDevice, KernelSpace, open_s
 from pyvmm.vfio.kernel.features import Feature
 from pyvmm.vfio.mapping import Mapping
 from tests.lab.engines import EDU_REACHES, NVME_VERSION, copy, identify
+from tests.lab.profiles import TRANSLATED
 from tests.lab.registers import BAR0, read32
 
 PAGE = mmap.PAGESIZE
@@ -33,11 +34,12 @@ ENTRY_LIMIT = Path("/sys/module/vfio_iommu_type1/parameters/dma_entry_limit")
 
 GetDevice = Callable[[str], str]
 
+# Without an IOMMU nothing is mapped: test_dma_no_iommu.py.
+pytestmark = pytest.mark.backends(*TRANSLATED)
+
 
 @pytest.fixture
 def space(backend: str) -> Iterator[KernelSpace]:
-    if backend == "noiommu":
-        pytest.skip("nothing is mapped without an IOMMU: test_dma_no_iommu.py")
     with open_space(backend) as space:
         yield space
 
@@ -328,9 +330,8 @@ def test_the_limit_on_locked_memory(space: KernelSpace, edu: KernelDevice) -> No
         space.unmap(FREE, 64 << 10)
 
 
+@pytest.mark.backends("type1v2", "type1")
 def test_the_limit_on_mappings(backend: str, lab_device: GetDevice) -> None:
-    if not backend.startswith("type1"):
-        pytest.skip("only type1 has a limit on the number of mappings")
     with (
         written(ENTRY_LIMIT, 3),
         Container(backend) as space,
@@ -370,9 +371,8 @@ def test_dirty_pages(space: KernelSpace, edu: KernelDevice) -> None:
 # iommufd's own.
 
 
+@pytest.mark.backends("iommufd")
 def test_ioas_options(lab_device: GetDevice, backend: str) -> None:
-    if backend != "iommufd":
-        pytest.skip("for iommufd alone")
     with Ioas() as space:
         assert space.huge_pages
         space.huge_pages = False

@@ -20,10 +20,13 @@ HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
 GetDevice = Callable[[str], str]
 
 
+pytestmark = pytest.mark.backends("noiommu")
+
+
 @pytest.fixture(autouse=True)
-def _only_here(backend: str) -> None:
-    if backend != "noiommu":
-        pytest.skip("there is an IOMMU")
+def _backend(backend: str) -> str:
+    """Has every test run where there is this back end."""
+    return backend
 
 
 def test_memory_is_where_the_device_is_told(lab_device: GetDevice) -> None:

@@ -24,17 +24,18 @@ from pyvmm.vfio.kernel import (
     open_space,
 )
 from tests.lab.engines import copy
-from tests.lab.profiles import BY_NAME
+from tests.lab.profiles import BY_NAME, TRANSLATED
 
 GetDevice = Callable[[str], str]
 GetDevices = Callable[[str], list[str]]
+
+# Without an IOMMU each device is its own group.
+TWO_IN_A_GROUP = pytest.mark.backends(*TRANSLATED)
 
 
 @pytest.fixture
 def pair(backend: str, lab_devices: GetDevices) -> tuple[str, str]:
     """Two devices of one group."""
-    if backend == "noiommu":
-        pytest.skip("without an IOMMU each device is its own group")
     found = [bdf for kind in ("nvme", "edu") for bdf in lab_devices(kind)]
     groups = [HostFunction(bdf).group for bdf in found]
     one, other = (bdf for bdf, group in zip(found, groups, strict=True) if groups.count(group) > 1)
@@ -62,6 +63,7 @@ def test_the_best_is_chosen(profile: str, backend: str, lab_device: GetDevice) -
         assert space.backend == best or best == "noiommu"
 
 
+@TWO_IN_A_GROUP
 def test_devices_of_a_group_share_it(backend: str, pair: tuple[str, str]) -> None:
     with open_space(backend) as space:
         first, second = (space.open_device(bdf) for bdf in pair)
@@ -73,6 +75,7 @@ def test_devices_of_a_group_share_it(backend: str, pair: tuple[str, str]) -> Non
         assert holders(node(pair[1], backend)) == ()
 
 
+@TWO_IN_A_GROUP
 def test_a_group_in_use_is_not_to_be_had_twice(backend: str, pair: tuple[str, str]) -> None:
     with (
         open_device(pair[0], backend=backend),
@@ -140,6 +143,7 @@ def test_a_group_that_is_let_go_in_a_moment(
     open_device(bdf, backend=backend).close()
 
 
+@TWO_IN_A_GROUP
 def test_who_spoils_a_group(backend: str, pair: tuple[str, str]) -> None:
     ours, spoiler = sorted(pair, key=lambda bdf: HostFunction(bdf).vendor == 0x1B36)
     with (
@@ -174,11 +178,11 @@ def give(bdf: str, driver: str) -> None:
 # cdevs.
 
 
+@pytest.mark.backends("iommufd")
 def test_a_passed_fd(backend: str, lab_device: GetDevice) -> None:
     bdf = lab_device("edu")
     path = HostFunction(bdf).vfio_cdev
-    if backend != "iommufd" or path is None:
-        pytest.skip("for iommufd alone")
+    assert path is not None
     fd = os.open(path, os.O_RDWR)
     with Ioas() as space, space.open_fd(fd) as device, space.alloc(64) as buffer:
         os.close(fd)
