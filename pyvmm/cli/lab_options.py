@@ -5,6 +5,16 @@ from __future__ import annotations
 
 import argparse
 
+from pyvmm.lab.defaults import (
+    DEFAULT_CPUS,
+    DEFAULT_IOMMU,
+    DEFAULT_KERNEL,
+    DEFAULT_MEMORY,
+    IOMMUS,
+)
+
+from .late import late
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +52,6 @@ to be had, and 124 if it took longer than the time limit.
 
 def add_lab(commands: Any, add: Add) -> None:
     """Add ``pyvmm lab`` and its commands."""
-    from .lab import check_command, run_command, setup_command, shell_command
-
     summary = "a machine with IOMMU, VFIO and KVM on any host, in software"
     parser = commands.add_parser(
         "lab",
@@ -59,7 +67,7 @@ def add_lab(commands: Any, add: Add) -> None:
     run.add_argument("-t", "--tty", action="store_true", help="give it a terminal of its own")
     _add_timeout(run, _DEFAULT_TIMEOUT)
     run.add_argument("argv", metavar="COMMAND", nargs="+", help="after --, with its arguments")
-    run.set_defaults(command=run_command)
+    run.set_defaults(command=late("lab", "run_command"))
 
     shell = add(
         inner,
@@ -70,7 +78,7 @@ def add_lab(commands: Any, add: Add) -> None:
     )
     add_machine_options(shell)
     _add_timeout(shell, 0.0)
-    shell.set_defaults(command=shell_command)
+    shell.set_defaults(command=late("lab", "shell_command"))
 
     setup = add(
         inner,
@@ -84,7 +92,7 @@ def add_lab(commands: Any, add: Add) -> None:
     )
     _add_kernel(setup)
     setup.add_argument("--refresh", action="store_true", help="also what Debian has newer now")
-    setup.set_defaults(command=setup_command)
+    setup.set_defaults(command=late("lab", "setup_command"))
 
     check = add(
         inner,
@@ -93,7 +101,7 @@ def add_lab(commands: Any, add: Add) -> None:
         "Tell what of the lab's needs is there, what is missing, and how to get it.",
     )
     _add_kernel(check)
-    check.set_defaults(command=check_command)
+    check.set_defaults(command=late("lab", "check_command"))
 
 
 def add_machine_options(parser: Any) -> None:
@@ -108,11 +116,21 @@ def add_machine_options(parser: Any) -> None:
     )
     _add_kernel(parser)
     parser.add_argument(
-        "--iommu", choices=("intel", "amd", "none"), default="intel", help="default: intel"
+        "--iommu", choices=IOMMUS, default=DEFAULT_IOMMU, help=f"default: {DEFAULT_IOMMU}"
     )
-    parser.add_argument("--cpus", metavar="N", type=_count, default=1, help="default: 1")
     parser.add_argument(
-        "--memory", metavar="SIZE", type=_size, default="1G", help="such as 2G; default: 1G"
+        "--cpus",
+        metavar="N",
+        type=_count,
+        default=DEFAULT_CPUS,
+        help=f"default: {DEFAULT_CPUS}",
+    )
+    parser.add_argument(
+        "--memory",
+        metavar="SIZE",
+        type=_size,
+        default=DEFAULT_MEMORY,
+        help=f"such as 2G; default: {DEFAULT_MEMORY >> 30}G",
     )
     parser.add_argument("--qemu", metavar="WHICH", help="7.2, 10.0, newest, host, or a path")
     parser.add_argument(
@@ -122,7 +140,10 @@ def add_machine_options(parser: Any) -> None:
 
 def _add_kernel(parser: Any) -> None:
     parser.add_argument(
-        "--kernel", metavar="VERSION", default="6.12", help="6.1, 6.12 or newest; default: 6.12"
+        "--kernel",
+        metavar="VERSION",
+        default=DEFAULT_KERNEL,
+        help=f"6.1, 6.12 or newest; default: {DEFAULT_KERNEL}",
     )
 
 

@@ -9,6 +9,8 @@ from pyvmm import __version__
 
 from .exit_codes import TABLE, USAGE
 from .lab_options import add_lab, add_machine_options
+from .late import late
+from .late import late
 from .settings import descriptor, pair, path
 
 TYPE_CHECKING = False
@@ -74,8 +76,6 @@ def _add(commands: Commands, name: str, summary: str, details: str) -> _Parser:
 
 
 def _add_run(commands: Commands) -> None:
-    from .run import command
-
     parser = _add(
         commands,
         "run",
@@ -108,12 +108,10 @@ def _add_run(commands: Commands) -> None:
         "--lab-without-kvm", action="store_true", help="the same if /dev/kvm can't be used here"
     )
     add_machine_options(lab)
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=late("run"))
 
 
 def _add_serve(commands: Commands) -> None:
-    from .serve import command
-
     parser = _add(
         commands,
         "serve",
@@ -141,34 +139,28 @@ def _add_serve(commands: Commands) -> None:
         default=[],
         help="an option of the model, such as dma_mask=0xffffffff",
     )
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=late("serve"))
 
 
 def _add_models(commands: Commands) -> None:
-    from .models import command
-
     _add(
         commands,
         "models",
         "list the device models",
         "List the device models that `pyvmm serve` and a config's devices can name.",
-    ).set_defaults(command=command)
+    ).set_defaults(command=late("models"))
 
 
 def _add_schema(commands: Commands) -> None:
-    from .schema import command
-
     _add(
         commands,
         "schema",
         "print the JSON Schema of the YAML files",
         "Print the JSON Schema of VM configs, for editors and validators.",
-    ).set_defaults(command=command)
+    ).set_defaults(command=late("schema"))
 
 
 def _add_devices(commands: Commands) -> None:
-    from .devices import command
-
     parser = _add(
         commands,
         "devices",
@@ -181,12 +173,10 @@ def _add_devices(commands: Commands) -> None:
     )
     parser.add_argument("address", metavar="BDF", nargs="*", help="only these")
     parser.add_argument("--json", action="store_true", help="everything, as JSON for programs")
-    parser.set_defaults(command=command)
+    parser.set_defaults(command=late("devices"))
 
 
 def _add_bind(commands: Commands) -> None:
-    from .bind import bind_command
-
     parser = _add(
         commands,
         "bind",
@@ -204,12 +194,10 @@ def _add_bind(commands: Commands) -> None:
     parser.add_argument(
         "--force", action="store_true", help="also what the host needs; it is lost to the host"
     )
-    parser.set_defaults(command=bind_command)
+    parser.set_defaults(command=late("bind", "bind_command"))
 
 
 def _add_unbind(commands: Commands) -> None:
-    from .bind import unbind_command
-
     parser = _add(
         commands,
         "unbind",
@@ -219,7 +207,7 @@ def _add_unbind(commands: Commands) -> None:
         "  sudo pyvmm unbind 0000:01:00.0",
     )
     _add_addresses(parser)
-    parser.set_defaults(command=unbind_command)
+    parser.set_defaults(command=late("bind", "unbind_command"))
 
 
 def _add_addresses(parser: _Parser) -> None:

@@ -8,7 +8,9 @@ from contextlib import ExitStack, suppress
 from time import process_time
 
 from pyvmm.config import load
-from pyvmm.machine import End, Machine, MachineStopped
+from pyvmm.machine.errors import MachineStopped
+from pyvmm.machine.machine import Machine
+from pyvmm.machine.outcome import End
 from pyvmm.machine.phases import Phases
 
 from . import exit_codes
