@@ -10,7 +10,6 @@ from pyvmm import __version__
 from .exit_codes import TABLE, USAGE
 from .lab_options import add_lab, add_machine_options
 from .late import late
-from .late import late
 from .settings import descriptor, pair, path
 
 TYPE_CHECKING = False
