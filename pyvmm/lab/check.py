@@ -11,10 +11,11 @@ from .apt import require_apt
 from .busybox import find_busybox
 from .cache import Cache
 from .decompress import require_libraries
+from .defaults import DEFAULT_KERNEL
 from .emulator import find_emulator
 from .errors import LabError
 from .host import check_host
-from .kernels import DEFAULT_KERNEL, check_known, find_kernel
+from .kernels import check_known, find_kernel
 from .rebuild import missing_tools
 from .rebuilt import REBUILT_KERNELS, rebuilt_name
 from .sources import find_mirror

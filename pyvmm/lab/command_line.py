@@ -6,13 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from .devices import parse_size
+from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_MEMORY, IOMMUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-IOMMUS = ("intel", "amd", "none")
 KNOWS_ITS_DEVICES = ("amd",)
 """The IOMMUs of which the firmware's tables list the devices: those have to be there at boot."""
 SLOTS = 8
@@ -20,6 +19,8 @@ SLOTS = 8
 _FIRST_SLOT = 0x10
 # Bus numbers and addresses for what is plugged in, a function with virtual ones too.
 _ROOM = "bus-reserve=2,io-reserve=4K,mem-reserve=32M,pref64-reserve=256M"
+
+_LEAST_MEMORY = 256 << 20
 
 # Before 10.0, sporadic crashes of nested guests with it; and an XSAVE of which nested guests
 # complain, which this CPU model hasn't.
@@ -30,9 +31,9 @@ _WITHOUT_CX16_BEFORE = (10, 0)
 class MachineOptions:
     """What can be chosen about the machine itself, its devices aside."""
 
-    iommu: str = "intel"
-    cpus: int = 1
-    memory: int = parse_size("1G")
+    iommu: str = DEFAULT_IOMMU
+    cpus: int = DEFAULT_CPUS
+    memory: int = DEFAULT_MEMORY
     bridges: int = 0
     """How many of the slots, the last ones, have a conventional bridge to plug devices into."""
 
@@ -43,7 +44,7 @@ class MachineOptions:
             raise LabError(f"there is no IOMMU {self.iommu!r} for the lab", f"take {IOMMUS}")
         if self.cpus < 1:
             raise LabError(f"a lab with {self.cpus} CPUs can't be", "take 1 or more")
-        if self.memory < parse_size("256M"):
+        if self.memory < _LEAST_MEMORY:
             raise LabError("the lab's kernel needs 256M of memory or more", "take --memory 1G")
         if self.bridges > SLOTS:
             raise LabError(f"{self.bridges} bridges are too many", f"the lab has {SLOTS} slots")

@@ -97,7 +97,7 @@ Item = DeviceSpec | Bridge
 
 
 def parse(text: str) -> tuple[Item, ...]:
-    """The devices that text asks for. Raises LabError, which names what isn't understood."""
+    """The devices that text asks for, if any. Raises LabError for what isn't understood."""
     items = _ITEM.findall(text)
     if ",".join(items) != text:
         raise _misread(text, "commas and parentheses don't fit together")

@@ -22,8 +22,6 @@ KERNEL_FOLDER = "kernels-1"
 
 META_PACKAGE = "linux-image-amd64"
 
-DEFAULT_KERNEL = "6.12"
-
 # The suites that have a kernel, the one that costs least first.
 KERNELS = {
     "6.1": ("bookworm",),

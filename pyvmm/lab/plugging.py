@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .devices import DeviceSpec, Item
     from .qmp import Qmp
 
-DISK_SIZE = parse_size("16M")
+DISK_SIZE = 16 << 20
 DISK_BLOCK = 4096
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
 _TEXTS = ("serial", "mac", "addr")

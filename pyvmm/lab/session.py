@@ -14,8 +14,9 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
-from .assets import DEFAULT_KERNEL, OLDEST, prepare
+from .assets import OLDEST, prepare
 from .command_line import MachineOptions
+from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_KERNEL, DEFAULT_MEMORY
 from .devices import Bridge, each, parse
 from .errors import LabError, SnapshotFailed
 from .job import Job, script
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
     Stream = int | IO[bytes] | IO[str] | None
 
-DEFAULT_MEMORY = 1 << 30
 # What tells of the host's desktop, login and services, none of which are in the lab.
 _NOT_TAKEN_ALONG = (
     "DISPLAY",
@@ -52,8 +52,8 @@ class Lab:
         devices: str = "",
         *,
         kernel: str = DEFAULT_KERNEL,
-        iommu: str = "intel",
-        cpus: int = 1,
+        iommu: str = DEFAULT_IOMMU,
+        cpus: int = DEFAULT_CPUS,
         memory: int = DEFAULT_MEMORY,
         qemu: str | None = None,
         cold: bool = False,
@@ -63,7 +63,7 @@ class Lab:
         does. A cold lab boots, others begin with the snapshot of one that has booted. Raises
         LabError.
         """
-        self._items = parse(devices) if devices else ()
+        self._items = parse(devices)
         bridges = sum(isinstance(item, Bridge) for item in self._items)
         self._options = MachineOptions(iommu, cpus, memory, bridges)
         self._kernel = kernel

@@ -10,8 +10,9 @@ import pytest
 
 from pyvmm.lab import apt as apt_module
 from pyvmm.lab.apt import Apt, require_apt, unpack
+from pyvmm.lab.defaults import DEFAULT_KERNEL
 from pyvmm.lab.errors import LabError, Unreachable
-from pyvmm.lab.kernels import DEFAULT_KERNEL, META_PACKAGE, look_up_kernel
+from pyvmm.lab.kernels import META_PACKAGE, look_up_kernel
 from pyvmm.lab.sources import find_mirror
 
 if TYPE_CHECKING:
