@@ -59,6 +59,11 @@ class QemuProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        """The process's number; -1 if it never began."""
+        return self._process.pid if self._process is not None else -1
+
     def last_words(self) -> list[str]:
         """How it ended, if it has, and what it had to say."""
         # Its sockets close a moment before it is a child to be waited for.
