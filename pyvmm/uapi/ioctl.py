@@ -43,6 +43,16 @@ def failure(doing: str, call: str, errno: int, cure: str = "") -> str:
     >>> failure("creating a VM", "KVM_CREATE_VM", 12, "free some memory")
     'creating a VM: KVM_CREATE_VM: ENOMEM (Cannot allocate memory); free some memory'
     """
-    name = errorcode.get(errno, f"errno {errno}")
-    text = f"{doing}: {call}: {name} ({strerror(errno)})"
+    text = f"{doing}: {call}: {errno_text(errno)}"
     return f"{text}; {cure}" if cure else text
+
+
+def errno_text(errno: int) -> str:
+    """An errno by name and in words; any number, as a peer may send it.
+
+    >>> errno_text(12)
+    'ENOMEM (Cannot allocate memory)'
+    """
+    # strerror() takes an int of C only.
+    known = errno in errorcode
+    return f"{errorcode[errno]} ({strerror(errno)})" if known else f"errno {errno}"

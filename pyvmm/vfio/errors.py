@@ -4,32 +4,39 @@
 from __future__ import annotations
 
 import errno as errnos
-import os
+
+from ..uapi.ioctl import errno_text
 
 
 class VfioError(Exception):
-    """Base of the VFIO layer's errors."""
+    """Base of the VFIO layer's errors: what failed and why, and the cure where one is known.
+
+    Whoever comes to know the cure of an error under way sets it.
+    """
+
+    def __init__(self, cause: str = "", cure: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.cause}; {self.cure}" if self.cure else self.cause
 
 
 class DeviceError(VfioError):
     """The device, or what serves it, refused a request. The device is still there."""
 
-    def __init__(self, message: str, errno: int) -> None:
-        """message says what was asked of what; errno is what it was answered with."""
-        super().__init__(message)
+    def __init__(self, cause: str, errno: int, cure: str = "") -> None:
+        """cause says what was asked of what; errno is what it was answered with."""
+        super().__init__(cause, cure)
         self.errno = errno
 
     @classmethod
     def answered(cls, asked: str, errno: int | None, cure: str = "") -> DeviceError:
         """The error for a request that was answered with an errno; 0 is "no reason given"."""
-        number = errno or 0
-        name = errnos.errorcode.get(number, f"errno {number}")
-        reason = "an error without a reason"
-        if number:
-            # A peer may send anything: strerror() takes an int of C only.
-            known = number in errnos.errorcode
-            reason = f"{name} ({os.strerror(number)})" if known else name
-        return cls(f"{asked}: {reason}" + (f"; {cure}" if cure else ""), number)
+        if not errno:
+            return cls(f"{asked}: an error without a reason", 0, cure)
+        return cls(f"{asked}: {errno_text(errno)}", errno, cure)
 
 
 class BadAccess(VfioError, ValueError):

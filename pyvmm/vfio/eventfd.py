@@ -26,8 +26,8 @@ class EventFd:
         try:
             self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         except OSError as e:
-            text = failure("creating an eventfd", "eventfd", e.errno or 0, _OUT_OF_DESCRIPTORS)
-            raise VfioError(text) from None
+            text = failure("creating an eventfd", "eventfd", e.errno or 0)
+            raise VfioError(text, _OUT_OF_DESCRIPTORS) from None
 
     @classmethod
     def from_fd(cls, fd: int) -> EventFd:

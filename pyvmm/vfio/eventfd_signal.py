@@ -16,8 +16,11 @@ import ctypes
 import errno
 import os
 import struct
+import sys
 
-_NR_IO_SETUP = 206  # of x86-64
+# System calls have other numbers elsewhere, and not only on other processors.
+_KNOWN = os.uname().machine == "x86_64" and sys.maxsize > 1 << 32
+_NR_IO_SETUP = 206
 _NR_IO_DESTROY = 207
 _NR_IO_GETEVENTS = 208
 _NR_IO_SUBMIT = 209
@@ -33,8 +36,11 @@ _syscall.restype = ctypes.c_long
 
 
 def signal(fd: int) -> bool:
-    """Add one; False if this kernel doesn't do asynchronous I/O, or not for eventfds."""
-    context = _context()
+    """Add one; False if this kernel doesn't do asynchronous I/O, or not for eventfds.
+
+    Nor is it done on other processors than x86-64.
+    """
+    context = _context() if _KNOWN else None
     if context is None:
         return False
     request = _IOCB.pack(0, 0, 0, _IOCB_CMD_PREAD, 0, fd, 0, 0, 0, 0, _IOCB_FLAG_RESFD, fd)

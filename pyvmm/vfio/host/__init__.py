@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .address import full_address, is_address
 from .functions import HostFunction, Resource, functions
 from .groups import IommuGroup, Member, ReservedRegion, groups
-from .holders import Holder, held_by, holders, who_is_busy
+from .holders import Holder, held_by, holders, other_holders, who_is_busy
 
 if TYPE_CHECKING:
     from .binding import Change, bind, unbind
@@ -39,6 +39,7 @@ __all__ = [
     "held_by",
     "holders",
     "is_address",
+    "other_holders",
     "reports",
     "unbind",
     "who_is_busy",

@@ -40,7 +40,7 @@ def user_id(name: str) -> int:
     except KeyError:
         if name.isascii() and name.isdigit():
             return int(name)
-    raise HostDeviceUnavailable(f"there is no user {name!r} here; `getent passwd` lists them")
+    raise HostDeviceUnavailable(f"there is no user {name!r} here", "`getent passwd` lists them")
 
 
 def give(function: HostFunction, uid: int, undo: ExitStack) -> None:
@@ -52,7 +52,8 @@ def give(function: HostFunction, uid: int, undo: ExitStack) -> None:
     if group.no_iommu:
         raise HostDeviceUnavailable(
             f"{function} has no IOMMU: VFIO gives it to root alone (CAP_SYS_RAWIO), since its DMA "
-            "reaches all memory; run the driver as root, or switch the IOMMU on"
+            "reaches all memory",
+            "run the driver as root, or switch the IOMMU on",
         )
     _settle()
     cdev = function.vfio_cdev
@@ -89,7 +90,7 @@ def _own(path: str, uid: int, undo: ExitStack) -> None:
     except OSError as error:
         cure = "do it as root (sudo)" if error.errno == errno.EPERM else ""
         raise HostDeviceUnavailable(
-            failure(f"giving {path} to user {uid}", "chown", error.errno or 0, cure)
+            failure(f"giving {path} to user {uid}", "chown", error.errno or 0), cure
         ) from None
     undo.callback(_disown, path, former)
 

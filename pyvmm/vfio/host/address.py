@@ -32,7 +32,7 @@ def full_address(text: str) -> str:
         address = f"0000:{address}"
     if not is_address(address):
         raise HostDeviceUnavailable(
-            f"{text!r} is no PCI address; one looks like 0000:01:00.0, and `pyvmm devices` "
-            "lists those that there are"
+            f"{text!r} is no PCI address",
+            "one looks like 0000:01:00.0, and `pyvmm devices` lists those that there are",
         )
     return address

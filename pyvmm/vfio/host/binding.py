@@ -136,11 +136,12 @@ def _chosen(addresses: Iterable[str], whole_group: bool, root: str) -> list[Host
 def _check_possible(function: HostFunction) -> None:
     if function.is_bridge:
         raise HostDeviceUnavailable(
-            f"{function} is a bridge, which VFIO doesn't take; bind the devices behind it"
+            f"{function} is a bridge, which VFIO doesn't take", "bind the devices behind it"
         )
     if function.group is None and not no_iommu_mode(function.root):
+        reason, cure = no_group(function.root)
         raise HostDeviceUnavailable(
-            f"{function} has no IOMMU group, so VFIO doesn't take it: {no_group(function.root)}"
+            f"{function} has no IOMMU group, so VFIO doesn't take it: {reason}", cure
         )
 
 
@@ -149,8 +150,9 @@ def _check_no_virtual_functions(taken: Sequence[HostFunction]) -> None:
         count = len(function.virtual_functions)
         if count:
             raise NeededByHost(
-                f"{function} has virtual functions ({count}), which would be lost; switch them off "
-                f"first (echo 0 > {function.path}/sriov_numvfs), or take it with --force"
+                f"{function} has virtual functions ({count}), which would be lost",
+                f"switch them off first (echo 0 > {function.path}/sriov_numvfs), or take it with "
+                "--force",
             )
 
 
@@ -162,7 +164,7 @@ def _check_unused(function: HostFunction) -> None:
     for path in filter(None, paths):
         holder = held_by(path, root=function.root)
         if holder:
-            raise HostDeviceUnavailable(f"{function} is in use: {holder}; end that first")
+            raise HostDeviceUnavailable(f"{function} is in use: {holder}", "end that first")
 
 
 # -- what is done --
@@ -179,7 +181,7 @@ def _take(function: HostFunction, records: Records) -> None:
     _probe(function, doing)
     if function.driver != VFIO_DRIVER:
         raise HostDeviceUnavailable(
-            f"{doing}: the driver refused it; the kernel's log says why: dmesg | tail"
+            f"{doing}: the driver refused it", "the kernel's log says why: dmesg | tail"
         )
 
 
@@ -203,8 +205,8 @@ def _give_back(function: HostFunction, record: Record) -> None:
             _probe(function, doing)  # it has been unloaded; another may do
         if function.driver is None:
             raise HostDeviceUnavailable(
-                f"{doing}: it took no driver; load the driver (modprobe {record.driver}), and see "
-                "dmesg | tail"
+                f"{doing}: it took no driver",
+                f"load the driver (modprobe {record.driver}), and see dmesg | tail",
             )
 
 
@@ -234,4 +236,5 @@ def _undo(
 
 
 def _note(function: HostFunction) -> str:
-    return IommuGroup.of(function).why_not_viable() if function.group is not None else ""
+    spoilt = IommuGroup.of(function).why_not_viable() if function.group is not None else None
+    return str(spoilt) if spoilt else ""

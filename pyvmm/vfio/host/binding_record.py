@@ -8,6 +8,7 @@ written: `unbind` may be run days after `bind`, but what was noted must not outl
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -60,9 +61,21 @@ class Records:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Wait until no other process binds or unbinds, and keep others from it meanwhile."""
-        directory = self._writable("keeping others from changing drivers")
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Wait until no other process binds or unbinds, and keep others from it meanwhile.
+
+        Raises HostDeviceUnavailable.
+        """
+        doing = "keeping others from changing drivers"
+        directory = self._writable(doing)
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise HostDeviceUnavailable(
+                failure(doing, f"open {directory}", error.errno or 0),
+                "raise the limit on open files (ulimit -n)"
+                if error.errno in (errno.EMFILE, errno.ENFILE)
+                else "",
+            ) from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
@@ -116,10 +129,6 @@ class Records:
             if os.access(directory, os.W_OK):
                 return directory
         raise HostDeviceUnavailable(
-            failure(
-                doing,
-                f"mkdir {self._directories[0]}",
-                number,
-                "do it as root (sudo), or set XDG_RUNTIME_DIR to a directory of yours",
-            )
+            failure(doing, f"mkdir {self._directories[0]}", number),
+            "do it as root (sudo), or set XDG_RUNTIME_DIR to a directory of yours",
         )

@@ -59,8 +59,8 @@ class HostFunction:
         self.path = os.path.join(self.root, _DEVICES, self.bdf)
         if not os.path.isdir(self.path):
             raise HostDeviceUnavailable(
-                f"there is no PCI device {self.bdf} on this host; `pyvmm devices` lists those "
-                "that there are"
+                f"there is no PCI device {self.bdf} on this host",
+                "`pyvmm devices` lists those that there are",
             )
 
     def __repr__(self) -> str:

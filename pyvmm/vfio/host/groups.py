@@ -10,6 +10,7 @@ See Documentation/driver-api/vfio.rst in the kernel's source.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from ..errors import HostDeviceUnavailable
@@ -57,7 +58,8 @@ class IommuGroup:
         """A function's group. Raises HostDeviceUnavailable if it has none, and says why."""
         number = function.group
         if number is None:
-            raise HostDeviceUnavailable(f"{function} has no IOMMU group: {no_group(function.root)}")
+            reason, cure = no_group(function.root)
+            raise HostDeviceUnavailable(f"{function} has no IOMMU group: {reason}", cure)
         return cls(number, root=function.root)
 
     def __repr__(self) -> str:
@@ -69,7 +71,7 @@ class IommuGroup:
         return sysfs.read_text(os.path.join(self.path, "name")) == "vfio-noiommu"
 
     @property
-    def kind(self) -> str | None:
+    def type(self) -> str | None:
         """What the kernel's own DMA goes through: "DMA", "DMA-FQ", "identity", "blocked"."""
         return sysfs.read_text(os.path.join(self.path, "type"))
 
@@ -88,11 +90,12 @@ class IommuGroup:
     @property
     def functions(self) -> tuple[HostFunction, ...]:
         """The members that are PCI functions."""
-        return tuple(
-            HostFunction(member.name, root=self.root)
-            for member in self.members
-            if is_address(member.name)
-        )
+        found = []
+        for member in self.members:
+            if is_address(member.name):
+                with suppress(HostDeviceUnavailable):  # unplugged meanwhile
+                    found.append(HostFunction(member.name, root=self.root))
+        return tuple(found)
 
     @property
     def spoilers(self) -> tuple[Member, ...]:
@@ -106,26 +109,25 @@ class IommuGroup:
         """
         return not self.spoilers
 
-    def why_not_viable(self) -> str:
-        """Which members spoil the group and what to do; "" if none does."""
+    def why_not_viable(self) -> HostDeviceUnavailable | None:
+        """Which members spoil the group and what to do; None if none does."""
         spoilers = self.spoilers
         if not spoilers:
-            return ""
+            return None
         bound = ", ".join(f"{member.name} is bound to {member.driver}" for member in spoilers)
         them = "it" if len(spoilers) == 1 else "them"
         cure = f"unbind {them}"
-        ours = [member.name for member in spoilers if is_address(member.name)]
-        if len(ours) == len(spoilers) and not any(
-            HostFunction(name, root=self.root).is_bridge for name in ours
-        ):
-            cure += f" or give {them} to vfio-pci: `pyvmm bind {' '.join(ours)}`"
-        return f"group {self.number} is not viable: {bound}; {cure}"
+        bindable = {function.bdf for function in self.functions if not function.is_bridge}
+        names = [member.name for member in spoilers]
+        if bindable.issuperset(names):
+            cure += f" or give {them} to vfio-pci: `pyvmm bind {' '.join(names)}`"
+        return HostDeviceUnavailable(f"group {self.number} is not viable: {bound}", cure)
 
     def check_viable(self) -> None:
         """Raises HostDeviceUnavailable if it isn't viable; it says why, and what to do."""
-        reason = self.why_not_viable()
-        if reason:
-            raise HostDeviceUnavailable(reason)
+        spoilt = self.why_not_viable()
+        if spoilt:
+            raise spoilt
 
     @property
     def reserved_regions(self) -> tuple[ReservedRegion, ...]:
@@ -157,13 +159,13 @@ def groups(*, root: str | os.PathLike[str] = "/") -> list[IommuGroup]:
     ]
 
 
-def no_group(root: str | os.PathLike[str] = "/") -> str:
+def no_group(root: str | os.PathLike[str] = "/") -> tuple[str, str]:
     """Why a device here may have no IOMMU group, and what to do about it."""
     if groups(root=root):
-        return "the IOMMUs that are in use don't cover it; it can't be assigned"
+        return "the IOMMUs that are in use don't cover it, so that it can't be assigned", ""
     if sysfs.listing(os.path.join(os.fspath(root), "sys/class/iommu")):
-        return "no IOMMU is in use, although there is one; boot without iommu=off"
+        return "no IOMMU is in use, although there is one", "boot without iommu=off"
     return (
-        "no IOMMU is in use; enable VT-d or AMD-Vi in the firmware's set-up, and boot with "
-        "intel_iommu=on on Intel"
+        "no IOMMU is in use",
+        "enable VT-d or AMD-Vi in the firmware's set-up, and boot with intel_iommu=on on Intel",
     )

@@ -34,11 +34,15 @@ def holders(path: str, *, root: str | os.PathLike[str] = "/") -> tuple[Holder, .
     return tuple(found)
 
 
+def other_holders(path: str, *, root: str | os.PathLike[str] = "/") -> tuple[Holder, ...]:
+    """Those of holders() that are not this process."""
+    return tuple(holder for holder in holders(path, root=root) if holder.pid != os.getpid())
+
+
 def held_by(path: str, *, root: str | os.PathLike[str] = "/") -> str:
     """Who has path open, in words; "" if nobody has, as far as we may see."""
-    found = holders(path, root=root)
     # Whoever asks may have opened it too, to be told then that it is not to be had.
-    found = tuple(holder for holder in found if holder.pid != os.getpid()) or found
+    found = other_holders(path, root=root) or holders(path, root=root)
     return f"{path} is open in {', '.join(map(str, found))}" if found else ""
 
 

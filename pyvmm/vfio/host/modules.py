@@ -25,8 +25,9 @@ def require_vfio_pci(*, root: str) -> None:
     if not os.path.isdir(path):
         release = os.uname().release
         raise HostDeviceUnavailable(
-            f"the kernel has no driver {VFIO_DRIVER}: modprobe {VFIO_DRIVER}: {said or 'no effect'}"
-            f"; as root, and with the modules of kernel {release}, it can be loaded"
+            f"the kernel has no driver {VFIO_DRIVER}: modprobe {VFIO_DRIVER}: "
+            f"{said or 'no effect'}",
+            f"as root, and with the modules of kernel {release}, it can be loaded",
         )
 
 

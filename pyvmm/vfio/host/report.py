@@ -68,7 +68,7 @@ class Report:
             "virtual_functions": list(function.virtual_functions),
             "iommu_group": self._group(),
             "vfio_cdev": function.vfio_cdev,
-            "needed_for": [loss.partition(" ")[2] for loss in self.usage.losses([function])],
+            "needed_for": [loss.what for loss in self.usage.losses([function])],
             "assignable": {
                 "answer": verdict.answer.value,
                 "reason": verdict.reason or None,
@@ -90,7 +90,7 @@ class Report:
         group = IommuGroup.of(self.function)
         return {
             "number": group.number,
-            "type": group.kind,
+            "type": group.type,
             "no_iommu": group.no_iommu,
             "viable": group.viable,
             "members": [{"name": m.name, "driver": m.driver} for m in group.members],

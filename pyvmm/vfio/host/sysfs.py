@@ -74,5 +74,5 @@ def store(path: str, text: str, doing: str) -> None:
             errno.EROFS: "sysfs is read-only here, as in most containers: do it outside",
         }
         raise HostDeviceUnavailable(
-            failure(doing, f"write {path}", number, cures.get(number, ""))
+            failure(doing, f"write {path}", number), cures.get(number, "")
         ) from None

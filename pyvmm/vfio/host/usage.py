@@ -5,12 +5,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from ..errors import NeededByHost
 from .consoles import console_needs
 from .disks import disk_needs
 from .functions import HostFunction
 from .routes import network_needs
+
+
+class Loss(NamedTuple):
+    """What a function does for the host, which would lose that with it."""
+
+    bdf: str
+    what: str
+    """As in "0000:01:00.0 holds the root file system": without the address."""
+
+    def __str__(self) -> str:
+        return f"{self.bdf} {self.what}"
 
 
 class HostUsage:
@@ -27,23 +39,19 @@ class HostUsage:
             *console_needs(root=root),
         )
 
-    def losses(self, taken: Iterable[HostFunction]) -> list[str]:
-        """What the host would lose if these functions were taken away, all at once.
-
-        Each is a sentence without an end: "0000:01:00.0 holds the root file system".
-        """
+    def losses(self, taken: Iterable[HostFunction]) -> list[Loss]:
+        """What the host would lose if these functions were taken away, all at once."""
         addresses = [function.bdf for function in taken]
-        told: dict[str, None] = {}
-        for need in self.needs:
-            for address in sorted(need.lost_with(addresses)):
-                told[f"{address} {need.what}"] = None
-        return list(told)
+        lost = (
+            Loss(bdf, need.what) for need in self.needs for bdf in sorted(need.lost_with(addresses))
+        )
+        return list(dict.fromkeys(lost))
 
     def check(self, taken: Iterable[HostFunction]) -> None:
         """Raises NeededByHost if the host would lose something with these functions."""
         losses = self.losses(taken)
         if losses:
             raise NeededByHost(
-                f"{'; '.join(losses)}: the host needs that; move it elsewhere first, or take it "
-                "with --force"
+                f"{'; '.join(map(str, losses))}: the host needs that",
+                "move it elsewhere first, or take it with --force",
             )

@@ -69,17 +69,18 @@ def _obstacles(function: HostFunction, usage: HostUsage) -> list[_Obstacle]:
 
 
 def _needed(function: HostFunction, usage: HostUsage) -> _Obstacle | None:
-    losses = [loss.partition(" ")[2] for loss in usage.losses([function])]
+    losses = usage.losses([function])
     if not losses:
         return None
-    return _Obstacle(f"it {' and '.join(losses)}", "move that elsewhere first")
+    return _Obstacle(
+        f"it {' and '.join(loss.what for loss in losses)}", "move that elsewhere first"
+    )
 
 
 def _no_iommu(function: HostFunction) -> _Obstacle | None:
     if no_iommu_mode(function.root):
         return None
-    why, _, cure = no_group(function.root).partition("; ")
-    return _Obstacle(why, cure)
+    return _Obstacle(*no_group(function.root))
 
 
 def _reserved(group: IommuGroup) -> _Obstacle | None:
@@ -102,7 +103,7 @@ def _stuck_neighbours(
     if not losses:
         return None
     return _Obstacle(
-        f"it shares IOMMU group {group.number}: {' and '.join(losses)}",
+        f"it shares IOMMU group {group.number}: {' and '.join(map(str, losses))}",
         "put it into another slot, or move that elsewhere",
     )
 
@@ -151,10 +152,10 @@ def _unbound(function: HostFunction, group: IommuGroup) -> Verdict | None:
 
 
 def _not_viable(function: HostFunction, group: IommuGroup) -> Verdict | None:
-    reason = group.why_not_viable()
-    if not reason:
+    spoilt = group.why_not_viable()
+    if spoilt is None:
         return None
-    return Verdict(Answer.LATER, reason.rpartition("; ")[0], f"pyvmm bind --group {function}")
+    return Verdict(Answer.LATER, spoilt.cause, f"pyvmm bind --group {function}")
 
 
 def _no_access(function: HostFunction, group: IommuGroup) -> Verdict | None:

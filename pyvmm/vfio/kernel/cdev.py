@@ -11,15 +11,15 @@ import errno
 import fcntl
 import os
 import stat
-import time
 from uuid import UUID
 
 from ...uapi import vfio
+from ...uapi.ioctl import failure
 from ..errors import DeviceError, HostDeviceUnavailable
-from ..host import HostFunction, IommuGroup, who_is_busy
-from . import opening
+from ..host import HostFunction, IommuGroup, other_holders, who_is_busy
 from .call import call
 from .group_space import UNSAFE_INTERRUPTS
+from .opening import StillHeld, open_file
 
 
 def function_of(fd: int, *, root: str = "/") -> HostFunction:
@@ -32,7 +32,7 @@ def function_of(fd: int, *, root: str = "/") -> HostFunction:
     link = os.path.join(root, "sys/dev/char", number)
     if not stat.S_ISCHR(status.st_mode) or "/vfio-dev/" not in os.path.realpath(link):
         raise HostDeviceUnavailable(
-            f"fd {fd} is no VFIO device: open one of /dev/vfio/devices for reading and writing"
+            f"fd {fd} is no VFIO device", "open one of /dev/vfio/devices for reading and writing"
         )
     # .../0000:01:00.0/vfio-dev/vfio0
     parent = os.path.dirname(os.path.dirname(os.path.realpath(link)))
@@ -43,26 +43,28 @@ class Cdev:
     """Owns the file of a device's cdev, up to where it is handed on as fd."""
 
     def __init__(self, function: HostFunction, fd: int | None = None) -> None:
-        """Open it, or duplicate the caller's fd of it. Raises HostDeviceUnavailable."""
+        """Open it, or duplicate the caller's fd of it. Raises HostDeviceUnavailable, StillHeld."""
         self.function = function
         self.path = function.vfio_cdev
         if fd is not None:
             try:
                 self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
             except OSError as error:
-                raise HostDeviceUnavailable(f"duplicating fd {fd}: {error.strerror}") from None
+                raise HostDeviceUnavailable(
+                    failure(f"duplicating fd {fd}", "fcntl", error.errno or 0),
+                    "raise the limit on open files (ulimit -n)",
+                ) from None
             return
         if self.path is None:
-            raise HostDeviceUnavailable(f"{function} has no device cdev: {_no_cdev(function)}")
+            raise HostDeviceUnavailable(f"{function} has no device cdev", _no_cdev(function))
         cures = {errno.ENODEV: "it has just been taken away from vfio-pci"}
-        self.fd = opening.open_file(
-            self.path, f"{function} by {self.path}", cures, root=function.root
-        )
+        self.fd = open_file(self.path, f"{function} by {self.path}", cures, root=function.root)
 
     def bind(self, iommufd: int, vf_token: UUID | None = None) -> int:
         """Bind it to an iommufd, for as long as the file is open; its device ID there.
 
-        Raises HostDeviceUnavailable if somebody else has it, or its group is not viable.
+        Raises StillHeld if somebody else has it, and HostDeviceUnavailable if its group is not
+        viable.
         """
         request = vfio.vfio_device_bind_iommufd(
             argsz=ctypes.sizeof(vfio.vfio_device_bind_iommufd), iommufd=iommufd
@@ -71,19 +73,11 @@ class Cdev:
             token = ctypes.create_string_buffer(vf_token.bytes, 16)
             request.flags = vfio.VFIO_DEVICE_BIND_FLAG_TOKEN
             request.token_uuid_ptr = ctypes.addressof(token)
-        deadline = time.monotonic() + opening.PATIENCE
-        while True:
-            try:
-                call(self.fd, "VFIO_DEVICE_BIND_IOMMUFD", request, doing=f"binding {self.function}")
-            except DeviceError as error:
-                # Somebody's file of the group, or of this cdev, may be about to be closed.
-                busy = error.errno in (errno.EBUSY, errno.EINVAL)
-                if busy and time.monotonic() < deadline:
-                    time.sleep(opening.PAUSE)
-                    continue
-                why = self._why_not_bound(error.errno, vf_token is not None)
-                raise HostDeviceUnavailable(f"{error}; {why}" if why else str(error)) from None
-            return int(request.out_devid)
+        try:
+            call(self.fd, "VFIO_DEVICE_BIND_IOMMUFD", request, doing=f"binding {self.function}")
+        except DeviceError as error:
+            raise self._not_bound(error, vf_token is not None) from None
+        return int(request.out_devid)
 
     def attach(self, page_table: int) -> int:
         """Have its DMA go through an IOAS or HWPT, given by its ID; the ID of the HWPT.
@@ -115,23 +109,28 @@ class Cdev:
         if fd >= 0:
             os.close(fd)
 
-    def _why_not_bound(self, number: int, token: bool) -> str:
-        group = IommuGroup.of(self.function)
-        if number == errno.EBUSY:
-            return who_is_busy(group.device_path, root=self.function.root)
-        if number == errno.EPERM:
-            return (
-                group.why_not_viable()
-                or f"another user has a device of group {group.number}, or "
+    def _not_bound(self, error: DeviceError, token: bool) -> HostDeviceUnavailable:
+        group, root = IommuGroup.of(self.function), self.function.root
+        if error.errno == errno.EBUSY:
+            return StillHeld(error.cause, who_is_busy(group.device_path, root=root))
+        if error.errno == errno.EINVAL:
+            path = self.path or ""
+            bound = f"it is bound already: {who_is_busy(path, root=root)}"
+            # A token is refused so too, at once and for good.
+            if not token or other_holders(path, root=root):
+                return StillHeld(error.cause, bound)
+            refused = "the kernel refuses the VF token, or is too old for one here"
+            return HostDeviceUnavailable(error.cause, f"{refused}, or {bound}")
+        if error.errno == errno.EPERM:
+            cure = str(group.why_not_viable() or "") or (
+                f"another user has a device of group {group.number}, or "
                 + UNSAFE_INTERRUPTS.format("iommufd")
             )
-        if number == errno.EINVAL:
-            vf = "the kernel refuses the VF token, or is too old for one here, or " if token else ""
-            holders = who_is_busy(self.path or "", root=self.function.root)
-            return f"{vf}it is bound already: {holders}"
-        if number == errno.EACCES:
-            return "it is a virtual function: give the VF token that its physical function has"
-        return ""
+            return HostDeviceUnavailable(error.cause, cure)
+        if error.errno == errno.EACCES:
+            cure = "it is a virtual function: give the VF token that its physical function has"
+            return HostDeviceUnavailable(error.cause, cure)
+        return HostDeviceUnavailable(error.cause, error.cure)
 
 
 def _no_cdev(function: HostFunction) -> str:

@@ -30,13 +30,21 @@ class KernelDevice(Device):
     """
 
     def __init__(
-        self, fd: int, name: str, dma: DmaSpace, release: Callable[[], None], kvm_file: int
+        self,
+        fd: int,
+        name: str,
+        dma: DmaSpace,
+        release: Callable[[], None],
+        kvm_file: int,
+        *,
+        root: str = "/",
     ) -> None:
         """Take over fd, the device's; release is called once it is closed, in any case.
 
-        name is its BDF, dma what it is attached to, and kvm_file the fd of its group, or of
-        itself, that KVM wants to know. Raises VfioError.
+        name is its BDF, dma what it is attached to, kvm_file the fd of its group, or of itself,
+        that KVM wants to know, and root where the host's sys is. Raises VfioError.
         """
+        self._root = root
         self.name = name
         self._file = KernelFile(fd, name)
         self._dma = dma
@@ -162,7 +170,7 @@ class KernelDevice(Device):
         if number not in (errno.EINVAL, errno.ENOTTY):
             return None
         try:
-            methods = HostFunction(self.name).reset_methods
+            methods = HostFunction(self.name, root=self._root).reset_methods
         except HostDeviceUnavailable:
             methods = ()
         tried = f"has only {', '.join(methods)}, in vain" if methods else "has none in sysfs"

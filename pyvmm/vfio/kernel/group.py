@@ -69,7 +69,7 @@ class Group:
             # In a container of iommufd's, only now does the kernel see whose the group is.
             if error.errno in (errno.EPERM, errno.EBUSY):
                 raise self._not_viable() from None
-            raise HostDeviceUnavailable(str(error)) from None
+            raise HostDeviceUnavailable(error.cause, error.cure) from None
 
     def close(self) -> None:
         """Leave the container and close the group. Idempotent; its devices are closed before."""
@@ -109,8 +109,7 @@ class Group:
             raise
 
     def _not_viable(self) -> HostDeviceUnavailable:
-        return HostDeviceUnavailable(
-            self.host.why_not_viable()
-            or f"{self.name} is not viable: another user has one of its devices; "
-            "devices of a group have one owner, and one container or iommufd"
+        return self.host.why_not_viable() or HostDeviceUnavailable(
+            f"{self.name} is not viable: another user has one of its devices",
+            "devices of a group have one owner, and one container or iommufd",
         )

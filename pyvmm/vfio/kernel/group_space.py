@@ -130,7 +130,7 @@ class GroupSpace(KernelSpace):
         try:
             call(self._fd, "VFIO_SET_IOMMU", self._extension, doing=doing, cures=cures)
         except DeviceError as error:
-            raise HostDeviceUnavailable(str(error)) from None
+            raise HostDeviceUnavailable(error.cause, error.cure) from None
 
     def _groups_here(self) -> tuple[IommuGroup, ...]:
         return tuple(member.group.host for member in self._members.values())

@@ -45,6 +45,7 @@ class Ioas(KernelSpace):
         self.iommufd = iommufd or Iommufd(root=root)
         self._files: dict[int, Mapping] = {}
         self._groups: list[IommuGroup] = []
+        self._told: tuple[Intervals, int] | None = None
         try:
             self.id = self.iommufd.alloc_ioas()
         except BaseException:
@@ -90,9 +91,20 @@ class Ioas(KernelSpace):
         doing = f"keeping IOVAs of {self.name} mappable"
         with self._lock:
             self.iommufd.call("IOMMU_IOAS_ALLOW_IOVAS", request, doing)
+            self._ranges_changed()
 
     def _ask(self) -> tuple[Intervals, int]:
-        """The IOVA ranges, and the alignment that mappings need."""
+        """The IOVA ranges, and the alignment that mappings need; asked anew when they change."""
+        with self._lock:
+            if self._told is None:
+                self._told = self._ask_kernel()
+            return self._told
+
+    def _ranges_changed(self) -> None:
+        super()._ranges_changed()
+        self._told = None
+
+    def _ask_kernel(self) -> tuple[Intervals, int]:
         size = 16
         doing = f"asking {self.name} for its IOVA ranges"
         while True:

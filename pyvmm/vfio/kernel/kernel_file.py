@@ -118,6 +118,7 @@ def _explained(error: DeviceError, cure: Cure) -> VfioError:
         known = cure(error.errno)
     except VfioError:
         known = None  # looking for the cause has failed, too
-    if known:
-        return DeviceError(f"{error}; {known}", error.errno)
-    return DeviceGone(str(error)) if error.errno == errno.ENODEV else error
+    error.cure = error.cure or known or ""
+    if error.errno == errno.ENODEV and not error.cure:
+        return DeviceGone(error.cause)
+    return error

@@ -134,7 +134,8 @@ class Migration:
             request = _STATE.pack(state, -1)
             answer = self._features.set(Feature.MIG_DEVICE_STATE, request)
         except DeviceError as e:
-            raise DeviceError(f"{e}; {self._where()}", e.errno) from None
+            e.cure = "; ".join(filter(None, (e.cure, self._where())))
+            raise
         fd = _STATE.unpack(answer)[1]
         return MigrationData(fd, self._features.name) if fd >= 0 else None
 

@@ -56,7 +56,7 @@ class Notices:
                 self._thread.start()
             except RuntimeError as e:
                 cure = "raise the limit on processes (ulimit -u)"
-                raise VfioError(f"watching for {name}: {e}; {cure}") from None
+                raise VfioError(f"watching for {name}: {e}", cure) from None
             self._undo = undo.pop_all()
 
     def _run(self) -> None:

@@ -25,7 +25,7 @@ _libc.vmsplice.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctype
 _libc.vmsplice.restype = ctypes.c_ssize_t
 
 _SPLICE_F_NONBLOCK = 2
-_F_SETPIPE_SZ = 1031
+_PAGEMAP = "/proc/self/pagemap"
 _ENTRY = struct.Struct("=Q")
 _PRESENT = 1 << 63
 _FRAME = (1 << 55) - 1
@@ -69,9 +69,13 @@ class PhysicalMemory:
         pieces = (_IoVec * count)(
             *(_IoVec(self.mapping.address + number * page, 1) for number in range(count))
         )
-        self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            fcntl.fcntl(self._pipe[1], _F_SETPIPE_SZ, count * PAGE_SIZE)
+            self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            cure = "raise the limit on open files (ulimit -n)"
+            raise DeviceError.answered(f"{what}: pipe2", error.errno, cure) from None
+        try:
+            fcntl.fcntl(self._pipe[1], fcntl.F_SETPIPE_SZ, count * PAGE_SIZE)
         except OSError as error:
             cure = "ask for less, in larger pages"
             raise DeviceError.answered(f"{what}: F_SETPIPE_SZ", error.errno, cure) from None
@@ -92,14 +96,18 @@ class PhysicalMemory:
         return places[0]
 
     def _physical(self, address: int, what: str) -> int:
-        with open("/proc/self/pagemap", "rb", buffering=0) as pagemap:
-            entry = os.pread(pagemap.fileno(), _ENTRY.size, address // PAGE_SIZE * _ENTRY.size)
+        try:
+            with open(_PAGEMAP, "rb", buffering=0) as pagemap:
+                entry = os.pread(pagemap.fileno(), _ENTRY.size, address // PAGE_SIZE * _ENTRY.size)
+        except OSError as error:
+            cure = "it takes a /proc with pagemap (CONFIG_PROC_PAGE_MONITOR), and a free descriptor"
+            raise DeviceError.answered(f"{what}: {_PAGEMAP}", error.errno, cure) from None
         (bits,) = _ENTRY.unpack(entry)
         if not bits & _PRESENT:
             raise DeviceError.answered(what, errno.EFAULT, "the page has no memory")
         if not bits & _FRAME:
             cure = "run as root: only CAP_SYS_ADMIN may know physical addresses"
-            raise DeviceError.answered(f"{what}: /proc/self/pagemap", errno.EPERM, cure)
+            raise DeviceError.answered(f"{what}: {_PAGEMAP}", errno.EPERM, cure)
         return int(bits & _FRAME) * PAGE_SIZE
 
     def close(self) -> None:

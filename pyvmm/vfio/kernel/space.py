@@ -18,6 +18,7 @@ from ..host import HostFunction, IommuGroup
 from ..intervals import Interval
 from .device import KernelDevice
 from .map_errors import explain, reserved_by
+from .opening import patiently
 
 
 class KernelSpace(DmaSpace):
@@ -87,15 +88,20 @@ class KernelSpace(DmaSpace):
     def _open(
         self, name: str, join: Callable[[], tuple[int, int, Callable[[], None]]]
     ) -> KernelDevice:
-        with self._lock:
-            if self._ending:
-                raise DeviceError.answered(
-                    f"opening {name}", errno.EBADF, "its DMA space is closed"
+        def attempt() -> KernelDevice:
+            with self._lock:
+                if self._ending:
+                    raise DeviceError.answered(
+                        f"opening {name}", errno.EBADF, "its DMA space is closed"
+                    )
+                fd, kvm_file, leave = join()
+                self._devices += 1
+                self._ranges_changed()
+                return KernelDevice(
+                    fd, name, self, lambda: self._left(leave), kvm_file, root=self.root
                 )
-            fd, kvm_file, leave = join()
-            self._devices += 1
-            self._ranges_changed()
-            return KernelDevice(fd, name, self, lambda: self._left(leave), kvm_file)
+
+        return patiently(attempt)
 
     def _check_room(self, host: IommuGroup) -> None:
         """Make sure that nothing is mapped where a group that is to join can't have it."""
@@ -104,7 +110,8 @@ class KernelSpace(DmaSpace):
             if there:
                 raise HostDeviceUnavailable(
                     f"group {host.number} can't share this DMA space: {reserved}, and {there} "
-                    "is mapped; unmap it first"
+                    "is mapped",
+                    "unmap it first",
                 )
 
     def _left(self, leave: Callable[[], None]) -> None:
@@ -128,8 +135,8 @@ class KernelSpace(DmaSpace):
         try:
             yield
         except DeviceError as error:
-            cure = self._explain(error.errno, mapping)
-            raise DeviceError(f"{error}; {cure}" if cure else str(error), error.errno) from None
+            error.cure = error.cure or self._explain(error.errno, mapping)
+            raise
 
     def _explain(self, number: int, mapping: DmaMapping) -> str:
         try:
@@ -142,7 +149,7 @@ class KernelSpace(DmaSpace):
                 ranges=self.iova_ranges(),
                 reserved=reserved_by(self._groups_here()),
             )
-        except VfioError:  # what went wrong first is what counts
+        except (OSError, VfioError):  # what went wrong first is what counts
             return ""
 
     def _check(self, mapping: DmaMapping) -> None:

@@ -119,7 +119,7 @@ class MappedBar(Window):
         if len(self._mappings) != 1:
             found = ", ".join(map(str, self.areas)) or "none"
             cure = "map(area) maps one" if self.areas else "the device lets nothing be mapped"
-            raise BadAccess(f"{self.name}: not one mapped area, but {found}; {cure}")
+            raise BadAccess(f"{self.name}: not one mapped area, but {found}", cure)
         return self._mappings[0].view
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ class Interrupt:
         """
         with self._lock:
             if self._over:
-                raise VfioError(f"{self.name}: it was disabled; enable() gives new ones")
+                raise VfioError(f"{self.name}: it was disabled", "enable() gives new ones")
             count = self._eventfd.read()
         if self._loss.error:
             raise DeviceGone(f"{self.name}: the device has gone: {self._loss.error}")

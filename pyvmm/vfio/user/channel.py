@@ -176,7 +176,7 @@ class Channel:
             if call.reply:  # it came too late for us
                 call.reply.close()
             if isinstance(e, DeviceGone) and e is not self._gone:
-                raise DeviceGone(str(self._gone)) from None  # what came first is the cause
+                self._check_gone()  # what came first is the cause
             raise
         finally:
             self._leave()
@@ -347,7 +347,7 @@ class Channel:
 
     def _check_gone(self) -> None:
         if self._gone:
-            raise DeviceGone(str(self._gone))
+            raise DeviceGone(self._gone.cause, self._gone.cure) from None
 
     def fail(self, error: VfioError) -> None:
         """End the connection because of an error. Only the first counts."""

@@ -302,7 +302,7 @@ def _connect(path: str, name: str, timeout: float) -> socket.socket:
         sock.close()
         number = e.errno or errno.ENAMETOOLONG
         raise DeviceGone(
-            failure(f"connecting to {name}", "connect", number, _cure(path, number))
+            failure(f"connecting to {name}", "connect", number), _cure(path, number)
         ) from None
     return sock
 

@@ -45,7 +45,7 @@ class IdleReader:
             self._epoll.close()
             self._stop.close()
             cure = "raise the limit on processes (ulimit -u)"
-            raise VfioError(f"watching {name}: {e}; {cure}") from None
+            raise VfioError(f"watching {name}: {e}", cure) from None
 
     def busy(self) -> None:
         self._epoll.modify(self._fd, _QUIET)

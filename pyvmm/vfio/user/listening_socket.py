@@ -33,7 +33,7 @@ class ListeningSocket:
         doing = f"listening at {self.path}"
         if len(os.fsencode(self.path)) > _MAX_PATH:
             cure = f"choose one of at most {_MAX_PATH} bytes, which is all that a socket's can have"
-            raise CannotListen(failure(doing, "bind", errno.ENAMETOOLONG, cure))
+            raise CannotListen(failure(doing, "bind", errno.ENAMETOOLONG), cure)
         _check_free(self.path, doing)
         try:
             where = os.path.dirname(self.path) or "."
@@ -92,7 +92,7 @@ def _cannot(doing: str, call: str, error: OSError) -> CannotListen:
         errno.EACCES: "choose a directory you may write to",
         errno.EMFILE: "raise the limit of open files (ulimit -n)",
     }
-    return CannotListen(failure(doing, call, number, cures.get(number, "")))
+    return CannotListen(failure(doing, call, number), cures.get(number, ""))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -105,7 +105,7 @@ def _check_free(path: str, doing: str) -> None:
     except OSError:
         return
     if not stat.S_ISSOCK(status.st_mode):
-        raise CannotListen(f"{doing}: there is a file that is no socket; choose another path")
+        raise CannotListen(f"{doing}: there is a file that is no socket", "choose another path")
     try:
         probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError as e:
@@ -118,4 +118,4 @@ def _check_free(path: str, doing: str) -> None:
             return  # nobody has it open any more
         except OSError:
             pass
-    raise CannotListen(f"{doing}: another server listens there; stop it, or choose another path")
+    raise CannotListen(f"{doing}: another server listens there", "stop it, or choose another path")

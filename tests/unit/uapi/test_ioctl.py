@@ -79,4 +79,4 @@ def test_failure_ends_with_the_cure() -> None:
 
 
 def test_failure_with_an_errno_that_has_no_name() -> None:
-    assert failure("doing it", "FOO", 99999) == "doing it: FOO: errno 99999 (Unknown error 99999)"
+    assert failure("doing it", "FOO", 99999) == "doing it: FOO: errno 99999"

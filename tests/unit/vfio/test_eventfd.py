@@ -106,6 +106,17 @@ def test_a_kernel_without_asynchronous_io(monkeypatch: pytest.MonkeyPatch) -> No
         assert eventfd.read() == 1
 
 
+def test_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong_number(*_: object) -> int:
+        raise AssertionError("who knows what system call this is there")
+
+    monkeypatch.setattr(eventfd_signal, "_KNOWN", False)
+    monkeypatch.setattr(eventfd_signal, "_syscall", wrong_number)
+    with EventFd() as eventfd:
+        eventfd.signal()
+        assert eventfd.read() == 1
+
+
 def test_the_longest_wait() -> None:
     with EventFd() as eventfd:
         eventfd.signal()

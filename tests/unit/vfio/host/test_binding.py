@@ -274,6 +274,17 @@ class TestRecords:
         assert host.driver_of(OTHER) == "nvme"
         assert not (tmp_path / "runtime/pyvmm/bindings" / OTHER).exists()
 
+    def test_no_descriptor_to_lock_with(
+        self, host: MadeHost, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def none_left(path: str, flags: int, mode: int = 0o777) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(os, "open", none_left)
+        with pytest.raises(HostDeviceUnavailable, match="EMFILE") as caught:
+            bind([OTHER], root=host.root)
+        assert caught.value.cure == "raise the limit on open files (ulimit -n)"
+
     def test_a_record_of_somebody_else(
         self, host: MadeHost, monkeypatch: pytest.MonkeyPatch
     ) -> None:

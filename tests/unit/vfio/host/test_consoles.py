@@ -17,7 +17,12 @@ def card(host: MadeHost) -> str:
 
 
 def losses(host: MadeHost) -> list[str]:
-    return HostUsage(root=host.root, environ={}).losses([HostFunction(CARD, root=host.root)])
+    return [
+        str(loss)
+        for loss in HostUsage(root=host.root, environ={}).losses(
+            [HostFunction(CARD, root=host.root)]
+        )
+    ]
 
 
 def test_the_display_of_the_firmware(host: MadeHost, card: str) -> None:

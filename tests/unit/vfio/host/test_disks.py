@@ -29,7 +29,7 @@ def root_is_on(
 
 def losses(host: MadeHost, *taken: str) -> list[str]:
     functions = [HostFunction(bdf, root=host.root) for bdf in taken or (NVME, OTHER)]
-    return HostUsage(root=host.root, environ={}).losses(functions)
+    return [str(loss) for loss in HostUsage(root=host.root, environ={}).losses(functions)]
 
 
 ROOT_IS_LOST = [f"{NVME} holds the root file system"]

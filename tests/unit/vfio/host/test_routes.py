@@ -27,7 +27,7 @@ def nics(host: MadeHost) -> tuple[str, str]:
 def losses(host: MadeHost, *taken: str, ssh: str = "") -> list[str]:
     environ = {"SSH_CONNECTION": ssh} if ssh else {}
     functions = [HostFunction(bdf, root=host.root) for bdf in taken]
-    return HostUsage(root=host.root, environ=environ).losses(functions)
+    return [str(loss) for loss in HostUsage(root=host.root, environ=environ).losses(functions)]
 
 
 def test_the_only_one(host: MadeHost, nics: tuple[str, str]) -> None:

@@ -206,7 +206,7 @@ def test_the_reset_methods_are_told(
     class Function:
         reset_methods = ("pm", "bus")
 
-    monkeypatch.setattr("pyvmm.vfio.kernel.device.HostFunction", lambda bdf: Function)
+    monkeypatch.setattr("pyvmm.vfio.kernel.device.HostFunction", lambda bdf, root: Function)
     told.on("VFIO_DEVICE_RESET", refuse(errno.ENOTTY))
     with pytest.raises(DeviceError, match="the function has only pm, bus, in vain"):
         device.reset()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from pyvmm.vfio.kernel import (
     open_space,
 )
 from pyvmm.vfio.user import DmaTable
+from tests.unit.vfio.fakes import PATIENCE
 from tests.unit.vfio.host.made_host import MadeHost
 from tests.unit.vfio.kernel.made_vfio import APERTURE, MSI, MadeVfio
 
@@ -44,7 +46,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_leaks: None) -> Mad
     made.device(NIC2, 14)
     made.device(DISK, 15)
     monkeypatch.setattr("pyvmm.vfio.kernel.call.ioctl", made.ioctl)
-    monkeypatch.setattr("pyvmm.vfio.kernel.opening.PATIENCE", 0.05)
+    monkeypatch.setattr("pyvmm.vfio.kernel.opening._PATIENCE", 0.05)
     return made
 
 
@@ -435,6 +437,71 @@ def test_a_device_by_its_cdev(ioas: Ioas, made: MadeVfio) -> None:
             ioas.open_device(DISK)
     assert made.open_files(cdev) == 0
     ioas.open_device(NIC).close()
+
+
+def test_a_refused_vf_token_is_not_tried_again(ioas: Ioas, made: MadeVfio) -> None:
+    bind = "VFIO_DEVICE_BIND_IOMMUFD"
+    token = UUID(int=1)
+    made.failures[bind] = errno.EINVAL
+    with pytest.raises(HostDeviceUnavailable, match="refuses the VF token"):
+        ioas.open_device(NIC, vf_token=token)
+    made.host.process(4711, "qemu", "/dev/vfio/devices/vfio10")
+    made.failures[bind] = errno.EINVAL
+    ioas.open_device(NIC, vf_token=token).close()  # unless somebody else has the device
+
+
+def test_nobody_who_maps_waits_for_a_device_that_is_held(
+    ioas: Ioas, made: MadeVfio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped = []
+
+    def sleep(seconds: float) -> None:
+        mapping = threading.Thread(target=ioas.map, args=(0x10000, PAGE), kwargs={"address": PAGE})
+        mapping.start()
+        mapping.join(PATIENCE)
+        mapped.append(ioas.mappings)
+
+    monkeypatch.setattr("pyvmm.vfio.kernel.opening.time.sleep", sleep)
+    made.failures["VFIO_DEVICE_BIND_IOMMUFD"] = errno.EBUSY
+    ioas.open_device(NIC).close()
+    assert mapped == [(Interval(0x10000, 0x11000),)]
+
+
+def test_the_ranges_are_asked_for_when_they_change(
+    ioas: Ioas, made: MadeVfio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    really = made.iommu_ioas_iova_ranges
+
+    def ask(fd: int, path: str, arg: Any) -> None:
+        asked.append(arg.num_iovas)
+        really(fd, path, arg)
+
+    monkeypatch.setattr(made, "iommu_ioas_iova_ranges", ask)
+    with ioas.open_device(NIC):
+        for page in range(9):
+            ioas.map(page << 12, PAGE, address=ADDRESS)
+        assert ioas.iova_ranges()[-1].end == APERTURE
+        assert len(asked) == 1
+        ioas.allow_only(ioas.iova_ranges())
+        assert ioas.page_sizes
+        assert len(asked) == 2
+    assert ioas.iova_ranges()[-1].end != APERTURE, "the aperture went with the device"
+
+
+def test_what_went_wrong_first_counts(
+    space: KernelSpace, made: MadeVfio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_proc(*_: object) -> None:
+        raise OSError(errno.EMFILE, "no descriptor to look for the cause with")
+
+    monkeypatch.setattr("pyvmm.vfio.kernel.map_errors._area", no_proc)
+    name = "IOMMU_IOAS_MAP" if space.backend == "iommufd" else "VFIO_IOMMU_MAP_DMA"
+    with space.open_device(NIC):
+        made.failures[name] = errno.EFAULT
+        with pytest.raises(DeviceError) as caught:
+            space.map(0x10000, PAGE, address=ADDRESS)
+    assert (caught.value.errno, caught.value.cure) == (errno.EFAULT, "")
 
 
 @pytest.fixture
