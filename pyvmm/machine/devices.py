@@ -11,38 +11,41 @@ from .model_process import ModelProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pyvmm.config import Device as DeviceConfig
     from pyvmm.vfio import Device, VfioError
-    from pyvmm.vfio.kernel import KernelSpace
+
+    from .host_devices import HostDevices
 
     Open = Callable[[Callable[[VfioError], None]], Device]
 
 
-class DeviceProcesses:
-    """Owns the processes that pyvmm starts for a config's devices; they start in parallel.
+class DeviceOpeners:
+    """Says how to open each of a config's devices, and owns what stands behind them.
 
-    And the DMA space that the host's devices share.
-
-    openers has, for each device in the config's order, what opens it: open(lost) raises
-    VfioError or ModelError, and has lost(error) called, on any thread, when the device goes.
-    connections are the sockets of those in other processes.
+    That is the processes that pyvmm starts for models, in parallel, and the DMA spaces of the
+    host's devices. Iterating gives, in the config's order, what opens a device: open(lost) raises
+    VfioError or ModelError, and has lost(error) called, on any thread, when the device's server
+    goes. connections are the sockets of those in other processes.
     """
 
     def __init__(self, configs: Sequence[DeviceConfig]) -> None:
-        """Start them. Raises ModelError, ModelProcessFailed."""
+        """Start the processes. Raises ModelError, ModelProcessFailed."""
         self._processes: list[ModelProcess] = []
-        self.openers: list[Open] = []
+        self._host: HostDevices | None = None
+        self._openers: list[Open] = []
         self.connections: list[socket.socket] = []
         self._hung_up = False
-        self._space: KernelSpace | None = None
         try:
             for index, config in enumerate(configs):
-                self.openers.append(self._opener(index, config))
+                self._openers.append(self._opener(index, config))
         except BaseException:
             self.close()
             raise
+
+    def __iter__(self) -> Iterator[Open]:
+        return iter(self._openers)
 
     def _opener(self, index: int, config: DeviceConfig) -> Open:
         if config.host is not None:
@@ -63,19 +66,11 @@ class DeviceProcesses:
         return partial(_connect, config, self._connected, process=process)
 
     def _open_host(self, address: str, _lost: Callable[[VfioError], None]) -> Device:
-        from pyvmm.vfio import HostDeviceUnavailable
-        from pyvmm.vfio.kernel import best_backend, open_space
+        if self._host is None:
+            from .host_devices import HostDevices
 
-        backend = best_backend(address)
-        if backend == "noiommu":
-            raise HostDeviceUnavailable(
-                f"{address} has no IOMMU, so a guest that had it could write to all of the host's "
-                "memory; switch the IOMMU on (firmware set-up; intel_iommu=on), or use the device "
-                "from a driver in user space (pyvmm.vfio.open)"
-            )
-        if self._space is None:
-            self._space = open_space(backend)
-        return self._space.open_device(address)
+            self._host = HostDevices()
+        return self._host.open(address)
 
     def _connected(self, sock: socket.socket) -> None:
         self.connections.append(sock)
@@ -95,8 +90,8 @@ class DeviceProcesses:
 
     def close(self) -> None:
         """End the processes. Whoever opened devices has closed them. Idempotent."""
-        if self._space is not None:
-            self._space.close()
+        if self._host is not None:
+            self._host.close()
         while self._processes:
             self._processes.pop().close()
 
@@ -139,12 +134,12 @@ def _explained(error: VfioError, process: ModelProcess | None) -> VfioError:
     """
     from pyvmm.vfio import DeviceGone, DeviceSilent, ProtocolError
 
-    if not isinstance(error, DeviceGone) or ";" in str(error):
-        return error  # its cure is there
+    if not isinstance(error, DeviceGone) or error.cure:
+        return error
     if isinstance(error, DeviceSilent):
         cure = "it may be serving another client, or need a longer timeout"
     elif isinstance(error, ProtocolError):
         cure = "it is no vfio-user server, or one with a bug"
     else:
         cure = (process.ended() if process is not None else "") or "see what its server says"
-    return type(error)(f"{error}; {cure}")
+    return type(error)(error.cause, cure)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pyvmm.config import VmConfig
     from pyvmm.kvm import Exit, Vcpu
 
-    from .devices import DeviceProcesses
+    from .devices import DeviceOpeners
     from .plugged_device import PluggedDevice
 
 # Seconds that a device in another process may keep a vCPU for, after the end of the run; and
@@ -85,7 +85,7 @@ class Machine:
         self._running = False
         self._vcpus: list[Vcpu] = []
         self._threads: VcpuThreads | None = None
-        self._processes: DeviceProcesses | None = None
+        self._openers: DeviceOpeners | None = None
         self._parts = ExitStack()
 
     def __enter__(self) -> Machine:
@@ -188,13 +188,13 @@ class Machine:
 
     def _take_from_devices(self, threads: VcpuThreads, outcome: Outcome) -> None:
         """Get the vCPUs out of handlers that wait for devices in other processes."""
-        if self._processes is not None and self._processes.connections:
+        if self._openers is not None and self._openers.connections:
             if self._count_devices(outcome):
                 self.notice(
                     f"a device still keeps a vCPU {_GRACE:g} s after the end of the run; "
                     "all devices' servers are hung up on"
                 )
-            self._processes.hang_up()
+            self._openers.hang_up()
         threads.join()
 
     def _count_devices(self, outcome: Outcome) -> bool:
@@ -249,10 +249,10 @@ class Machine:
     @contextmanager
     def _hung_up_after(self, seconds: float) -> Iterator[None]:
         """Devices in other processes may hold up the block for so long, and no longer."""
-        if self._processes is None or not self._processes.connections:
+        if self._openers is None or not self._openers.connections:
             yield
             return
-        timer = _timer(seconds, self._processes.hang_up)
+        timer = _timer(seconds, self._openers.hang_up)
         with suppress(RuntimeError):  # no thread can be started: they hold it up as they like
             timer.start()
         try:
@@ -282,10 +282,10 @@ class Machine:
         config, parts, done = self.config, self._parts, self.phases.done
         if config.devices:
             # First of all, so that their processes start while the rest is built.
-            from .devices import DeviceProcesses
+            from .devices import DeviceOpeners
 
-            self._processes = DeviceProcesses(config.devices)
-            parts.callback(self._processes.close)
+            self._openers = DeviceOpeners(config.devices)
+            parts.callback(self._openers.close)
             done("model processes")
         self.memory = parts.enter_context(GuestMemory(config.memory.size, config.memory.backing))
         if config.memory.backing == THP and not thp_enabled():
@@ -357,16 +357,16 @@ class Machine:
             self.ports
         )
         Ecam(self.bus).add_to(self.mmio)
-        if self._processes is not None:
-            self._plug(self._processes, windows)
+        if self._openers is not None:
+            self._plug(self._openers, windows)
 
-    def _plug(self, processes: DeviceProcesses, windows: Windows) -> None:
+    def _plug(self, openers: DeviceOpeners, windows: Windows) -> None:
         from .dma import DmaSpaces
         from .pci_devices import put_on_bus
         from .plugged_device import PluggedDevice
 
         spaces = DmaSpaces(self.memory, self.notice)
-        for open in processes.openers:
+        for open in openers:
             if self._outcome is not None:
                 raise MachineStopped(self._outcome.detail)
             plugged = PluggedDevice(
@@ -378,11 +378,16 @@ class Machine:
                 ports=self.ports,
                 mmio=self.mmio,
                 notice=self.notice,
+                settle=self._settle,
             )
             self.devices.append(self._parts.enter_context(plugged))
         functions = [plugged.function for plugged in self.devices]
         slots = [device.slot for device in self.config.devices]
         put_on_bus(functions, slots, self.bus, windows)
+
+    def _settle(self) -> None:
+        if self._threads is not None:
+            self._threads.settle()
 
     def _end_after(self, seconds: float) -> None:
         def end() -> None:
@@ -407,8 +412,8 @@ class Machine:
         self._outcome = outcome
         if self._threads is not None:
             self._threads.stop()
-        elif self._processes is not None:
-            self._processes.hang_up()  # nothing runs yet, and nothing is going to
+        elif self._openers is not None:
+            self._openers.hang_up()  # nothing runs yet, and nothing is going to
         self.console.ended()
         self._tell_ended(outcome)
         self._ended.open()

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, suppress
 
+from pyvmm.kvm import KvmError
 from pyvmm.pci.assigned import Assigned
+from pyvmm.uapi.pci_regs import PCI_COMMAND
+from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
+from pyvmm.vfio import DeviceGone, VfioError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +18,8 @@ if TYPE_CHECKING:
 
     from pyvmm.kvm import Vm
     from pyvmm.memory import AddressMap, GuestMemory
-    from pyvmm.vfio import Device, VfioError
+    from pyvmm.vfio import Device
+    from pyvmm.vfio.kernel import Notices
 
     from .dma import DmaSpaces
 
@@ -23,6 +29,10 @@ class PluggedDevice:
 
     A context manager. Closing it takes the function from the guest, which ends interrupts and
     DMA, then the mappings, then the device: at no time can a device reach what is not mapped.
+
+    A device of the host that somebody unbinds or unplugs is lost to the guest, as one is whose
+    server dies, and closed, which is what they wait for; so is one with an uncorrectable error,
+    which would do nothing sensible any more. The guest goes on.
     """
 
     def __init__(
@@ -36,16 +46,23 @@ class PluggedDevice:
         ports: AddressMap,
         mmio: AddressMap,
         notice: Callable[[str], None],
+        settle: Callable[[], None],
     ) -> None:
         """Open the device and map guest memory for it; its function is on no bus yet.
 
         open is given what to call when the device goes; then lost is told, on any thread.
-        Raises VfioError, ModelError, PciError, KvmError.
+        settle() waits until no vCPU is in a handler in which it was. Raises VfioError,
+        ModelError, PciError, KvmError.
         """
         self._lost = lost
+        self._notice = notice
+        self._settle = settle
         self._assigned: Assigned | None = None
+        self._notices: Notices | None = None
+        self._given_up = False
+        self._lock = threading.Lock()  # who takes it back
         with ExitStack() as undo:
-            device = undo.enter_context(open(self._gone))
+            self._device = device = undo.enter_context(open(self._gone))
             if device.kvm_file >= 0:
                 vm.vfio.add(device.kvm_file, device.name)
                 undo.callback(vm.vfio.remove, device.kvm_file, device.name)
@@ -61,9 +78,13 @@ class PluggedDevice:
                     report=notice,
                 )
             )
+            # A device that went before this fails at its reset, before the guest has it.
+            self._assigned = self.function
+            if device.kvm_file >= 0:
+                from pyvmm.vfio.kernel import Notices
+
+                self._notices = Notices(device, request=self._wanted_back, error=self._failed)
             self._undo = undo.pop_all()
-        # A device that went before this fails at its reset, before the guest has it.
-        self._assigned = self.function
 
     def __enter__(self) -> PluggedDevice:
         return self
@@ -73,9 +94,38 @@ class PluggedDevice:
 
     def close(self) -> None:
         """Take all of it back. Idempotent."""
-        self._undo.close()
+        if self._notices is not None:
+            self._notices.close()
+        self._take_back()
+
+    def _take_back(self) -> None:
+        with self._lock:
+            self._undo.close()
 
     def _gone(self, error: VfioError) -> None:
         if self._assigned is not None:
             self._assigned.lost(error)
         self._lost(error)
+
+    # -- on the thread of the notices ---------------------------------------------------------
+
+    def _wanted_back(self) -> None:
+        self._give_up(DeviceGone(f"the host takes {self._device.name} back"))
+
+    def _failed(self) -> None:
+        self._give_up(DeviceGone(f"{self._device.name} has had an uncorrectable error"))
+
+    def _give_up(self, error: VfioError) -> None:
+        """The device is lost, although it is still there: have it closed as soon as can be."""
+        if self._given_up:  # who wants it back asks again and again
+            return
+        self._given_up = True
+        self._gone(error)
+        # Nobody begins to use it any more; who has begun may have its file's number in hand.
+        self._settle()
+        with suppress(VfioError):  # no more DMA
+            self._device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, bytes(2))
+        try:
+            self._take_back()
+        except (VfioError, KvmError) as failure:
+            self._notice(str(failure))

@@ -41,7 +41,9 @@ class VcpuThreads:
         self.started = False
         self._stopping = False
         self._threads: list[threading.Thread] = []
-        self._idents: set[int] = set()  # of those that run
+        # Of those that run, by their ids: how often they have come out of run().
+        self._turns: dict[int, int] = {}
+        self._turned = threading.Condition()
 
     def start(self) -> None:
         """Let all vCPUs run, once. Raises MachineError."""
@@ -59,24 +61,42 @@ class VcpuThreads:
 
     def _run(self, vcpu: Vcpu) -> None:
         ident = threading.get_ident()
-        self._idents.add(ident)
+        self._turns[ident] = 0
         try:
             while not self._stopping:
                 exit = run(vcpu, self._ports, self._mmio)
                 if exit is not KICKED:
                     self._on_exit(exit)
                     return
+                with self._turned:
+                    self._turns[ident] += 1
+                    self._turned.notify_all()
         except BaseException as error:
             # SystemExit too. Nobody waits for this thread before the run has ended: it has to
             # end now.
             self._on_bug(error)
         finally:
-            self._idents.discard(ident)
+            with self._turned:
+                del self._turns[ident]
+                self._turned.notify_all()
 
     @property
     def has_caller(self) -> bool:
         """Whether it is one of these threads that asks: it can't wait for itself."""
-        return threading.get_ident() in self._idents
+        return threading.get_ident() in self._turns
+
+    def settle(self) -> None:
+        """Wait until no vCPU is in a handler in which it is now. Not from a vCPU's thread.
+
+        What has been changed before is what they all see from here on.
+        """
+        with self._turned:
+            before = list(self._turns.items())
+            for vcpu in self._vcpus:
+                vcpu.kick()
+            self._turned.wait_for(
+                lambda: all(self._turns.get(ident) != turns for ident, turns in before)
+            )
 
     def stop(self) -> None:
         """Have all vCPUs come out of the guest. Does not wait; from any thread."""

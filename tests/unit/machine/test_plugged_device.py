@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pyvmm.machine.dma import DmaSpaces
 from pyvmm.machine.plugged_device import PluggedDevice
 from pyvmm.memory import AddressMap, GuestMemory
 from pyvmm.models.edu import Edu
@@ -36,28 +37,52 @@ class Recorded(Edu):
         super().close()
 
 
+class FakeVfio:
+    """Which files KVM knows."""
+
+    def __init__(self) -> None:
+        self.files: list[int] = []
+
+    def add(self, fd: int, _name: str) -> None:
+        self.files.append(fd)
+
+    def remove(self, fd: int, _name: str) -> None:
+        self.files.remove(fd)
+
+
+class VmWithVfio(FakeVm):
+    def __init__(self) -> None:
+        super().__init__()
+        self.vfio = FakeVfio()
+
+
 class Host:
     """A machine's parts, and a device that can be lost at will."""
 
     def __init__(self) -> None:
         self.memory = GuestMemory(MIB)
+        self.vm = VmWithVfio()
         self.log: list[str] = []
         self.losses: list[VfioError] = []
         self.lose: Callable[[VfioError], None] = lambda _: None
 
-    def plug(self) -> PluggedDevice:
+    def plug(self, kvm_file: int = -1) -> PluggedDevice:
         def open(lost: Callable[[VfioError], None]) -> Recorded:
             self.lose = lost
-            return Recorded(self.log)
+            device = Recorded(self.log)
+            device.kvm_file = kvm_file
+            return device
 
         return PluggedDevice(
             open,
             self.losses.append,
-            vm=FakeVm(),  # type: ignore[arg-type]
+            vm=self.vm,  # type: ignore[arg-type]
             memory=self.memory,
+            spaces=DmaSpaces(self.memory, self.log.append),
             ports=AddressMap("ports"),
             mmio=AddressMap("MMIO"),
             notice=self.log.append,
+            settle=lambda: self.log.append("settle"),
         )
 
 
@@ -103,4 +128,58 @@ def test_a_loss_before_there_is_a_function_is_told_too(
         host.plug()
     assert host.losses == [error]
     assert host.log[-1] == "close"
+    host.memory.close()
+
+
+class FakeNotices:
+    """The kernel's, given by hand."""
+
+    def __init__(
+        self, _device: object, *, request: Callable[[], None], error: Callable[[], None]
+    ) -> None:
+        self.given = {"request": request, "error": error}
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("notice", "told"),
+    [
+        ("request", "the host takes edu back"),
+        ("error", "edu has had an uncorrectable error"),
+    ],
+)
+def test_one_that_the_host_takes_back_is_closed(
+    notice: str, told: str, no_leaks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever unbinds it waits for that; and asks again, for that matter."""
+    monkeypatch.setattr("pyvmm.vfio.kernel.Notices", FakeNotices)
+    host = Host()
+    with host.plug(kvm_file=3) as plugged:
+        plugged.function.config_write(PCI_COMMAND, 2, PCI_COMMAND_MASTER)
+        notices = plugged._notices
+        assert isinstance(notices, FakeNotices)
+        for _ in range(2):
+            notices.given[notice]()
+        assert host.log == ["settle", "unmap, bus master False", "close"]
+        assert [str(loss) for loss in host.losses] == [told]
+        assert plugged.function.config_read(0, 4) == 0xFFFFFFFF
+        assert not host.vm.vfio.files
+    assert notices.closed
+    host.memory.close()
+
+
+def test_what_is_lost_already_can_be_taken_back(
+    no_leaks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyvmm.vfio.kernel.Notices", FakeNotices)
+    host = Host()
+    with host.plug(kvm_file=3) as plugged:
+        plugged.function.lost(DeviceGone("edu: reading: ENODEV"))
+        notices = plugged._notices
+        assert isinstance(notices, FakeNotices)
+        notices.given["request"]()
+        assert host.log[-1] == "close"
     host.memory.close()

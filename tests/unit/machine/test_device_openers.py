@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""DeviceProcesses: starts what a config lists, says how to open it, and ends it all."""
+"""DeviceOpeners: starts what a config lists, says how to open it, and ends it all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from pyvmm.config import Device, parse
-from pyvmm.machine.devices import DeviceProcesses
+from pyvmm.machine.devices import DeviceOpeners
 from pyvmm.models import Model, ModelError
 from pyvmm.vfio import DeviceGone
 from pyvmm.vfio.user import Client
@@ -30,9 +30,9 @@ def never(error: Exception) -> None:
 
 def test_in_the_order_of_the_config(no_leaks: None) -> None:
     listed = configs({"model": "edu", "process": True}, {"model": "testdev"}, {"model": "edu"})
-    owner = DeviceProcesses(listed)
+    owner = DeviceOpeners(listed)
     with ExitStack() as stack:
-        devices = [stack.enter_context(open(never)) for open in owner.openers]
+        devices = [stack.enter_context(open(never)) for open in owner]
         assert [type(device) is Client for device in devices] == [True, False, False]
         assert [device.name for device in devices] == ["edu", "testdev", "edu"]
         assert all(isinstance(device, Model) for device in devices[1:])
@@ -41,29 +41,29 @@ def test_in_the_order_of_the_config(no_leaks: None) -> None:
 
 
 def test_closed_without_having_been_opened(no_leaks: None) -> None:
-    DeviceProcesses(configs({"model": "edu", "process": True})).close()
+    DeviceOpeners(configs({"model": "edu", "process": True})).close()
 
 
 def test_a_wrong_model_after_a_process(no_leaks: None) -> None:
     """Known before the process would be started, and the other one is ended."""
     listed = configs({"model": "edu", "process": True}, {"model": "edo", "process": True})
     with pytest.raises(ModelError):
-        DeviceProcesses(listed)
+        DeviceOpeners(listed)
 
 
 def test_one_that_does_not_open(no_leaks: None) -> None:
-    owner = DeviceProcesses(configs({"model": "edu", "process": True}, {"socket": "/no/socket"}))
+    owner = DeviceOpeners(configs({"model": "edu", "process": True}, {"socket": "/no/socket"}))
     with pytest.raises(DeviceGone):
-        owner.openers[1](never)
+        list(owner)[1](never)
     owner.close()
 
 
 def test_a_process_that_dies_before_it_is_opened(no_leaks: None) -> None:
-    owner = DeviceProcesses(configs({"model": "edu", "process": True}))
+    owner = DeviceOpeners(configs({"model": "edu", "process": True}))
     (process,) = owner._processes
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(DeviceGone, match=r"hung up; the process of edu .* signal 9 \(Killed\)"):
-        owner.openers[0](never)
+        next(iter(owner))(never)
     owner.close()
 
 
@@ -75,9 +75,9 @@ def test_a_process_that_dies_later(no_leaks: None) -> None:
         lost.append(error)
         told.set()
 
-    owner = DeviceProcesses(configs({"model": "edu", "process": True}))
+    owner = DeviceOpeners(configs({"model": "edu", "process": True}))
     (process,) = owner._processes
-    with owner.openers[0](note):
+    with next(iter(owner))(note):
         os.kill(process.pid, signal.SIGKILL)
         # Nobody has to touch the device for it to be noticed.
         assert told.wait(LIMIT)
