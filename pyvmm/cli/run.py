@@ -31,6 +31,10 @@ def command(options: argparse.Namespace) -> int:
         from .lab import run_vm
 
         return run_vm(options)
+    if options.device and not options.lab_without_kvm:
+        from pyvmm.lab import LabError
+
+        raise LabError("--device is for a VM in the lab", "add --lab")
     overrides: dict[str, object] = dict(options.set)
     if options.timeout is not None:
         overrides["timeout"] = options.timeout
