@@ -54,7 +54,7 @@ def missing_for_lab() -> str:
     """Why no lab can be had here, or ''."""
     if "PYVMM_LAB" in os.environ:
         return ""
-    from pyvmm.lab.check import SETUP, check
+    from pyvmm.lab.findings import SETUP, check
 
     missing = [finding for finding in check() if finding.needed and not finding.ok]
     return "; ".join(str(finding) for finding in missing if SETUP not in finding.cure)

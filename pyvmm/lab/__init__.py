@@ -3,24 +3,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import LabEnded, LabError, LabSilent, LabTimeout
+    from .assets import prepare
+    from .errors import LabError
+    from .findings import check
     from .session import Lab
 
-__all__ = ["Lab", "LabEnded", "LabError", "LabSilent", "LabTimeout"]
+__all__ = ["Lab", "LabError", "check", "prepare"]
 
-# The command line asks this package for its defaults, also when no lab is wanted.
-_HOMES = {"Lab": "session", **dict.fromkeys(set(__all__) - {"Lab"}, "errors")}
+# The command line's help has a lab's defaults, and no need for what runs one.
+_HOMES = {"Lab": "session", "LabError": "errors", "check": "findings", "prepare": "assets"}
 
 
 def __getattr__(name: str) -> object:
-    from importlib import import_module
-
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
+    import importlib
+
+    return getattr(importlib.import_module(f".{home}", __name__), name)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .busybox import fetch_busybox, find_busybox
 from .cache import Cache
-from .check import Finding, check
 from .defaults import DEFAULT_KERNEL
 from .emulator import OLDEST, Emulator, fetch_emulator, find_emulator
+from .findings import Finding, check
 from .host import check_host
 from .initramfs import find_initramfs, make_initramfs
 from .kernels import Kernel, check_known, fetch_kernel, find_kernel, look_up_kernel
-from .rebuild import missing_tools
-from .rebuilt import REBUILT_KERNELS, rebuild_kernel, rebuilt_name
+from .module_build import missing_tools
+from .rebuilt_kernel import REBUILT_KERNELS, rebuild_kernel, rebuilt_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

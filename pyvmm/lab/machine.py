@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Machine: the lab's PC as it runs: QEMU, its monitor, the agent in it, the kernel's log."""
+"""QemuMachine: the lab's PC as it runs: QEMU, its monitor, the agent in it, the kernel's log."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TAIL_LINES = 25
 _TAIL_BYTES = 1 << 14
 
 
-class Machine:
+class QemuMachine:
     """A context manager: at its end the machine is gone, and all that it had."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Machine:
                 self.qmp.greet()
             self._stack = stack.pop_all()
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> QemuMachine:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -12,7 +12,7 @@ import os
 import subprocess
 import threading
 from contextlib import ExitStack, contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from .assets import OLDEST, prepare
 from .command_line import MachineOptions
@@ -20,7 +20,7 @@ from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_KERNEL, DEFAULT_MEMOR
 from .devices import Bridge, each, parse
 from .errors import LabError, SnapshotFailed
 from .job import Job, script
-from .machine import FOR_DEVICES, Machine
+from .machine import FOR_DEVICES, QemuMachine
 from .plugging import Slots
 from .snapshot import Snapshots, can_be_saved
 from .streams import NOWHERE
@@ -42,6 +42,13 @@ _NOT_TAKEN_ALONG = (
     "DBUS_",
     "SSH_",
 )
+
+
+class _Parts(NamedTuple):
+    """What there is of a lab that runs."""
+
+    machine: QemuMachine
+    slots: Slots
 
 
 class Lab:
@@ -71,6 +78,7 @@ class Lab:
         self._cold = cold
         self._progress = progress
         self._stack = ExitStack()
+        self._parts: _Parts | None = None
         self._numbers = itertools.count(1)
         self._running = threading.Lock()
         self._job: Job | None = None
@@ -88,36 +96,44 @@ class Lab:
         self.close()
 
     def close(self) -> None:
-        """End the machine; nothing of it stays."""
+        """End the machine; nothing of it stays. Can be called again."""
+        self._parts = None
         self._stack.close()
 
     @property
+    def _live(self) -> _Parts:
+        if self._parts is None:
+            raise LabError("the lab doesn't run", "use it within `with Lab(...) as lab:`")
+        return self._parts
+
+    @property
     def log(self) -> str:
-        """The last part of the lab's kernel's log."""
-        return self._machine.log
+        """The last part of the lab's kernel's log. Raises LabError if the lab doesn't run."""
+        return self._live.machine.log
 
     @property
     def devices(self) -> tuple[tuple[str, str], ...]:
-        """(kind, address) of each device, as it is in the lab."""
+        """(kind, address) of each device, as it is in the lab. Raises LabError as log does."""
         return tuple(
             (spec.kind, address)
-            for plugged in self._slots.plugged
+            for plugged in self.plugged
             for spec, address in zip(each([plugged.item]), plugged.addresses, strict=True)
         )
 
     @property
     def plugged(self) -> tuple[Plugged, ...]:
-        """What is in the root ports."""
-        return tuple(self._slots.plugged)
+        """What is in the root ports. Raises LabError as log does."""
+        return tuple(self._live.slots.plugged)
 
     def plug(self, device: str) -> Plugged:
         """Plug a device into a free root port, and give it to vfio-pci. Raises LabError."""
         items = parse(device)
         if len(items) != 1:
             raise LabError(f"plugging in {device!r}: one at a time")
-        with self._machine.explained():
-            plugged = self._slots.insert(items[0])
-            self._slots.bind(plugged)
+        machine, slots = self._live
+        with machine.explained():
+            plugged = slots.insert(items[0])
+            slots.bind(plugged)
         return plugged
 
     def unplug(self, plugged: Plugged, *, timeout: float = 60) -> None:
@@ -125,8 +141,9 @@ class Lab:
 
         Raises LabSilent if whoever uses it doesn't let go of it.
         """
-        with self._machine.explained():
-            self._slots.remove(plugged, timeout)
+        machine, slots = self._live
+        with machine.explained():
+            slots.remove(plugged, timeout)
 
     def run(
         self,
@@ -196,20 +213,21 @@ class Lab:
         machine = None if self._cold or not late else self._begun(assets)
         fresh = machine is None
         if machine is None:
-            machine = Machine(assets, self._options, waits=FOR_DEVICES)
-        self._machine = self._stack.enter_context(machine)
-        self._slots = Slots(machine.qmp, machine.agent, self._options.bridges)
+            machine = QemuMachine(assets, self._options, waits=FOR_DEVICES)
+        self._stack.enter_context(machine)
+        slots = Slots(machine.qmp, machine.agent, self._options.bridges)
+        self._parts = _Parts(machine, slots)
         with machine.explained():
-            inserted = [] if late else self._insert()
+            inserted = [] if late else self._insert(slots)
             if fresh:
                 machine.qmp.execute("cont")
                 machine.agent.ready()
-            inserted += self._insert() if late else []
+            inserted += self._insert(slots) if late else []
             machine.agent.start(assets.modules)
             for plugged in inserted:
-                self._slots.bind(plugged)
+                slots.bind(plugged)
 
-    def _begun(self, assets: Assets) -> Machine | None:
+    def _begun(self, assets: Assets) -> QemuMachine | None:
         """A machine that begins with a snapshot, if that is to be had."""
         try:
             return Snapshots().start(assets, self._options, self._progress)
@@ -217,8 +235,8 @@ class Lab:
             self._progress(f"{error}; booting instead")
             return None
 
-    def _insert(self) -> list[Plugged]:
-        return [self._slots.insert(item) for item in self._items]
+    def _insert(self, slots: Slots) -> list[Plugged]:
+        return [slots.insert(item) for item in self._items]
 
     def _check_devices(self, version: tuple[int, ...]) -> None:
         for spec in each(self._items):
@@ -234,7 +252,7 @@ class Lab:
         if not self._running.acquire(blocking=False):
             raise LabError("the lab runs a command already", "wait for its end")
         try:
-            machine, name = self._machine, f"job{next(self._numbers)}"
+            machine, name = self._live.machine, f"job{next(self._numbers)}"
             with machine.explained():
                 # Not at a job's end: nothing need be taken away from a lab that ends too.
                 if self._last_job is not None:

@@ -26,7 +26,7 @@ from pyvmm.uapi.ioctl import failure
 from .cache import cache_folder
 from .command_line import KNOWS_ITS_DEVICES, Backing, machine_arguments, memory_arguments
 from .errors import LabError, SnapshotFailed
-from .machine import FOR_STATE, Machine
+from .machine import FOR_STATE, QemuMachine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +56,7 @@ class Snapshots:
 
     def start(
         self, assets: Assets, options: MachineOptions, progress: Callable[[str], None]
-    ) -> Machine:
+    ) -> QemuMachine:
         """A machine that has begun with the snapshot, which is made if there is none.
 
         Raises SnapshotFailed; a snapshot that was of no use is gone then.
@@ -173,7 +173,7 @@ def _boot_id() -> str:
 
 def _save(assets: Assets, options: MachineOptions, folder: Path) -> None:
     """Boot a machine and leave its RAM and state in folder."""
-    with Machine(assets, options, Backing(folder / "ram", private=False)) as machine:
+    with QemuMachine(assets, options, Backing(folder / "ram", private=False)) as machine:
         with machine.explained():
             machine.agent.ready()
         qmp = machine.qmp
@@ -188,9 +188,9 @@ def _save(assets: Assets, options: MachineOptions, folder: Path) -> None:
         machine.quit()
 
 
-def _restore(assets: Assets, options: MachineOptions, folder: Path) -> Machine:
+def _restore(assets: Assets, options: MachineOptions, folder: Path) -> QemuMachine:
     """A machine as the one that was saved."""
-    machine = Machine(assets, options, Backing(folder / "ram", private=True), waits=FOR_STATE)
+    machine = QemuMachine(assets, options, Backing(folder / "ram", private=True), waits=FOR_STATE)
     try:
         with machine.explained():
             _set_capabilities(machine)
@@ -205,7 +205,7 @@ def _restore(assets: Assets, options: MachineOptions, folder: Path) -> Machine:
     return machine
 
 
-def _migrated(machine: Machine) -> str:
+def _migrated(machine: QemuMachine) -> str:
     """Wait for the end of a migration, one of _ENDS."""
     event = machine.qmp.event(
         "MIGRATION", lambda data: data.get("status") in _ENDS, seconds=_SAVE_PATIENCE
@@ -213,6 +213,6 @@ def _migrated(machine: Machine) -> str:
     return str(event["status"])
 
 
-def _set_capabilities(machine: Machine) -> None:
+def _set_capabilities(machine: QemuMachine) -> None:
     wishes = [{"capability": name, "state": state} for name, state in _CAPABILITIES.items()]
     machine.qmp.execute("migrate-set-capabilities", {"capabilities": wishes})

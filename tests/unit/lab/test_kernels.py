@@ -22,7 +22,7 @@ from pyvmm.lab.assets import check, prepare
 from pyvmm.lab.errors import LabError, NoSuchPackage
 from pyvmm.lab.kernels import BOOT_MODULES, Package, config_features, fetch_kernel, find_kernel
 from pyvmm.lab.modules import ModuleSet
-from pyvmm.lab.rebuilt import merge, rebuilt_name
+from pyvmm.lab.rebuilt_kernel import merge, rebuilt_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

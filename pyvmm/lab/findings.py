@@ -16,8 +16,8 @@ from .emulator import find_emulator
 from .errors import LabError
 from .host import check_host
 from .kernels import check_known, find_kernel
-from .rebuild import missing_tools
-from .rebuilt import REBUILT_KERNELS, rebuilt_name
+from .module_build import missing_tools
+from .rebuilt_kernel import REBUILT_KERNELS, rebuilt_name
 from .sources import find_mirror
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from .apt import Apt, unpack
 from .errors import LabError
 from .kernels import KERNEL_FOLDER, copy_indexes, find_kernel
+from .module_build import FEATURES, SOURCES, rebuild
 from .modules import Module, ModuleSet, module_name, write_tree
-from .rebuild import FEATURES, SOURCES, rebuild
 
 if TYPE_CHECKING:
     from .cache import Cache, Progress

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pyvmm.lab.errors import LabError
-from pyvmm.lab.rebuild import missing_tools, rebuild
+from pyvmm.lab.module_build import missing_tools, rebuild
 
 # Stands in for the kernel's top Makefile: a module is a file with what make was told.
 MAKEFILE = """\
