@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The one way the ioctls of VFIO and iommufd are called, so that a failure tells its story."""
+"""call(): one ioctl of VFIO or iommufd, by the kernel's name for it; its errno becomes ours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...uapi import iommufd, vfio
@@ -14,23 +13,14 @@ if TYPE_CHECKING:
     from ...uapi.ioctl import Argument
 
 
-def call(
-    fd: int,
-    request: str,
-    arg: Argument = 0,
-    *,
-    doing: str,
-    cures: Mapping[int, str] | None = None,
-) -> int:
-    """Call an ioctl by the kernel's name for it, such as "VFIO_GROUP_GET_STATUS".
+def call(fd: int, request: str, arg: Argument = 0, *, doing: str) -> int:
+    """Make the call named request, such as "VFIO_GROUP_GET_STATUS"; its result.
 
-    doing says what for, and to what; cures what to do about an errno. Numbers of ioctls mean
-    different things to containers and devices, names don't. Raises DeviceError.
+    doing says what for, and to what. By name, since containers and devices use the same numbers
+    for different calls. Raises DeviceError.
     """
     number: int = getattr(iommufd if request.startswith("IOMMU_") else vfio, request)
     try:
         return ioctl(fd, number, arg)
     except OSError as error:
-        errno = error.errno or 0
-        cure = cures.get(errno, "") if cures else ""
-        raise DeviceError.answered(f"{doing}: {request}", errno, cure) from None
+        raise DeviceError.answered(f"{doing}: {request}", error.errno) from None

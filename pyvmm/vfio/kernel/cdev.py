@@ -17,9 +17,11 @@ from ...uapi import vfio
 from ...uapi.ioctl import failure
 from ..errors import DeviceError, HostDeviceUnavailable
 from ..host import HostFunction, IommuGroup, other_holders, who_is_busy
-from .call import call
 from .group_space import UNSAFE_INTERRUPTS
+from .kernel_file import KernelFile
 from .opening import StillHeld, open_file
+
+_UNBOUND = {errno.ENODEV: "it has just been taken away from vfio-pci"}
 
 
 def function_of(fd: int, *, root: str = "/") -> HostFunction:
@@ -48,17 +50,17 @@ class Cdev:
         self.path = function.vfio_cdev
         if fd is not None:
             try:
-                self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
+                fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
             except OSError as error:
                 raise HostDeviceUnavailable(
                     failure(f"duplicating fd {fd}", "fcntl", error.errno or 0),
                     "raise the limit on open files (ulimit -n)",
                 ) from None
-            return
-        if self.path is None:
+        elif self.path is None:
             raise HostDeviceUnavailable(f"{function} has no device cdev", _no_cdev(function))
-        cures = {errno.ENODEV: "it has just been taken away from vfio-pci"}
-        self.fd = open_file(self.path, f"{function} by {self.path}", cures, root=function.root)
+        else:
+            fd = open_file(self.path, f"{function} by {self.path}", _UNBOUND, root=function.root)
+        self._file = KernelFile(fd, function.bdf)
 
     def bind(self, iommufd: int, vf_token: UUID | None = None) -> int:
         """Bind it to an iommufd, for as long as the file is open; its device ID there.
@@ -73,8 +75,9 @@ class Cdev:
             token = ctypes.create_string_buffer(vf_token.bytes, 16)
             request.flags = vfio.VFIO_DEVICE_BIND_FLAG_TOKEN
             request.token_uuid_ptr = ctypes.addressof(token)
+        doing = "binding it to an iommufd"
         try:
-            call(self.fd, "VFIO_DEVICE_BIND_IOMMUFD", request, doing=f"binding {self.function}")
+            self._file.ioctl("VFIO_DEVICE_BIND_IOMMUFD", request, doing=doing, cures=_UNBOUND)
         except DeviceError as error:
             raise self._not_bound(error, vf_token is not None) from None
         return int(request.out_devid)
@@ -92,8 +95,8 @@ class Cdev:
             errno.EADDRINUSE: "something is mapped where it has reserved IOVAs",
             errno.EBUSY: "another device of its group is attached to something else",
         }
-        doing = f"attaching {self.function}"
-        call(self.fd, "VFIO_DEVICE_ATTACH_IOMMUFD_PT", request, doing=doing, cures=cures)
+        doing = f"attaching it to {page_table}"
+        self._file.ioctl("VFIO_DEVICE_ATTACH_IOMMUFD_PT", request, doing=doing, cures=cures)
         return int(request.pt_id)
 
     def detach(self) -> None:
@@ -101,13 +104,15 @@ class Cdev:
         request = vfio.vfio_device_detach_iommufd_pt(
             argsz=ctypes.sizeof(vfio.vfio_device_detach_iommufd_pt)
         )
-        call(self.fd, "VFIO_DEVICE_DETACH_IOMMUFD_PT", request, doing=f"detaching {self.function}")
+        self._file.ioctl("VFIO_DEVICE_DETACH_IOMMUFD_PT", request, doing="detaching it")
+
+    def take(self) -> int:
+        """Hand its file descriptor on; this is closed then."""
+        return self._file.take()
 
     def close(self) -> None:
         """Idempotent; the device is unbound with the last file descriptor."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._file.close()
 
     def _not_bound(self, error: DeviceError, token: bool) -> HostDeviceUnavailable:
         group, root = IommuGroup.of(self.function), self.function.root

@@ -18,8 +18,7 @@ from ..dirty import DirtyTracking
 from ..dma import IOVA_END, DmaMapping
 from ..errors import DeviceError
 from ..intervals import Interval, Intervals
-from ..mapping import PAGE_SIZE, Mapping
-from .call import call
+from ..mapping import PAGE_SIZE
 from .device import KernelDevice
 from .group_space import GroupSpace
 from .type1_dirty import Type1Dirty
@@ -43,7 +42,6 @@ class Container(GroupSpace):
         self._forgets = backend != "iommufd-compat"
         self._live = False
         self._info: Type1Info | None = None
-        self._files: dict[int, Mapping] = {}
         super().__init__(os.path.join(root, path), extension, root)
         self._unmaps_all = self.supports(vfio.VFIO_UNMAP_ALL)
 
@@ -54,7 +52,7 @@ class Container(GroupSpace):
         """What the kernel tells of the IOMMU; None before there is a device."""
         with self._lock:
             if self._info is None and self._live:
-                self._info = ask(self._fd, f"asking {self.name} for its IOMMU")
+                self._info = ask(self._file)
             return self._info
 
     @property
@@ -80,7 +78,7 @@ class Container(GroupSpace):
         # The old type1 says so too, and refuses.
         if info is None or not info.dirty_page_sizes or self.backend == "type1":
             return None
-        return Type1Dirty(self._fd, self.name, info.dirty_page_sizes & -info.dirty_page_sizes)
+        return Type1Dirty(self._file, info.dirty_page_sizes & -info.dirty_page_sizes)
 
     # Groups.
 
@@ -133,39 +131,36 @@ class Container(GroupSpace):
             self._files[iova] = bar
 
     def _map_memory(self, mapping: DmaMapping) -> None:
-        if not mapping.address:
-            self._map_file(mapping)
+        self._address(mapping)
         try:
             if self._live:
                 self._map_dma(mapping)
         except BaseException:
-            self._let_file_go(mapping)
+            self._let_file_go(mapping.iova)
             raise
 
     def _map_dma(self, mapping: DmaMapping) -> None:
-        address = mapping.address or self._files[mapping.iova].address
         flags = vfio.VFIO_DMA_MAP_FLAG_READ if mapping.readable else 0
         flags |= vfio.VFIO_DMA_MAP_FLAG_WRITE if mapping.writable else 0
         request = vfio.vfio_iommu_type1_dma_map(
             argsz=ctypes.sizeof(vfio.vfio_iommu_type1_dma_map),
             flags=flags,
-            vaddr=address,
+            vaddr=self._address(mapping),
             iova=mapping.iova,
             size=mapping.size,
         )
-        call(self._fd, "VFIO_IOMMU_MAP_DMA", request, doing=f"mapping {mapping}")
+        self._file.ioctl("VFIO_IOMMU_MAP_DMA", request, doing=f"mapping {mapping}")
 
     def _unmap(self, mapping: DmaMapping) -> None:
         if self._live:
             self._unmap_dma(mapping.iova, mapping.size)
-        self._let_file_go(mapping)
+        self._let_file_go(mapping.iova)
 
     def _unmap_all(self) -> None:
         if self._live:
             self._unmap_everything()
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+        for iova in list(self._files):
+            self._let_file_go(iova)
 
     def _unmap_everything(self) -> None:
         if self._unmaps_all:
@@ -179,26 +174,11 @@ class Container(GroupSpace):
             argsz=ctypes.sizeof(vfio.vfio_iommu_type1_dma_unmap), flags=flags, iova=iova, size=size
         )
         doing = f"unmapping IOVA {iova:#x}+{size:#x}" if size else "unmapping everything"
-        call(self._fd, "VFIO_IOMMU_UNMAP_DMA", request, doing=doing)
+        self._file.ioctl("VFIO_IOMMU_UNMAP_DMA", request, doing=doing)
         if size and request.size != size:
             raise DeviceError.answered(
                 f"{doing}: VFIO_IOMMU_UNMAP_DMA: only {request.size:#x} bytes", errno.EIO
             )
-
-    def _map_file(self, mapping: DmaMapping) -> None:
-        """Map memory into this process that comes as a file alone: type1 wants an address."""
-        self._files[mapping.iova] = Mapping(
-            mapping.fd,
-            mapping.offset,
-            mapping.size,
-            writable=mapping.writable,
-            what=f"mapping {mapping}",
-        )
-
-    def _let_file_go(self, mapping: DmaMapping) -> None:
-        file = self._files.pop(mapping.iova, None)
-        if file:
-            file.close()
 
     def _close(self) -> None:
         try:

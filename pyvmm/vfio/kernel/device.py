@@ -18,7 +18,7 @@ from .dma_logging import DmaLogging
 from .features import Features
 from .hot_reset import HotResetInfo
 from .irqs import Interrupts
-from .kernel_file import Cure, KernelFile
+from .kernel_file import Cures, KernelFile
 from .migration import Migration
 
 
@@ -91,13 +91,13 @@ class KernelDevice(Device):
         """Device.region_read(); whether 8 bytes are one access depends on kernel and region."""
         info = self._range(index, offset, size, "reading")
         doing = f"reading {size} bytes at {offset:#x} of region {index}"
-        return self._file.pread(size, info.offset + offset, doing=doing, cure=self._why(info))
+        return self._file.pread(size, info.offset + offset, doing=doing, cures=self._why(info))
 
     def region_write(self, index: int, offset: int, data: bytes) -> None:
         """Device.region_write(); whether 8 bytes are one access depends on kernel and region."""
         info = self._range(index, offset, len(data), "writing")
         doing = f"writing {len(data)} bytes at {offset:#x} of region {index}"
-        self._file.pwrite(data, info.offset + offset, doing=doing, cure=self._why(info))
+        self._file.pwrite(data, info.offset + offset, doing=doing, cures=self._why(info))
 
     def _range(self, index: int, offset: int, size: int, verb: str) -> RegionInfo:
         """Check a range; behind its end the file has other regions."""
@@ -109,7 +109,7 @@ class KernelDevice(Device):
             raise DeviceError.answered(what, errno.EINVAL, cure)
         return info
 
-    def _why(self, info: RegionInfo) -> Cure:
+    def _why(self, info: RegionInfo) -> Cures:
         def cure(number: int) -> str | None:
             if number == errno.EINVAL and not info.writable:
                 return "it is read-only"
@@ -162,7 +162,7 @@ class KernelDevice(Device):
 
     def reset(self) -> None:
         """Reset the function alone. Raises DeviceError, which tells what ways of it there are."""
-        self._file.ioctl("VFIO_DEVICE_RESET", doing="reset", cure=self._why_not_reset)
+        self._file.ioctl("VFIO_DEVICE_RESET", doing="reset", cures=self._why_not_reset)
 
     def _why_not_reset(self, number: int) -> str | None:
         if number == errno.EAGAIN:

@@ -44,7 +44,7 @@ class DmaLogging:
             errno.EINVAL: "the ranges must be whole pages, and not overlap",
             errno.EALREADY: "stop the log that is running",
         }
-        answer = self._features.set(Feature.DMA_LOGGING_START, bytes(control), cure=cure.get)
+        answer = self._features.set(Feature.DMA_LOGGING_START, bytes(control), cures=cure)
         taken: int = vfio.vfio_device_feature_dma_logging_control.from_buffer_copy(answer).page_size
         return taken
 
@@ -69,5 +69,5 @@ class DmaLogging:
             within.start, within.size, page_size, ctypes.addressof(words)
         )
         cure = {errno.EINVAL: "it isn't running, or page_size is no power of two from 4096 up"}
-        self._features.get(Feature.DMA_LOGGING_REPORT, bytes(report), cure=cure.get)
+        self._features.get(Feature.DMA_LOGGING_REPORT, bytes(report), cures=cure)
         return dirty_ranges(words, within, page_size)

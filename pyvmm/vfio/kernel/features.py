@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ...uapi import vfio
 from ..errors import DeviceError
 from ..intervals import Interval
-from .kernel_file import Cure, KernelFile, unknown
+from .kernel_file import Cures, KernelFile
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -53,6 +53,7 @@ class Access(IntFlag):
     SET = vfio.VFIO_DEVICE_FEATURE_SET
 
 
+_NONE: Cures = {}
 # What a device that hasn't a feature is told by.
 _LACKING = (errno.ENOTTY, errno.EINVAL, errno.EOPNOTSUPP)
 _WHY_LACKING = {
@@ -84,7 +85,7 @@ class Features:
 
     def _probe(self, feature: int, access: Access) -> bool:
         try:
-            self._call(vfio.VFIO_DEVICE_FEATURE_PROBE | access, feature, b"", "probing", unknown)
+            self._call(vfio.VFIO_DEVICE_FEATURE_PROBE | access, feature, b"", "probing")
         except DeviceError as e:
             if e.errno not in _LACKING:
                 raise
@@ -96,16 +97,16 @@ class Features:
         probed = {feature: self.probe(feature) for feature in Feature}
         return {feature: access for feature, access in probed.items() if access}
 
-    def get(self, feature: int, data: bytes, *, cure: Cure = unknown) -> bytes:
+    def get(self, feature: int, data: bytes, *, cures: Cures = _NONE) -> bytes:
         """Have the kernel fill in a feature's structure, beginning with data."""
-        return self._call(vfio.VFIO_DEVICE_FEATURE_GET, feature, data, "getting", cure)[1]
+        return self._call(vfio.VFIO_DEVICE_FEATURE_GET, feature, data, "getting", cures)[1]
 
-    def set(self, feature: int, data: bytes = b"", *, cure: Cure = unknown) -> bytes:
+    def set(self, feature: int, data: bytes = b"", *, cures: Cures = _NONE) -> bytes:
         """Give the kernel a feature's structure; tells what the kernel has made of it."""
-        return self._call(vfio.VFIO_DEVICE_FEATURE_SET, feature, data, "setting", cure)[1]
+        return self._call(vfio.VFIO_DEVICE_FEATURE_SET, feature, data, "setting", cures)[1]
 
     def _call(
-        self, flags: int, feature: int, data: bytes, verb: str, cure: Cure
+        self, flags: int, feature: int, data: bytes, verb: str, cures: Cures = _NONE
     ) -> tuple[int, bytes]:
         named = feature in set(Feature)
         doing = f"{verb} feature {Feature(feature).name if named else feature}"
@@ -117,9 +118,9 @@ class Features:
                 lacking = "the device or its driver hasn't got it"
                 why = _WHY_LACKING.get(Feature(feature)) if named else None
                 return f"{lacking}: {why}" if why else lacking
-            return cure(number)
+            return cures(number) if callable(cures) else cures.get(number)
 
-        result = self._file.ioctl("VFIO_DEVICE_FEATURE", buffer, doing=doing, cure=explain)
+        result = self._file.ioctl("VFIO_DEVICE_FEATURE", buffer, doing=doing, cures=explain)
         return result, buffer.raw[_HEADER.size :]
 
     def set_vf_token(self, token: UUID) -> None:
@@ -132,12 +133,12 @@ class Features:
         Any other access wakes it for a moment. With an eventfd as wakeup, it wakes for good when
         the host wakes it, and signals so.
         """
-        cure = {errno.EINVAL: "it is in low power already, or wakeup is no eventfd"}.get
+        cure = {errno.EINVAL: "it is in low power already, or wakeup is no eventfd"}
         if wakeup < 0:
-            self.set(Feature.LOW_POWER_ENTRY, cure=cure)
+            self.set(Feature.LOW_POWER_ENTRY, cures=cure)
         else:
             entry = vfio.vfio_device_low_power_entry_with_wakeup(wakeup, 0)
-            self.set(Feature.LOW_POWER_ENTRY_WITH_WAKEUP, bytes(entry), cure=cure)
+            self.set(Feature.LOW_POWER_ENTRY_WITH_WAKEUP, bytes(entry), cures=cure)
 
     def exit_low_power(self) -> None:
         """Wake the device, if it isn't awake."""
@@ -162,4 +163,4 @@ class Features:
             errno.ENODEV: f"region {index} is no BAR",
         }
         flags = vfio.VFIO_DEVICE_FEATURE_GET
-        return self._call(flags, Feature.DMA_BUF, request, "getting", cure.get)[0]
+        return self._call(flags, Feature.DMA_BUF, request, "getting", cure)[0]

@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import os
 from uuid import UUID
 
 from ...uapi import vfio
-from ..errors import DeviceError, HostDeviceUnavailable
+from ..errors import DeviceError, HostDeviceUnavailable, VfioError
 from ..host import IommuGroup
-from .call import call
+from .kernel_file import KernelFile
 from .opening import open_file
 
 _OPENING = {
@@ -35,13 +34,17 @@ class Group:
         """
         self.host = host
         self.name = f"group {host.number}"
-        self.fd = open_file(host.device_path, self.name, _OPENING, root=host.root)
+        fd = open_file(host.device_path, self.name, _OPENING, root=host.root)
+        self._file = KernelFile(fd, self.name)
         try:
             self._check_viable()
             self._join(container)
         except BaseException:
-            self._close_file()
+            self._file.close()
             raise
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
     def device(self, bdf: str, vf_token: UUID | None) -> int:
         """Open a device of the group; its file descriptor is the caller's.
@@ -62,9 +65,9 @@ class Group:
             errno.EMFILE: "raise the limit on open files (ulimit -n)",
         }
         buffer = ctypes.create_string_buffer(name.encode())
-        doing = f"opening {bdf} of {self.name}"
+        request, doing = "VFIO_GROUP_GET_DEVICE_FD", f"opening {bdf}"
         try:
-            return call(self.fd, "VFIO_GROUP_GET_DEVICE_FD", buffer, doing=doing, cures=cures)
+            return self._file.ioctl(request, buffer, doing=doing, cures=cures)
         except DeviceError as error:
             # In a container of iommufd's, only now does the kernel see whose the group is.
             if error.errno in (errno.EPERM, errno.EBUSY):
@@ -73,27 +76,21 @@ class Group:
 
     def close(self) -> None:
         """Leave the container and close the group. Idempotent; its devices are closed before."""
-        if self.fd >= 0:
-            # It would leave with its last reference, but KVM has one as well.
-            with contextlib.suppress(DeviceError):
-                call(self.fd, "VFIO_GROUP_UNSET_CONTAINER", doing=f"taking out {self.name}")
-        self._close_file()
-
-    def _close_file(self) -> None:
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
+        # It would leave with its last reference, but KVM has one as well.
+        with contextlib.suppress(VfioError):
+            self._file.ioctl("VFIO_GROUP_UNSET_CONTAINER", doing="leaving its container")
+        self._file.close()
 
     def _check_viable(self) -> None:
         status = vfio.vfio_group_status(argsz=ctypes.sizeof(vfio.vfio_group_status))
-        call(self.fd, "VFIO_GROUP_GET_STATUS", status, doing=f"asking after {self.name}")
+        self._file.ioctl("VFIO_GROUP_GET_STATUS", status, doing="asking for its status")
         # One that has its container is viable, whatever kernels before 5.19 say.
         viable = vfio.VFIO_GROUP_FLAGS_VIABLE | vfio.VFIO_GROUP_FLAGS_CONTAINER_SET
         if not status.flags & viable:
             raise self._not_viable()
 
     def _join(self, container: int) -> None:
-        doing = f"putting {self.name} in a container"
+        request, doing = "VFIO_GROUP_SET_CONTAINER", "joining a container"
         cures = {
             errno.EBADFD: "that file is no container",
             errno.EINVAL: "its IOMMU can't map what the container has mapped already",
@@ -101,8 +98,7 @@ class Group:
         }
         number = ctypes.c_int32(container)
         try:
-            address = ctypes.addressof(number)
-            call(self.fd, "VFIO_GROUP_SET_CONTAINER", address, doing=doing, cures=cures)
+            self._file.ioctl(request, ctypes.addressof(number), doing=doing, cures=cures)
         except DeviceError as error:
             if error.errno in (errno.EPERM, errno.EBUSY):
                 raise self._not_viable() from None

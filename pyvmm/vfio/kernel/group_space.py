@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from abc import abstractmethod
 from collections.abc import Callable
 from uuid import UUID
@@ -12,8 +11,8 @@ from uuid import UUID
 from ...uapi import vfio
 from ..errors import DeviceError, HostDeviceUnavailable
 from ..host import HostFunction, IommuGroup
-from .call import call
 from .group import Group
+from .kernel_file import KernelFile
 from .opening import open_file
 from .space import KernelSpace
 
@@ -52,29 +51,29 @@ class GroupSpace(KernelSpace):
         self.name = f"container {path}"
         self._extension = extension
         self._members: dict[int, _Member] = {}
-        self._fd = open_file(path, self.name, _OPENING, root=root)
+        self._file = KernelFile(open_file(path, self.name, _OPENING, root=root), self.name)
         try:
-            version = call(self._fd, "VFIO_GET_API_VERSION", doing=f"asking {self.name}")
+            version = self._file.ioctl("VFIO_GET_API_VERSION", doing="asking for its version")
             if version != vfio.VFIO_API_VERSION:
                 raise HostDeviceUnavailable(f"{self.name}: VFIO's API version {version} is unknown")
             if not self.supports(extension):
                 raise HostDeviceUnavailable(f"{self.name} has no {self._what_is_missing()}")
         except BaseException:
-            os.close(self._fd)
+            self._file.close()
             raise
 
     def fileno(self) -> int:
-        return self._fd
+        return self._file.fileno()
 
     def supports(self, extension: int) -> bool:
         """Whether VFIO_CHECK_EXTENSION says yes to one of the numbers that come with it."""
-        doing = f"asking {self.name}"
-        return call(self._fd, "VFIO_CHECK_EXTENSION", extension, doing=doing) > 0
+        doing = f"asking for extension {extension}"
+        return self._file.ioctl("VFIO_CHECK_EXTENSION", extension, doing=doing) > 0
 
     @property
     def group_fds(self) -> dict[int, int]:
         """The fd of each group that is open here, by its number; they stay the space's."""
-        return {number: member.group.fd for number, member in self._members.items()}
+        return {number: member.group.fileno() for number, member in self._members.items()}
 
     @abstractmethod
     def _what_is_missing(self) -> str:
@@ -99,11 +98,11 @@ class GroupSpace(KernelSpace):
         except BaseException:
             self._leave(member)
             raise
-        return fd, member.group.fd, lambda: self._leave(member)
+        return fd, member.group.fileno(), lambda: self._leave(member)
 
     def _add_group(self, host: IommuGroup) -> _Member:
         self._check_room(host)
-        group = Group(host, self._fd)
+        group = Group(host, self.fileno())
         try:
             if not self._members:
                 self._first_group()
@@ -126,9 +125,9 @@ class GroupSpace(KernelSpace):
             errno.EPERM: UNSAFE_INTERRUPTS.format("vfio_iommu_type1"),
             errno.ENODEV: f"the container has no {self._what_is_missing()}",
         }
-        doing = f"giving {self.name} its IOMMU"
+        doing = "giving it its IOMMU"
         try:
-            call(self._fd, "VFIO_SET_IOMMU", self._extension, doing=doing, cures=cures)
+            self._file.ioctl("VFIO_SET_IOMMU", self._extension, doing=doing, cures=cures)
         except DeviceError as error:
             raise HostDeviceUnavailable(error.cause, error.cure) from None
 
@@ -136,6 +135,4 @@ class GroupSpace(KernelSpace):
         return tuple(member.group.host for member in self._members.values())
 
     def _close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._file.close()

@@ -73,7 +73,7 @@ def query(file: KernelFile) -> HotResetInfo:
                 "VFIO_DEVICE_GET_PCI_HOT_RESET_INFO",
                 buffer,
                 doing="asking what a hot reset resets",
-                cure={errno.ENODEV: _NO_RESET}.get,
+                cures={errno.ENODEV: _NO_RESET},
             )
         except DeviceError as e:
             count = _HEADER.unpack_from(buffer)[2]
@@ -117,7 +117,7 @@ def reset(file: KernelFile, group_fds: Sequence[int]) -> None:
             "(dmesg) tells more",
         }.get(number)
 
-    file.ioctl("VFIO_DEVICE_PCI_HOT_RESET", buffer, doing="hot reset", cure=cure)
+    file.ioctl("VFIO_DEVICE_PCI_HOT_RESET", buffer, doing="hot reset", cures=cure)
 
 
 def _needed(info: HotResetInfo) -> str:

@@ -19,7 +19,7 @@ from ..dma import IOVA_END, DmaMapping
 from ..errors import DeviceError
 from ..host import HostFunction, IommuGroup
 from ..intervals import Interval, Intervals, merge
-from ..mapping import PAGE_SIZE, Mapping
+from ..mapping import PAGE_SIZE
 from .cdev import Cdev, function_of
 from .device import KernelDevice
 from .iommufd import Iommufd
@@ -43,7 +43,6 @@ class Ioas(KernelSpace):
         super().__init__(root)
         self._owns = iommufd is None
         self.iommufd = iommufd or Iommufd(root=root)
-        self._files: dict[int, Mapping] = {}
         self._groups: list[IommuGroup] = []
         self._told: tuple[Intervals, int] | None = None
         try:
@@ -153,7 +152,8 @@ class Ioas(KernelSpace):
             self._groups.remove(group)
             leave()
 
-        return cdev.fd, cdev.fd, left
+        fd = cdev.take()
+        return fd, fd, left
 
     def _groups_here(self) -> tuple[IommuGroup, ...]:
         return tuple(self._groups)
@@ -179,21 +179,10 @@ class Ioas(KernelSpace):
     def _map_memory(self, mapping: DmaMapping) -> None:
         if mapping.fd >= 0 and self._map_file(mapping):
             return
-        address = mapping.address
-        if not address:
-            file = Mapping(
-                mapping.fd,
-                mapping.offset,
-                mapping.size,
-                writable=mapping.writable,
-                what=f"mapping {mapping}",
-            )
-            self._files[mapping.iova] = file
-            address = file.address
         request = uapi.iommu_ioas_map(
             flags=_flags(mapping),
             ioas_id=self.id,
-            user_va=address,
+            user_va=self._address(mapping),
             length=mapping.size,
             iova=mapping.iova,
         )
@@ -241,11 +230,6 @@ class Ioas(KernelSpace):
     def _unmap_range(self, iova: int, size: int, doing: str) -> None:
         request = uapi.iommu_ioas_unmap(ioas_id=self.id, iova=iova, length=size)
         self.iommufd.call("IOMMU_IOAS_UNMAP", request, doing)
-
-    def _let_file_go(self, iova: int) -> None:
-        file = self._files.pop(iova, None)
-        if file:
-            file.close()
 
     def _close(self) -> None:
         with contextlib.ExitStack() as undo:

@@ -47,4 +47,4 @@ def assign(file: KernelFile, offset: int, size: int, value: int, eventfd: int) -
         errno.ENOSPC: "the device has as many as the kernel allows: remove some",
         errno.EBADF: "the eventfd is not open",
     }
-    file.ioctl("VFIO_DEVICE_IOEVENTFD", request, doing=doing, cure=cure.get)
+    file.ioctl("VFIO_DEVICE_IOEVENTFD", request, doing=doing, cures=cure)

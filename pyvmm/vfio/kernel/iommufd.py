@@ -9,16 +9,19 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Mapping
 
 from ...uapi import iommufd as uapi
 from ..errors import DeviceError
-from .call import call
+from .kernel_file import KernelFile
 from .opening import open_file
 
 _OPENING = {
     errno.ENOENT: "the kernel has no iommufd: it takes CONFIG_IOMMUFD, or `sudo modprobe iommufd`",
     errno.ENODEV: "the kernel has no iommufd: `sudo modprobe iommufd`",
 }
+
+_NONE: Mapping[int, str] = {}
 
 
 class Iommufd:
@@ -27,15 +30,17 @@ class Iommufd:
     def __init__(self, *, root: str = "/") -> None:
         """Raises HostDeviceUnavailable."""
         self.path = os.path.join(root, "dev/iommu")
-        self._fd = open_file(self.path, "iommufd", _OPENING, root=root)
+        self._file = KernelFile(open_file(self.path, "iommufd", _OPENING, root=root), "iommufd")
 
     def fileno(self) -> int:
-        return self._fd
+        return self._file.fileno()
 
-    def call(self, request: str, arg: ctypes.Structure, doing: str) -> None:
-        """Make one of its calls, whose structures begin with their size. Raises DeviceError."""
+    def call(
+        self, request: str, arg: ctypes.Structure, doing: str, cures: Mapping[int, str] = _NONE
+    ) -> None:
+        """Make one of its calls, whose structures begin with their size. Raises VfioError."""
         arg.size = ctypes.sizeof(arg)
-        call(self._fd, request, arg, doing=doing)
+        self._file.ioctl(request, arg, doing=doing, cures=cures)
 
     def alloc_ioas(self) -> int:
         """A new IOAS; its ID. Raises DeviceError."""
@@ -82,8 +87,9 @@ class Iommufd:
     def compat_ioas(self) -> int | None:
         """The IOAS that groups in this file as their container use; None if there is none yet."""
         request = uapi.iommu_vfio_ioas(op=uapi.IOMMU_VFIO_IOAS_GET)
+        none = {errno.ENODEV: "there is none yet"}
         try:
-            self.call("IOMMU_VFIO_IOAS", request, "asking for the IOAS of groups")
+            self.call("IOMMU_VFIO_IOAS", request, "asking for the IOAS of groups", none)
         except DeviceError as error:
             if error.errno == errno.ENODEV:
                 return None
@@ -106,9 +112,7 @@ class Iommufd:
 
     def close(self) -> None:
         """Idempotent."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._file.close()
 
     def __enter__(self) -> Iommufd:
         return self

@@ -157,7 +157,7 @@ class Interrupts:
         def cure(number: int) -> str | None:
             return self._cure(number, index, action, start + count, data)
 
-        available = self._file.ioctl("VFIO_DEVICE_SET_IRQS", buffer, doing=doing, cure=cure)
+        available = self._file.ioctl("VFIO_DEVICE_SET_IRQS", buffer, doing=doing, cures=cure)
         if available:
             # Nothing was enabled, and this is how many there would have been.
             raise DeviceError.answered(

@@ -7,7 +7,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..errors import DeviceError, DeviceGone, ProtocolError, VfioError
 from .call import call
@@ -16,15 +16,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...uapi.ioctl import Argument
 
-Cure = Callable[[int], str | None]
-"""cure(errno): what the cause is, and what to do about it, where that is known."""
+Cures = Mapping[int, str] | Callable[[int], str | None]
+"""By errno: what the cause is, and what to do about it, where that is known."""
 
 # The kernel's chains have a handful of short entries.
 _MAX_INFO_SIZE = 64 << 10
-
-
-def unknown(errno: int) -> None:
-    """The Cure of calls whose failures have no known cause."""
+_NONE: Cures = {}
 
 
 class KernelFile:
@@ -48,14 +45,14 @@ class KernelFile:
     def closed(self) -> bool:
         return self._fd < 0
 
-    def ioctl(self, request: str, arg: Argument = 0, *, doing: str, cure: Cure = unknown) -> int:
+    def ioctl(self, request: str, arg: Argument = 0, *, doing: str, cures: Cures = _NONE) -> int:
         """Make the call that the kernel names so; tells its result."""
         try:
             return call(self.fileno(), request, arg, doing=f"{self.name}: {doing}")
         except DeviceError as e:
-            raise _explained(e, cure) from None
+            raise _explained(e, cures) from None
 
-    def ask(self, request: str, question: bytes, *, doing: str, cure: Cure = unknown) -> bytes:
+    def ask(self, request: str, question: bytes, *, doing: str, cures: Cures = _NONE) -> bytes:
         """Make a call whose answer may have a chain of capabilities after it.
 
         question is the structure to begin with, whose first member is argsz: it is grown to
@@ -65,7 +62,7 @@ class KernelFile:
         while True:
             buffer = ctypes.create_string_buffer(question, size)
             struct.pack_into("=I", buffer, 0, size)
-            self.ioctl(request, buffer, doing=doing, cure=cure)
+            self.ioctl(request, buffer, doing=doing, cures=cures)
             needed: int = struct.unpack_from("=I", buffer)[0]
             if needed <= size:
                 return buffer.raw[: max(needed, len(question))]
@@ -73,22 +70,22 @@ class KernelFile:
                 raise ProtocolError(f"{self.name}: {doing}: {request}: an answer of {needed} bytes")
             size = needed
 
-    def pread(self, size: int, offset: int, *, doing: str, cure: Cure = unknown) -> bytes:
+    def pread(self, size: int, offset: int, *, doing: str, cures: Cures = _NONE) -> bytes:
         """Read exactly size bytes."""
         try:
             data = os.pread(self.fileno(), size, offset)
         except OSError as e:
-            raise self._refused(doing, "pread", e, cure) from None
+            raise self._refused(doing, "pread", e, cures) from None
         if len(data) != size:
             raise self._short(doing, "pread", len(data), size)
         return data
 
-    def pwrite(self, data: bytes, offset: int, *, doing: str, cure: Cure = unknown) -> None:
+    def pwrite(self, data: bytes, offset: int, *, doing: str, cures: Cures = _NONE) -> None:
         """Write all of the data."""
         try:
             done = os.pwrite(self.fileno(), data, offset)
         except OSError as e:
-            raise self._refused(doing, "pwrite", e, cure) from None
+            raise self._refused(doing, "pwrite", e, cures) from None
         if done != len(data):
             raise self._short(doing, "pwrite", done, len(data))
 
@@ -96,11 +93,18 @@ class KernelFile:
         what = f"{self.name}: {doing}: {call}: only {done} of {size} bytes"
         return DeviceError.answered(what, errno.EIO)
 
-    def _refused(self, doing: str, request: str, error: OSError, cure: Cure) -> VfioError:
+    def _refused(self, doing: str, request: str, error: OSError, cures: Cures) -> VfioError:
         what = f"{self.name}: {doing}: {request}"
-        return _explained(DeviceError.answered(what, error.errno), cure)
+        return _explained(DeviceError.answered(what, error.errno), cures)
+
+    def take(self) -> int:
+        """Hand the file descriptor on: it is the caller's, and this is closed."""
+        fd = self.fileno()
+        self._fd = -1
+        return fd
 
     def close(self) -> None:
+        """Idempotent."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
@@ -112,10 +116,10 @@ class KernelFile:
         self.close()
 
 
-def _explained(error: DeviceError, cure: Cure) -> VfioError:
+def _explained(error: DeviceError, cures: Cures) -> VfioError:
     """The same error with its cure; DeviceGone if ENODEV has no other explanation."""
     try:
-        known = cure(error.errno)
+        known = cures(error.errno) if callable(cures) else cures.get(error.errno)
     except VfioError:
         known = None  # looking for the cause has failed, too
     error.cure = error.cure or known or ""

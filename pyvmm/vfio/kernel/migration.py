@@ -80,7 +80,7 @@ class MigrationData:
         info = vfio.vfio_precopy_info(ctypes.sizeof(vfio.vfio_precopy_info))
         cure = {errno.EINVAL: "only PRE_COPY and PRE_COPY_P2P have this", errno.ENODEV: _OVER}
         doing = "asking how much there is to copy"
-        self._file.ioctl("VFIO_MIG_GET_PRECOPY_INFO", info, doing=doing, cure=cure.get)
+        self._file.ioctl("VFIO_MIG_GET_PRECOPY_INFO", info, doing=doing, cures=cure)
         reinit = bool(info.flags & vfio.VFIO_PRECOPY_INFO_REINIT)
         return PrecopyInfo(info.initial_bytes, info.dirty_bytes, reinit)
 

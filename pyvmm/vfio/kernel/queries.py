@@ -23,9 +23,7 @@ def device_info(file: KernelFile) -> DeviceInfo:
         errno.ENOTTY: "this file is no VFIO device",
         errno.EINVAL: "the device is not bound to an iommufd yet",
     }
-    answer = file.ask(
-        "VFIO_DEVICE_GET_INFO", question, doing="asking for the device", cure=cure.get
-    )
+    answer = file.ask("VFIO_DEVICE_GET_INFO", question, doing="asking for the device", cures=cure)
     info = vfio.vfio_device_info.from_buffer_copy(answer)
     capabilities: tuple[Capability, ...] = ()
     if info.flags & vfio.VFIO_DEVICE_FLAGS_CAPS:

@@ -16,6 +16,7 @@ from ..dma import IOVA_END, DmaMapping, DmaSpace
 from ..errors import DeviceError, HostDeviceUnavailable, VfioError
 from ..host import HostFunction, IommuGroup
 from ..intervals import Interval
+from ..mapping import Mapping
 from .device import KernelDevice
 from .map_errors import explain, reserved_by
 from .opening import patiently
@@ -33,6 +34,7 @@ class KernelSpace(DmaSpace):
         self.root = root
         self._devices = 0
         self._ending = False
+        self._files: dict[int, Mapping] = {}
 
     def open_device(self, bdf: str, *, vf_token: UUID | str | None = None) -> KernelDevice:
         """Open the device at a PCI address, which reaches what is mapped here, now and later.
@@ -124,6 +126,29 @@ class KernelSpace(DmaSpace):
                 self._ranges_changed()
                 if self._ending:
                     self.close()
+
+    def _address(self, mapping: DmaMapping) -> int:
+        """Where its memory is in this process; what comes as a file alone is mapped here first.
+
+        It stays so until _let_file_go(). Raises DeviceError.
+        """
+        if mapping.address:
+            return mapping.address
+        file = self._files.get(mapping.iova)
+        if file is None:
+            file = self._files[mapping.iova] = Mapping(
+                mapping.fd,
+                mapping.offset,
+                mapping.size,
+                writable=mapping.writable,
+                what=f"mapping {mapping}",
+            )
+        return file.address
+
+    def _let_file_go(self, iova: int) -> None:
+        file = self._files.pop(iova, None)
+        if file:
+            file.close()
 
     def _map(self, mapping: DmaMapping) -> None:
         with self._explained(mapping):

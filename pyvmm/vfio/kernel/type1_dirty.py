@@ -13,8 +13,8 @@ import errno
 from ...uapi import vfio
 from ..dirty import DirtyTracking
 from ..intervals import Interval, Intervals
-from .call import call
 from .dirty_bitmap import bitmap_words, dirty_ranges
+from .kernel_file import KernelFile
 
 
 class _Request(ctypes.Structure):
@@ -29,9 +29,8 @@ class _Request(ctypes.Structure):
 class Type1Dirty(DirtyTracking):
     """Made by a Container, whose file it uses."""
 
-    def __init__(self, fd: int, name: str, page_size: int) -> None:
-        self._fd = fd
-        self._name = name
+    def __init__(self, file: KernelFile, page_size: int) -> None:
+        self._file = file
         self._page_size = page_size
 
     @property
@@ -58,12 +57,12 @@ class Type1Dirty(DirtyTracking):
             errno.EINVAL: "it has to be started, and the range to begin and end where mappings do",
             errno.ENOENT: "nothing is mapped there",
         }
-        doing = f"asking {self._name} what of {within} was written"
-        call(self._fd, "VFIO_IOMMU_DIRTY_PAGES", request, doing=doing, cures=cures)
+        doing = f"asking what of {within} was written"
+        self._file.ioctl("VFIO_IOMMU_DIRTY_PAGES", request, doing=doing, cures=cures)
         return dirty_ranges(words, within, self._page_size)
 
     def _switch(self, flag: int, verb: str) -> None:
         size = ctypes.sizeof(vfio.vfio_iommu_type1_dirty_bitmap)
         request = vfio.vfio_iommu_type1_dirty_bitmap(argsz=size, flags=flag)
-        doing = f"{verb} to track dirty pages of {self._name}"
-        call(self._fd, "VFIO_IOMMU_DIRTY_PAGES", request, doing=doing)
+        doing = f"{verb} to track dirty pages"
+        self._file.ioctl("VFIO_IOMMU_DIRTY_PAGES", request, doing=doing)

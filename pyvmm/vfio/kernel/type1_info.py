@@ -11,12 +11,9 @@ from ...uapi import vfio
 from ..capability_chain import Capability, walk
 from ..errors import ProtocolError
 from ..intervals import Interval, Intervals, merge
-from .call import call
+from .kernel_file import KernelFile
 
 _INFO = ctypes.sizeof(vfio.vfio_iommu_type1_info)
-# Kernels before 4.18 end the structure where the capabilities' offset is now.
-_OLDEST = 16
-_MAX_SIZE = 1 << 20
 _COUNT = struct.Struct("=II")  # nr_iovas, reserved
 _RANGE = struct.Struct("=QQ")  # start, end: the last IOVA
 _MIGRATION = struct.Struct("=I4xQQ")  # flags, pgsize_bitmap, max_dirty_bitmap_size
@@ -37,23 +34,16 @@ class Type1Info(NamedTuple):
     capabilities: tuple[Capability, ...]
 
 
-def ask(fd: int, doing: str) -> Type1Info:
-    """Ask a container that has its IOMMU. Raises DeviceError, ProtocolError."""
-    size = _INFO
-    while True:
-        buffer = ctypes.create_string_buffer(size)
-        struct.pack_into("=I", buffer, 0, size)
-        call(fd, "VFIO_IOMMU_GET_INFO", buffer, doing=doing)
-        needed: int = struct.unpack_from("=I", buffer)[0]
-        if needed <= size:
-            return parse(buffer.raw[: max(needed, _OLDEST)])
-        if needed > _MAX_SIZE:
-            raise ProtocolError(f"{doing}: VFIO_IOMMU_GET_INFO: an answer of {needed} bytes")
-        size = needed
+def ask(file: KernelFile) -> Type1Info:
+    """Ask a container that has its IOMMU. Raises VfioError."""
+    return parse(file.ask("VFIO_IOMMU_GET_INFO", bytes(_INFO), doing="asking for its IOMMU"))
 
 
 def parse(data: bytes) -> Type1Info:
-    """Read struct vfio_iommu_type1_info and its capabilities. Raises ProtocolError."""
+    """Read struct vfio_iommu_type1_info and its capabilities. Raises ProtocolError.
+
+    Kernels before 4.18 end the structure where the capabilities' offset is now.
+    """
     info = vfio.vfio_iommu_type1_info.from_buffer_copy(data.ljust(_INFO, b"\0"))
     page_sizes = info.iova_pgsizes if info.flags & vfio.VFIO_IOMMU_INFO_PGSIZES else 0x1000
     capabilities: tuple[Capability, ...] = ()

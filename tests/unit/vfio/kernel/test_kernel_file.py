@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import struct
 
 import pytest
@@ -16,7 +17,7 @@ from tests.unit.vfio.kernel.fake_kernel import BDF, FakeKernel, open_file, refus
 def test_a_refusal_tells_what_failed_how_and_the_cure(kernel: FakeKernel, file: KernelFile) -> None:
     kernel.on("VFIO_DEVICE_RESET", refuse(errno.EBUSY))
     with pytest.raises(DeviceError) as caught:
-        file.ioctl("VFIO_DEVICE_RESET", doing="reset", cure={errno.EBUSY: "wait"}.get)
+        file.ioctl("VFIO_DEVICE_RESET", doing="reset", cures={errno.EBUSY: "wait"})
     assert caught.value.errno == errno.EBUSY
     text = f"{BDF}: reset: VFIO_DEVICE_RESET: EBUSY (Device or resource busy); wait"
     assert str(caught.value) == text
@@ -27,7 +28,7 @@ def test_enodev_is_a_device_that_is_gone(kernel: FakeKernel, file: KernelFile) -
     with pytest.raises(DeviceGone, match=f"{BDF}: reset: VFIO_DEVICE_RESET: ENODEV"):
         file.ioctl("VFIO_DEVICE_RESET", doing="reset")
     with pytest.raises(DeviceError, match="no such thing"):
-        file.ioctl("VFIO_DEVICE_RESET", doing="reset", cure=lambda number: "no such thing")
+        file.ioctl("VFIO_DEVICE_RESET", doing="reset", cures=lambda number: "no such thing")
 
 
 def test_a_closed_file_is_gone(kernel: FakeKernel) -> None:
@@ -90,3 +91,12 @@ def test_an_answer_shorter_than_the_question_is_none_the_less_whole(
 ) -> None:
     kernel.on("VFIO_DEVICE_GET_INFO", lambda data: struct.pack_into("=I", data, 0, 16))
     assert len(file.ask("VFIO_DEVICE_GET_INFO", bytes(24), doing="asking")) == 24
+
+
+def test_a_descriptor_that_is_handed_on(file: KernelFile) -> None:
+    fd = file.take()
+    assert file.closed
+    file.close()
+    os.close(fd)  # it is the caller's
+    with pytest.raises(DeviceGone, match="closed"):
+        file.take()
