@@ -78,7 +78,7 @@ def _in_lab(options: argparse.Namespace, argv: Sequence[str], *, terminal: bool)
 
     gc.enable()
     with StopSignals() as signals, ExitStack() as stack:
-        with progress(quiet=not options.verbose) as tell:
+        with progress() as tell:
             lab = Lab(
                 ",".join(options.device),
                 kernel=options.kernel,

@@ -19,13 +19,10 @@ _PERCENT = re.compile(r"(.*): (\d+) %")
 
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
-    """A callback for what is done next, or how much of it is done: "fetching it: 20 %".
-
-    Who is quiet tells it only to a terminal.
-    """
+def progress() -> Iterator[Callable[[str], None]]:
+    """A callback for what is done next, or how much of it is done: "fetching it: 20 %"."""
     bar = _Bar() if sys.stderr.isatty() else None
-    lines = _Lines(quiet=quiet)
+    lines = _Lines()
 
     def tell(message: str) -> None:
         done = _PERCENT.fullmatch(message)
@@ -43,12 +40,11 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str], None]]:
 class _Lines:
     """A line for each step."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
+    def __init__(self) -> None:
         self._last = ""
 
     def tell(self, step: str) -> None:
-        if step != self._last and not self._quiet:
+        if step != self._last:
             say(step)
         self._last = step
 

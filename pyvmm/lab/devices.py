@@ -20,7 +20,9 @@ from .errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+# As in a VM's config: config/notation.py, which is none of the lab's business.
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"([0-9]{1,18}) ?(?:([KMGTkmgt])(?:iB)?)?")
 _WORD = r"[A-Za-z0-9_.][A-Za-z0-9_.-]*"
 _NAME = re.compile(_WORD)
 _PROPERTY = re.compile(rf"(?P<name>{_WORD})=(?P<value>[^,:+()\s]+)")
@@ -114,11 +116,11 @@ def each(items: Iterable[Item]) -> Iterator[DeviceSpec]:
 
 
 def parse_size(text: str) -> int:
-    """A number of bytes such as 512M. Raises ValueError."""
-    match = re.fullmatch(r"([0-9]+)([KMG]?)(?:i?B)?", text, re.IGNORECASE | re.ASCII)
+    """A number of bytes such as 512M or 512MiB, 1 or more. Raises ValueError."""
+    match = _SIZE.fullmatch(text)
     if not match or not int(match[1]):
         raise ValueError(f"{text!r} is no size such as 512M or 1G")
-    return int(match[1]) * _UNITS[match[2].upper()]
+    return int(match[1]) * _UNITS[(match[2] or "").upper()]
 
 
 def _item(text: str) -> Item:

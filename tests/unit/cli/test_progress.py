@@ -23,12 +23,6 @@ def test_a_line_for_each_step(capfd: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_who_is_quiet_says_nothing_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    with progress(quiet=True) as tell:
-        tell("reading")
-    assert capfd.readouterr().err == ""
-
-
 def test_a_bar_on_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyvmm.config import notation
 from pyvmm.lab.devices import Bridge, DeviceSpec, Item, each, parse, parse_size
 from pyvmm.lab.errors import LabError
 
@@ -74,13 +75,30 @@ def test_kinds_that_nobody_knows_are_qemus_names() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("512", 512), ("4K", 4096), ("1g", 1 << 30), ("256MiB", 256 << 20), ("2GB", 2 << 30)],
+    [("512", 512), ("4K", 4096), ("1g", 1 << 30), ("256 MiB", 256 << 20), ("1T", 1 << 40)],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1T", "G", "1.5G", "1G ", "\u0661"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "2GB", "G", "1.5G", "1G ", "\u0661"])
 def test_no_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="is no size"):
         parse_size(text)
+
+
+@given(
+    st.from_regex(r"[0-9]{1,19} ?[KMGTPkmgtp]?(iB|B|ib)?", fullmatch=True)
+    | st.text("0123456789KMGTiB. -+x", max_size=6)
+)
+def test_sizes_are_those_of_configs(text: str) -> None:
+    """But for 0, which a config refuses where it has no sense."""
+    try:
+        size = notation.size(text, "/")
+    except ValueError:
+        size = 0
+    if size:
+        assert parse_size(text) == size
+    else:
+        with pytest.raises(ValueError, match="is no size"):
+            parse_size(text)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""``pyvmm lab run``: what it says of its own, and how the lab is to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from pyvmm.cli.main import main
+
+GIB = 1 << 30
+
+
+class FakeLab:
+    """A lab that tells what it makes, runs nothing, and knows how it was to be."""
+
+    steps: tuple[str, ...] = ()
+    wanted: tuple[str, dict[str, object]]
+
+    def __init__(self, devices: str, *, progress: Callable[[str], None], **wanted: object) -> None:
+        FakeLab.wanted = devices, wanted
+        self._progress = progress
+
+    def __enter__(self) -> FakeLab:
+        for step in self.steps:
+            self._progress(step)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, argv: Sequence[str], *, timeout: float | None) -> int:
+        print(*argv)
+        return 7
+
+
+@pytest.fixture(autouse=True)
+def no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyvmm.lab.session.Lab", FakeLab)
+
+
+def test_what_takes_its_time_is_told_without_being_asked_for(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for each step, on stderr, where nobody takes it for the command's output."""
+    monkeypatch.setattr(FakeLab, "steps", ("fetching it: 1 %", "fetching it: 99 %", "making it"))
+    assert main(["lab", "run", "--", "uname", "-r"]) == 7
+    out, err = capfd.readouterr()
+    assert out == "uname -r\n"
+    assert err == "pyvmm: fetching it\npyvmm: making it\n"
+
+
+def test_nothing_is_told_of_what_is_there(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "run", "--", "true"]) == 7
+    assert capfd.readouterr().err == ""
+
+
+def test_what_it_is_like_when_nothing_is_said() -> None:
+    main(["lab", "run", "--", "true"])
+    assert FakeLab.wanted == (
+        "",
+        {
+            "kernel": "6.12",
+            "iommu": "intel",
+            "cpus": 1,
+            "memory": GIB,
+            "qemu": None,
+            "cold": False,
+        },
+    )
+
+
+def test_what_it_is_like_when_it_is_said() -> None:
+    main(
+        [
+            "lab",
+            "run",
+            "-d",
+            "nvme",
+            "-d",
+            "edu",
+            "--kernel",
+            "6.1",
+            "--iommu",
+            "none",
+            "--cpus",
+            "2",
+            "--memory",
+            "2G",
+            "--",
+            "true",
+        ]
+    )
+    devices, wanted = FakeLab.wanted
+    assert devices == "nvme,edu"
+    assert wanted == {
+        "kernel": "6.1",
+        "iommu": "none",
+        "cpus": 2,
+        "memory": 2 * GIB,
+        "qemu": None,
+        "cold": False,
+    }
+
+
+def test_a_size_that_is_none(capfd: pytest.CaptureFixture[str]) -> None:
+    main(["lab", "run", "--memory", "lots", "--", "true"])
+    assert "'lots' is no size such as 512M or 1G" in capfd.readouterr().err
