@@ -33,8 +33,8 @@ class EventFd:
     def from_fd(cls, fd: int) -> EventFd:
         """Another reference to somebody's eventfd, which they may close after this.
 
-        Raises DeviceError (EINVAL) if fd is no eventfd, (EBADF) if it is not open at all, and
-        (EMFILE) if this process is out of descriptors.
+        Raises DeviceError (EINVAL) if fd is no eventfd or a semaphore (EFD_SEMAPHORE), (EBADF) if
+        it is not open at all, and (EMFILE) if this process is out of descriptors.
         """
         self = cls.__new__(cls)
         try:
@@ -44,6 +44,10 @@ class EventFd:
         if target != "anon_inode:[eventfd]":
             raise DeviceError.answered(f"using fd {fd} ({target}) as an eventfd", errno.EINVAL)
         try:
+            if _is_semaphore(fd):
+                # It could stay pending for 2^64 - 2 reads.
+                doing = f"using fd {fd}, which counts down by one (EFD_SEMAPHORE), as an eventfd"
+                raise DeviceError.answered(doing, errno.EINVAL)
             self._fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 0)
         except OSError as e:
             doing = f"duplicating eventfd {fd}: fcntl"
@@ -102,3 +106,9 @@ class EventFd:
 
     def __repr__(self) -> str:
         return f"EventFd({self._fd})"
+
+
+def _is_semaphore(fd: int) -> bool:
+    """Whether read(2) takes one from its counter, not all; as kernels since 6.5 tell."""
+    with open(f"/proc/self/fdinfo/{fd}") as file:
+        return any(line.split() == ["eventfd-semaphore:", "1"] for line in file)

@@ -54,6 +54,12 @@ def signal(fd: int) -> bool:
     return True
 
 
+def prepare() -> None:
+    """Get ready to signal, while there is nobody yet who could keep us from it."""
+    if _KNOWN:
+        _context()
+
+
 _made: list[ctypes.c_ulong | None] = []
 
 
@@ -65,6 +71,8 @@ def _context() -> ctypes.c_ulong | None:
     if not _made:
         context = ctypes.c_ulong(0)
         made = _syscall(_NR_IO_SETUP, _AT_ONCE, ctypes.byref(context)) == 0
+        if not made and ctypes.get_errno() == errno.EAGAIN:
+            return None  # others have all there are (fs.aio-max-nr); maybe not the next time
         _made.append(context if made else None)
         if made and _made[0] is not context:
             _syscall(_NR_IO_DESTROY, context)

@@ -106,6 +106,27 @@ def test_a_kernel_without_asynchronous_io(monkeypatch: pytest.MonkeyPatch) -> No
         assert eventfd.read() == 1
 
 
+def test_a_system_that_is_short_of_asynchronous_io_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """fs.aio-max-nr is everybody's: that others use it all up now says nothing about later."""
+
+    def short(*_: object) -> int:
+        ctypes.set_errno(errno.EAGAIN)
+        return -1
+
+    made: list[object] = []
+    monkeypatch.setattr(eventfd_signal, "_made", made)
+    with monkeypatch.context() as context:
+        context.setattr(eventfd_signal, "_syscall", short)
+        eventfd_signal.prepare()
+    assert not made
+    eventfd_signal.prepare()
+    (context_of_ours,) = made
+    assert context_of_ours is not None
+    eventfd_signal._syscall(eventfd_signal._NR_IO_DESTROY, context_of_ours)
+
+
 def test_another_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong_number(*_: object) -> int:
         raise AssertionError("who knows what system call this is there")
@@ -174,6 +195,17 @@ def test_only_an_eventfd_is_an_eventfd() -> None:
     with pytest.raises(DeviceError) as caught:
         EventFd.from_fd(writer)
     assert caught.value.errno == errno.EBADF
+
+
+def test_a_semaphore_is_refused() -> None:
+    """A read takes one from its counter: whoever waits for it to be read empty waits for ever."""
+    fd = os.eventfd(0, os.EFD_SEMAPHORE)
+    try:
+        with pytest.raises(DeviceError, match=r"counts down by one .*: EINVAL") as caught:
+            EventFd.from_fd(fd)
+        assert caught.value.errno == errno.EINVAL
+    finally:
+        os.close(fd)
 
 
 def test_closing_twice_is_closing_once() -> None:
