@@ -22,6 +22,7 @@ from ..errors import DeviceError, DmaFault
 from ..mapping import PAGE_SIZE, Mapping, check_size
 from . import own_memory
 from .passed_fds import close_passed
+from .passed_files import check_local
 
 _HUGETLBFS_MAGIC = 0x958458F6  # <linux/magic.h>
 _fstatfs = ctypes.CDLL(None).fstatfs
@@ -152,6 +153,7 @@ def open_file(
 ) -> Memory:
     """The safest kind for part of a file. Raises DeviceError if the file isn't fit for it."""
     what = f"mapping IOVA {iova:#x}+{size:#x}"
+    check_local(fd, what)
     check_size(fd, offset + size, what)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         raise DeviceError.answered(what, errno.EINVAL, "DMA memory must be a regular file or memfd")

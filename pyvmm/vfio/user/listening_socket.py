@@ -12,6 +12,7 @@ import threading
 
 from ...uapi.ioctl import failure
 from ..errors import CannotListen
+from .passed_fds import close_socket
 
 _MAX_PATH = 107
 
@@ -52,7 +53,7 @@ class ListeningSocket:
         with contextlib.suppress(OSError):
             if _identity(os.lstat(self.path)) == self._file:
                 os.unlink(self.path)
-        self.sock.close()
+        close_socket(self.sock)
 
     def __enter__(self) -> ListeningSocket:
         return self
@@ -110,12 +111,13 @@ def _check_free(path: str, doing: str) -> None:
         probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError as e:
         raise _cannot(doing, "socket", e) from None
-    with probe:
+    try:
         probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return  # nobody has it open any more
-        except OSError:
-            pass
+        probe.connect(path)
+    except ConnectionRefusedError:
+        return  # nobody has it open any more
+    except OSError:
+        pass
+    finally:
+        close_socket(probe)
     raise CannotListen(f"{doing}: another server listens there", "stop it, or choose another path")

@@ -15,6 +15,7 @@ from ..mapping import check_size
 from . import io_fds
 from .channel import Channel
 from .passed_fds import close_passed
+from .passed_files import check_local
 from .protocol import (
     DEVICE_INFO,
     IRQ_INFO,
@@ -122,7 +123,9 @@ class Queries:
                     raise ProtocolError(f"region {index} of {info.size:#x} at {info.offset:#x}")
                 if fds and info.areas:
                     end = info.offset + info.areas[-1].end
-                    check_size(fds[0], end, f"the file of region {index}")
+                    what = f"the file of region {index}"
+                    check_local(fds[0], what)
+                    check_size(fds[0], end, what)
                     return info, fds.pop()
                 # Without a file nothing can be mapped, whatever the flags say.
                 return info._replace(areas=(), flags=info.flags & ~VFIO_REGION_INFO_FLAG_MMAP), -1

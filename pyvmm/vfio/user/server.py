@@ -12,14 +12,17 @@ from types import TracebackType
 from typing import Self
 
 from ...uapi.ioctl import failure
+from .. import eventfd_signal
 from ..device import Device
 from ..errors import DeviceGone, VfioError
 from ..eventfd import EventFd
 from .channel import DEFAULT_TIMEOUT
 from .listening_socket import ListeningSocket
+from .passed_fds import close_socket, crowded
 from .session import Session
 
-# How long to wait with accepting when the process has no file descriptor left for it.
+# How long to wait with accepting when the process has no file descriptor left for it, or too many
+# of earlier clients that it can't close.
 _RETRY = 1.0
 
 
@@ -44,6 +47,7 @@ class Server:
         take to answer DMA by message, and to begin. on_client is told of each client that
         connects (None) and of why it is gone, before the next.
         """
+        eventfd_signal.prepare()
         self._device = device
         self._at = at
         self._sock = at.sock if isinstance(at, ListeningSocket) else at
@@ -95,6 +99,9 @@ class Server:
             poll.poll()
             if self._stopping:
                 return
+            if crowded():
+                self._stop.wait(_RETRY)
+                continue
             try:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -126,7 +133,10 @@ class Server:
     def close(self) -> None:
         """Stop listening, and remove the socket's file. Idempotent."""
         self._stopping = True
-        self._at.close()
+        if isinstance(self._at, ListeningSocket):
+            self._at.close()
+        else:
+            close_socket(self._at)
         self._stop.close()
 
     def __enter__(self) -> Self:

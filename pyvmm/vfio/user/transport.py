@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import DeviceError, DeviceGone, ProtocolError
 from ..waiting import poll_timeout
-from .passed_fds import close_passed
+from .passed_fds import close_passed, close_socket, closes_at_once, crowded
 from .protocol import (
     F_ERROR,
     HEADER,
@@ -336,6 +336,9 @@ class Transport:
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+        if crowded() and not all(map(closes_at_once, fds)):
+            close_passed(fds)
+            raise ProtocolError(f"{self._peer} sent fds, while too many others can't be closed")
         # All that waits here is of one unfinished message.
         if len(fds) + sum(len(waiting) for _, waiting, _ in self._fds) > MAX_MSG_FDS:
             close_passed(fds)
@@ -362,7 +365,7 @@ class Transport:
 
     def close(self) -> None:
         """Let everything go. Nobody may be in another method. Idempotent."""
-        self._sock.close()
+        close_socket(self._sock)
         for _, fds in self._queue:
             _close_all(fds)
         for _, fds, _ in self._fds:

@@ -98,6 +98,15 @@ def test_a_region_whose_file_comes_with_the_short_reply(
     assert client.region_fd(0) >= 0
 
 
+def test_a_region_whose_file_could_make_us_wait(client: Client, script: Script) -> None:
+    reader, writer = os.pipe()
+    script.answers[GET_REGION_INFO] = (region(0, 0x4000, 7), [reader])
+    with pytest.raises(ProtocolError, match="file of region 0: a file on no file system of ours"):
+        client.region_info(0)
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_mappable_region_without_a_file_is_trapped(client: Client, script: Script) -> None:
     """rust-vmm's server passes none for a region without sparse areas."""
     script.answers[GET_REGION_INFO] = region(0, 0x4000, 7)
@@ -233,11 +242,12 @@ def test_no_descriptor_left_for_doorbells(
     duplicate = fcntl.fcntl
     calls: list[int] = []
 
-    def exhausted(fd: int, command: int, lowest: int) -> int:
-        calls.append(fd)
-        if len(calls) > 1:
-            raise OSError(errno.EMFILE, "no more")
-        return duplicate(fd, command, lowest)
+    def exhausted(fd: int, command: int, argument: int = 0) -> int:
+        if command == fcntl.F_DUPFD_CLOEXEC:
+            calls.append(fd)
+            if len(calls) > 1:
+                raise OSError(errno.EMFILE, "no more")
+        return duplicate(fd, command, argument)
 
     with EventFd() as one, EventFd() as other:
         script.answers[GET_REGION_IO_FDS] = asked_twice(full, [one.fileno(), other.fileno()])

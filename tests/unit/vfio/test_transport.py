@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -138,36 +137,6 @@ def test_the_longest_flush(pair: tuple[Transport, Peer]) -> None:
     thread.start()
     assert transport.flush(time.monotonic() + 1e12)
     thread.join(PATIENCE)
-
-
-def lingering() -> tuple[socket.socket, socket.socket]:
-    """A socket that takes for ever to close, because its other end, the second, reads nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        sock = socket.create_connection(listener.getsockname())
-        other, _ = listener.accept()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("=ii", 1, 100_000))
-    sock.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            sock.send(bytes(1 << 16))
-    return sock, other
-
-
-def test_a_socket_that_lingers_is_closed_without_waiting(pair: tuple[Transport, Peer]) -> None:
-    transport, peer = pair
-    sock, other = lingering()
-    peer.send(1, fds=[sock.fileno()])
-    sock.close()
-    received = transport.receive()
-    assert received
-    assert len(received.fds) == 1
-    thread = threading.Thread(target=received.close, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    stuck = thread.is_alive()
-    other.close()
-    thread.join(PATIENCE)
-    assert not stuck
 
 
 def test_what_fails_to_close_is_closed(
