@@ -13,9 +13,9 @@ from ..eventfd import EventFd
 
 _QUIET = select.EPOLLONESHOT
 _ARMED = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
-# Seconds. It has nothing to wait for, unless a peer has found something (an fd whose close(2)
-# takes as long as a file system of the peer's likes); and that must not keep us.
-_LONGEST_END = 5.0
+# Seconds. It has nothing to wait for, unless a peer has found something; and that must not keep us,
+# nor one device after another the whole VMM.
+_LONGEST_END = 1.0
 
 
 class IdleReader:
