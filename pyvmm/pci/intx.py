@@ -19,7 +19,7 @@ from pyvmm.uapi.vfio import (
     VFIO_IRQ_SET_ACTION_UNMASK,
     VFIO_PCI_INTX_IRQ_INDEX,
 )
-from pyvmm.vfio import Device, DeviceError, EventFd, Fds
+from pyvmm.vfio import Device, DeviceError, EventFd, Fds, VfioError
 
 from .interfaces import InterruptVm
 
@@ -147,9 +147,10 @@ class _Unmasker:
         self._stop = EventFd()
         try:
             self._thread.start()
-        except BaseException:
+        except RuntimeError as e:
             self._stop.close()
-            raise
+            cure = "raise the limit on processes (ulimit -u)"
+            raise VfioError(f"unmasking INTx of {device.name}: {e}", cure) from None
 
     def _run(self) -> None:
         stop = self._stop.fileno()

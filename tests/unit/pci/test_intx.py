@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pyvmm.pci.intx import Intx
 from pyvmm.pci.pins import intx_gsi
 from pyvmm.uapi.vfio import VFIO_IRQ_INFO_EVENTFD
-from pyvmm.vfio import DeviceError, DeviceGone, EventFd, Fds, IrqData
+from pyvmm.vfio import DeviceError, DeviceGone, EventFd, Fds, IrqData, VfioError
 from tests.unit.pci.fake_device import INTX, FakeDevice
 from tests.unit.pci.fake_vm import FakeVm
 
@@ -292,6 +292,21 @@ def test_a_device_that_reads_what_it_was_sent_does_not_keep_the_thread(
         guest.vm.eoi(GSI)
         assert done.wait(LIMIT)
         assert signalled == [False], "a stop that the device can steal"
+
+
+def test_no_thread_left(make: Callable[..., Guest], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    guest = make(takes_unmask_fd=False)
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(VfioError, match=r"INTx of .*: can't start new thread; raise"):
+            guest.reconcile()
+    assert guest.vm.irqfds == {}
+    guest.reconcile()
+    guest.line(True)
+    assert guest.asserted
 
 
 class IntxMachine(RuleBasedStateMachine):
