@@ -7,7 +7,9 @@
     kernels-1/6.12-VERSION/    its files
 
 A thing is made in staging and takes its place by rename(2), so that whoever is killed meanwhile
-leaves nothing half-made in it. Processes that run a lab hold no lock: what they use stays.
+leaves nothing half-made in it. Processes that run a lab hold no lock: what they use stays, for a
+lab sees its modules, and QEMU its firmware, as long as it runs. What another version has taken the
+place of goes when nobody has looked for it for a month: its time of change is when somebody did.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +42,9 @@ def cache_folder() -> Path:
     return Path(cache, "pyvmm", "lab")
 
 
+_MONTH = 30 * 24 * 3600.0  # seconds
+
+
 class Cache:
     """Finds what is there; to make something, hold the lock: `with cache.locked(progress):`."""
 
@@ -50,12 +56,17 @@ class Cache:
         """The folder that was published as name: of a version, or else the last one."""
         if version:
             place = self._place(kind, name, version)
-            return place if place.is_dir() else None
-        link = self.folder / kind / name
-        try:
-            return link.parent / os.readlink(link) if link.is_dir() else None
-        except OSError:
+        else:
+            link = self.folder / kind / name
+            try:
+                place = link.parent / os.readlink(link)
+            except OSError:
+                return None
+        if not place.is_dir():
             return None
+        with suppress(OSError):  # somebody else's, to be read only
+            os.utime(place)
+        return place
 
     @property
     def inherited(self) -> tuple[int, ...]:
@@ -100,7 +111,20 @@ class Cache:
         link = self.folder / "staging" / f"{name}.link"
         link.symlink_to(place.name)
         link.rename(place.parent / name)
+        self._sweep(place.parent)
         return place
+
+    def _sweep(self, kind: Path) -> None:
+        """Remove what no name means any more, and nobody has used of late."""
+        entries = list(kind.iterdir())
+        meant = {os.readlink(entry) for entry in entries if entry.is_symlink()}
+        for entry in entries:
+            if entry.is_symlink() or entry.name in meant:
+                continue
+            if time.time() - entry.stat().st_mtime > _MONTH:
+                # First out of where it could be found, half of it.
+                gone = entry.rename(self.folder / "staging" / entry.name)
+                shutil.rmtree(gone, ignore_errors=True)
 
     def _place(self, kind: str, name: str, version: str) -> Path:
         return self.folder / kind / f"{name}-{place_name(version)}"

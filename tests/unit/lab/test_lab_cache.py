@@ -48,6 +48,29 @@ def test_a_version_that_is_there_is_kept(cache: Cache) -> None:
     assert (again / "file").read_text() == "first"
 
 
+def test_what_was_superseded_goes_when_nobody_uses_it_any_more(cache: Cache) -> None:
+    with cache.locked(silent):
+        places = [publish(cache, text, text) for text in ("unused", "used", "new", "newest")]
+        unused, used, _, newest = places
+        for place in (unused, used, newest):
+            os.utime(place, (0, 0))
+        assert cache.find("things", "thing", "used") == used
+        publish(cache, "newest", "newest")
+        assert [place.exists() for place in places] == [False, True, True, True]
+        assert list(cache.folder.glob("staging/*")) == []
+    assert cache.find("things", "thing") == newest
+    assert (newest / "file").read_text() == "newest"
+
+
+def test_another_names_things_stay(cache: Cache) -> None:
+    with cache.locked(silent):
+        other = publish(cache, "other", "1")
+        (other.parent / "thing").rename(other.parent / "other")
+        os.utime(other, (0, 0))
+        publish(cache, "new", "2")
+    assert other.exists()
+
+
 def test_what_fails_half_way_leaves_nothing(cache: Cache) -> None:
     def fail() -> None:
         with cache.locked(silent), cache.staging() as staged:
