@@ -45,7 +45,14 @@ def setup_command(options: argparse.Namespace) -> int:
     from pyvmm.lab.assets import prepare
 
     with progress() as tell:
-        assets = prepare(options.kernel, progress=tell, refresh=options.refresh)
+        assets = prepare(
+            options.kernel,
+            devices=",".join(options.device),
+            iommu=options.iommu,
+            qemu=options.qemu,
+            progress=tell,
+            refresh=options.refresh,
+        )
     say(f"the lab is ready: kernel {assets.kernel_release}, {assets.qemu}")
     return 0
 
@@ -54,7 +61,12 @@ def check_command(options: argparse.Namespace) -> int:
     """``pyvmm lab check``"""
     from pyvmm.lab.assets import check
 
-    findings = check(options.kernel)
+    findings = check(
+        options.kernel,
+        devices=",".join(options.device),
+        iommu=options.iommu,
+        qemu=options.qemu,
+    )
     for finding in findings:
         print(finding)
     return (

@@ -86,11 +86,11 @@ def add_lab(commands: Any, add: Add) -> None:
         "fetch what the lab needs",
         "Fetch what the lab needs and this host hasn't, from Debian: kernel, QEMU, busybox. No\n"
         "root needed, nothing is installed: it is unpacked in the user's cache folder. `lab run`\n"
-        "does it by itself at first.\n\n"
+        "does it by itself at first, for the options that it is given.\n\n"
         "  pyvmm lab setup\n"
-        "  pyvmm lab setup --kernel 6.1",
+        "  pyvmm lab setup --kernel 6.1 --device igb",
     )
-    _add_kernel(setup)
+    _add_parts(setup)
     setup.add_argument("--refresh", action="store_true", help="also what Debian has newer now")
     setup.set_defaults(command=late("lab", "setup_command"))
 
@@ -98,26 +98,16 @@ def add_lab(commands: Any, add: Add) -> None:
         inner,
         "check",
         "tell what the lab lacks",
-        "Tell what of the lab's needs is there, what is missing, and how to get it.",
+        "Tell what of the lab's needs is there, what is missing, and how to get it. Options as\n"
+        "for `pyvmm lab setup`.",
     )
-    _add_kernel(check)
+    _add_parts(check)
     check.set_defaults(command=late("lab", "check_command"))
 
 
 def add_machine_options(parser: Any) -> None:
     """What a lab can be like."""
-    parser.add_argument(
-        "-d",
-        "--device",
-        metavar="DEVICES",
-        action="append",
-        default=[],
-        help="devices for vfio-pci, such as nvme,e1000e,edu; `pyvmm lab run --help` has more",
-    )
-    _add_kernel(parser)
-    parser.add_argument(
-        "--iommu", choices=IOMMUS, default=DEFAULT_IOMMU, help=f"default: {DEFAULT_IOMMU}"
-    )
+    _add_parts(parser)
     parser.add_argument(
         "--cpus",
         metavar="N",
@@ -132,19 +122,31 @@ def add_machine_options(parser: Any) -> None:
         default=DEFAULT_MEMORY,
         help=f"such as 2G; default: {DEFAULT_MEMORY >> 30}G",
     )
-    parser.add_argument("--qemu", metavar="WHICH", help="7.2, 10.0, newest, host, or a path")
     parser.add_argument(
         "--cold", action="store_true", help="boot, and use no snapshot of a lab that has booted"
     )
 
 
-def _add_kernel(parser: Any) -> None:
+def _add_parts(parser: Any) -> None:
+    """What decides on what has to be there for a lab."""
+    parser.add_argument(
+        "-d",
+        "--device",
+        metavar="DEVICES",
+        action="append",
+        default=[],
+        help="devices for vfio-pci, such as nvme,e1000e,edu; `pyvmm lab run --help` has more",
+    )
     parser.add_argument(
         "--kernel",
         metavar="VERSION",
         default=DEFAULT_KERNEL,
         help=f"6.1, 6.12 or newest; default: {DEFAULT_KERNEL}",
     )
+    parser.add_argument(
+        "--iommu", choices=IOMMUS, default=DEFAULT_IOMMU, help=f"default: {DEFAULT_IOMMU}"
+    )
+    parser.add_argument("--qemu", metavar="WHICH", help="7.2, 10.0, newest, host, or a path")
 
 
 def _add_timeout(parser: Any, default: float) -> None:

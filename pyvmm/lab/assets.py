@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .busybox import fetch_busybox, find_busybox
 from .cache import Cache
-from .defaults import DEFAULT_KERNEL
-from .emulator import OLDEST, Emulator, fetch_emulator, find_emulator
+from .defaults import DEFAULT_IOMMU, DEFAULT_KERNEL
+from .devices import parse
+from .emulator import Emulator, fetch_emulator, find_emulator
 from .findings import Finding, check
 from .host import check_host
 from .initramfs import find_initramfs, make_initramfs
 from .kernels import Kernel, check_known, fetch_kernel, find_kernel, look_up_kernel
 from .module_build import missing_tools
 from .rebuilt_kernel import REBUILT_KERNELS, rebuild_kernel, rebuilt_name
+from .requirements import check_qemu, oldest_qemu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["OLDEST", "Assets", "Finding", "check", "prepare"]
+__all__ = ["Assets", "Finding", "check", "prepare"]
 
 
 class Assets(NamedTuple):
@@ -40,8 +42,9 @@ class Assets(NamedTuple):
 def prepare(
     kernel: str = DEFAULT_KERNEL,
     *,
+    devices: str = "",
+    iommu: str = DEFAULT_IOMMU,
     qemu: str | None = None,
-    since: tuple[int, int] = OLDEST,
     progress: Callable[[str], None] = lambda _: None,
     refresh: bool = False,
     rebuild: bool | None = None,
@@ -49,13 +52,15 @@ def prepare(
     """Fetch and make what is missing; takes no time, lock or network if nothing is.
 
     kernel is a key of KERNELS; qemu a key of EMULATORS, "host", or a command: by default
-    $PYVMM_QEMU, or the host's if it is of the version since or newer, or one that is unpacked.
+    $PYVMM_QEMU, or the host's if it has the devices and the IOMMU, or one that is unpacked.
     progress is called with a line each time something else is done, or more of it. With refresh,
     what Debian has newer is fetched. rebuild asks for the kernel with iommufd, device cdev and
     no-iommu: by default it is had where it can be. Raises LabError.
     """
     check_host()
     check_known(kernel)
+    items = parse(devices)
+    since = oldest_qemu(items, iommu)
     if rebuild is None:
         rebuild = kernel in REBUILT_KERNELS and not missing_tools()
     cache = Cache()
@@ -63,6 +68,7 @@ def prepare(
     if found is None:
         with cache.locked(progress):
             found = _make(cache, kernel, rebuild, qemu, since, refresh, progress)
+    check_qemu(items, iommu, found.qemu.version)
     return found
 
 
@@ -94,7 +100,7 @@ def _make(
     # What is there is looked for again: another process may have made it while we waited.
     emulator = find_emulator(cache, qemu, since)
     if emulator is None or (refresh and emulator.unpacked):
-        emulator = fetch_emulator(cache, qemu, progress)
+        emulator = fetch_emulator(cache, qemu, progress, since)
     kernel = None if refresh else _kernel(cache, name, rebuild)
     if kernel is None:
         package = look_up_kernel(cache, name, progress)

@@ -96,8 +96,7 @@ def machine_arguments(
     if options.iommu == "intel":
         yield from ("-device", "intel-iommu,intremap=on,caching-mode=on")
     elif options.iommu == "amd":
-        remapping = ",dma-remap=on" if version >= (10, 1) else ""
-        yield from ("-device", f"amd-iommu,intremap=on{remapping}")
+        yield from ("-device", "amd-iommu,intremap=on,dma-remap=on")
     # Everything readable, nothing writable; files of several file systems keep distinct numbers.
     root = "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
     yield from ("-fsdev", root, "-device", "virtio-9p-pci,fsdev=root,mount_tag=root")

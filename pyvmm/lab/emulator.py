@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .apt import DPKG_STATUS, Apt, unpack
 from .errors import LabError, NoSuchPackage, Unreachable
 from .host import host_release
+from .requirements import OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 QEMU_VARIABLE = "PYVMM_QEMU"
 PROGRAM = "qemu-system-x86_64"
-OLDEST = (7, 2)
 
 # Debian's, by the suites that have them. The first row of which the host is an installation costs
 # least, for it has most of the libraries.
@@ -35,7 +35,6 @@ EMULATORS = {
     "10.0": (("bookworm", "bookworm-backports"), ("trixie",)),
     "newest": (("trixie", "trixie-backports"), ("sid",)),
 }
-_UNPACKED_WHEN_NONE = "10.0"
 
 _PACKAGE = "qemu-system-x86"
 _LOADER = "ld-linux-x86-64.so.2"
@@ -84,15 +83,20 @@ def find_emulator(
             )
     if name == "host":
         raise LabError(f"there is no {PROGRAM} on this host", "apt install qemu-system-x86")
-    folder = cache.find("qemu", _UNPACKED_WHEN_NONE)
+    folder = cache.find("qemu", _chosen(since))
     return None if folder is None else _unpacked(folder)
 
 
-def fetch_emulator(cache: Cache, name: str | None, progress: Progress) -> Emulator:
-    """Unpack one of EMULATORS into the cache; hold its lock. Raises LabError."""
+def fetch_emulator(
+    cache: Cache, name: str | None, progress: Progress, since: tuple[int, int] = OLDEST
+) -> Emulator:
+    """Unpack one of EMULATORS into the cache; hold its lock. Raises LabError.
+
+    Without a name it is one of the version since or newer.
+    """
     name = name or os.environ.get(QEMU_VARIABLE)
     if name not in EMULATORS:
-        name = _UNPACKED_WHEN_NONE
+        name = _chosen(since)
     failures: list[LabError] = []
     host = host_release()
     for suites in sorted(EMULATORS[name], key=lambda suites: suites[0] != host):
@@ -103,6 +107,11 @@ def fetch_emulator(cache: Cache, name: str | None, progress: Progress) -> Emulat
         except LabError as failure:
             failures.append(failure)
     raise failures[0]
+
+
+def _chosen(since: tuple[int, int]) -> str:
+    """Which of EMULATORS to take where none is named and the host's won't do."""
+    return "10.0" if since <= (10, 0) else "newest"
 
 
 def _fetch(cache: Cache, name: str, suites: Sequence[str], progress: Progress) -> Emulator:

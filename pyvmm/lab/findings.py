@@ -11,18 +11,22 @@ from .apt import require_apt
 from .busybox import find_busybox
 from .cache import Cache
 from .decompress import require_libraries
-from .defaults import DEFAULT_KERNEL
+from .defaults import DEFAULT_IOMMU, DEFAULT_KERNEL
+from .devices import parse
 from .emulator import find_emulator
 from .errors import LabError
 from .host import check_host
 from .kernels import check_known, find_kernel
 from .module_build import missing_tools
 from .rebuilt_kernel import REBUILT_KERNELS, rebuilt_name
+from .requirements import check_qemu, oldest_qemu
 from .sources import find_mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from .devices import Item
 
 SETUP = "pyvmm lab setup"
 """The cure for what a lab fetches by itself"""
@@ -45,13 +49,22 @@ class Finding(NamedTuple):
         return f"{self.subject + ':':<15} {state + ':':<8} {self.text}{cure}"
 
 
-def check(kernel: str = DEFAULT_KERNEL) -> list[Finding]:
-    """Look at all that a lab with this kernel takes. Raises LabError if there is no such kernel."""
+def check(
+    kernel: str = DEFAULT_KERNEL,
+    *,
+    devices: str = "",
+    iommu: str = DEFAULT_IOMMU,
+    qemu: str | None = None,
+) -> list[Finding]:
+    """Look at all that such a lab takes, said as to prepare(). Raises LabError for what can't be
+    understood.
+    """
     check_known(kernel)
+    items = parse(devices)
     cache = Cache()
     findings = [
         _attempt("machine", check_host),
-        _check_emulator(cache),
+        _check_emulator(cache, items, iommu, qemu),
         _check_kernel(cache, kernel),
         _check_busybox(cache),
     ]
@@ -74,13 +87,16 @@ def _attempt(subject: str, look: Callable[[], str], *, needed: bool = True) -> F
         return Finding(subject, False, error.cause, error.cure, needed)
 
 
-def _check_emulator(cache: Cache) -> Finding:
+def _check_emulator(cache: Cache, items: Sequence[Item], iommu: str, qemu: str | None) -> Finding:
     try:
-        emulator = find_emulator(cache, None)
+        emulator = find_emulator(cache, qemu, oldest_qemu(items, iommu))
+        if emulator is not None:
+            check_qemu(items, iommu, emulator.version)
     except LabError as error:
         return Finding("QEMU", False, error.cause, error.cure)
     if emulator is None:
-        return Finding("QEMU", False, "neither on this host nor fetched yet", SETUP)
+        text = "no such one on this host, and none fetched yet"
+        return Finding("QEMU", False, text, f"{SETUP}, with the same options")
     return Finding("QEMU", True, str(emulator))
 
 

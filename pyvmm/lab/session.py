@@ -14,7 +14,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from .assets import OLDEST, prepare
+from .assets import prepare
 from .command_line import MachineOptions
 from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_KERNEL, DEFAULT_MEMORY
 from .devices import Bridge, each, parse
@@ -70,6 +70,7 @@ class Lab:
         does. A cold lab boots, others begin with the snapshot of one that has booted. Raises
         LabError.
         """
+        self._devices = devices
         self._items = parse(devices)
         bridges = sum(isinstance(item, Bridge) for item in self._items)
         self._options = MachineOptions(iommu, cpus, memory, bridges)
@@ -206,9 +207,13 @@ class Lab:
             job.resize(rows, columns)
 
     def _start(self) -> None:
-        since = max([OLDEST, *(spec.model.since for spec in each(self._items))])
-        assets = prepare(self._kernel, qemu=self._qemu, since=since, progress=self._progress)
-        self._check_devices(assets.qemu.version)
+        assets = prepare(
+            self._kernel,
+            devices=self._devices,
+            iommu=self._options.iommu,
+            qemu=self._qemu,
+            progress=self._progress,
+        )
         late = can_be_saved(self._options)
         machine = None if self._cold or not late else self._begun(assets)
         fresh = machine is None
@@ -237,15 +242,6 @@ class Lab:
 
     def _insert(self, slots: Slots) -> list[Plugged]:
         return [slots.insert(item) for item in self._items]
-
-    def _check_devices(self, version: tuple[int, ...]) -> None:
-        for spec in each(self._items):
-            if version < spec.model.since:
-                needed, found = (".".join(map(str, v)) for v in (spec.model.since, version))
-                raise LabError(
-                    f"lab device {spec}: QEMU has it since {needed}, and this is {found}",
-                    "take a newer one: PYVMM_QEMU=10.0, after `PYVMM_QEMU=10.0 pyvmm lab setup`",
-                )
 
     @contextmanager
     def _new_job(self) -> Iterator[Job]:

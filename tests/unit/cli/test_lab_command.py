@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from pyvmm.cli.exit_codes import LAB
 from pyvmm.cli.main import main
+from pyvmm.lab import LabError
 
 GIB = 1 << 30
 
@@ -102,6 +104,23 @@ def test_what_it_is_like_when_it_is_said() -> None:
         "qemu": None,
         "cold": False,
     }
+
+
+@pytest.mark.parametrize("command", ["setup", "check"])
+def test_what_is_to_be_there_is_for_the_lab_that_is_wanted(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def ask(kernel: str, **wanted: object) -> list[object]:
+        asked.append((kernel, *(wanted[name] for name in ("devices", "iommu", "qemu"))))
+        raise LabError("that is all")
+
+    monkeypatch.setattr("pyvmm.lab.assets.prepare", ask)
+    monkeypatch.setattr("pyvmm.lab.assets.check", ask)
+    options = "-d igb -d nvme --iommu amd --qemu newest --kernel 6.1"
+    assert main(["lab", command, *options.split()]) == LAB
+    assert asked == [("6.1", "igb,nvme", "amd", "newest")]
 
 
 def test_a_size_that_is_none(capfd: pytest.CaptureFixture[str]) -> None:

@@ -55,6 +55,8 @@ def test_iommu(iommu: str, device: str | None, parameter: str) -> None:
     found = [value for value in values(line, "-device") if "-iommu" in value]
     assert [value.partition(",")[0] for value in found] == ([device] if device else [])
     assert parameter in values(line, "-append")[0].split()
+    if iommu == "amd":  # without it there is interrupt remapping alone
+        assert "dma-remap=on" in found[0].split(",")
 
 
 def test_the_iommu_is_there_before_what_it_is_for() -> None:

@@ -149,6 +149,24 @@ def test_an_unpacked_one_runs_by_its_own_loader(cache: Cache, made_up: type[Made
     assert kept == {f"usr/lib64/{LOADER.name}", f"usr/bin/{PROGRAM}", "usr/share/qemu"}
 
 
+@pytest.mark.skipif(not LOADER.exists(), reason="a host with another dynamic loader")
+@pytest.mark.parametrize(
+    ("since", "name"), [((7, 2), "10.0"), ((10, 0), "10.0"), ((10, 2), "newest")]
+)
+def test_the_first_that_is_new_enough_is_fetched_and_found(
+    cache: Cache,
+    made_up: type[MadeUpApt],
+    monkeypatch: pytest.MonkeyPatch,
+    since: tuple[int, int],
+    name: str,
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with cache.locked(silent):
+        fetched = fetch_emulator(cache, None, silent, since)
+    assert find_emulator(cache, None, since) == fetched == find_emulator(cache, name)
+    assert [path.name for path in (cache.folder / "qemu").iterdir() if path.is_symlink()] == [name]
+
+
 def test_suites_that_ended_are_passed_over(cache: Cache, made_up: type[MadeUpApt]) -> None:
     made_up.failures = [NoSuchPackage("it ended")]
     with cache.locked(silent):
