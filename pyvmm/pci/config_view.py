@@ -28,7 +28,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_ROM_ADDRESS,
     PCI_STD_NUM_BARS,
 )
-from pyvmm.vfio.pci.capabilities import Capability
+from pyvmm.vfio.pci.capabilities import CapabilityHeader
 
 from .config_space import ConfigSpace
 
@@ -81,7 +81,7 @@ def msix_rows(offset: int) -> tuple[Row, ...]:
 
 
 def chain_rows(
-    config: ConfigSpace, chain: Sequence[Capability], hidden: Container[int]
+    config: ConfigSpace, chain: Sequence[CapabilityHeader], hidden: Container[int]
 ) -> tuple[Row, ...]:
     """Link the conventional capabilities in config, past those at hidden offsets.
 

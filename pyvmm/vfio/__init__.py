@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .buffer import DmaBuffer
-from .device import Capability, Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
-from .dma import DmaSpace, RemoteMemory
+from .capability_chain import InfoCapability
+from .device import Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
+from .dma import DmaSpace
 from .errors import (
     BadAccess,
     CannotListen,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BadAccess",
     "CannotListen",
-    "Capability",
     "Device",
     "DeviceError",
     "DeviceGone",
@@ -45,6 +45,7 @@ __all__ = [
     "Field",
     "Flag",
     "HostDeviceUnavailable",
+    "InfoCapability",
     "Interrupt",
     "InterruptTimeout",
     "Interval",
@@ -58,7 +59,6 @@ __all__ = [
     "RegionInfo",
     "Register",
     "RegisterMap",
-    "RemoteMemory",
     "VfioError",
     "open",
 ]

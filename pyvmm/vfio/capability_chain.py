@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Capability: an entry of the chains that follow VFIO's info structures, and how to walk one.
+"""InfoCapability: an entry of the chains that follow VFIO's info structures, and how to walk one.
 
 struct vfio_info_cap_header of <linux/vfio.h>; the same in the info of a device, of a region and
 of a type1 IOMMU, and in vfio-user's messages.
@@ -16,7 +16,7 @@ from .errors import ProtocolError
 HEADER = struct.Struct("=HHI")  # id, version, next: an offset from the start of the info
 
 
-class Capability(NamedTuple):
+class InfoCapability(NamedTuple):
     """One entry of a capability chain; data is what follows its header, up to the next."""
 
     id: int
@@ -24,7 +24,7 @@ class Capability(NamedTuple):
     data: bytes
 
 
-def walk(data: bytes, first: int, fixed: int, what: str) -> tuple[Capability, ...]:
+def walk(data: bytes, first: int, fixed: int, what: str) -> tuple[InfoCapability, ...]:
     """The capabilities of an info structure, in the order of the chain; unknown ones too.
 
     data is the whole answer, first the offset of the chain in it (0: there is none), and fixed
@@ -42,8 +42,8 @@ def walk(data: bytes, first: int, fixed: int, what: str) -> tuple[Capability, ..
         at = HEADER.unpack_from(data, at)[2]
     limits = sorted([*starts, len(data)])
     end_of = dict(itertools.pairwise(limits))
-    capabilities: list[Capability] = []
+    capabilities: list[InfoCapability] = []
     for start in starts:
         id, version, _ = HEADER.unpack_from(data, start)
-        capabilities.append(Capability(id, version, data[start + HEADER.size : end_of[start]]))
+        capabilities.append(InfoCapability(id, version, data[start + HEADER.size : end_of[start]]))
     return tuple(capabilities)

@@ -22,7 +22,7 @@ from ..uapi.vfio import (
     VFIO_IRQ_INFO_NORESIZE,
     VFIO_IRQ_SET_ACTION_TRIGGER,
 )
-from .capability_chain import Capability
+from .capability_chain import InfoCapability
 from .dma import DmaSpace
 from .errors import DeviceError
 from .intervals import Interval
@@ -30,10 +30,10 @@ from .mapping import Mapping
 from .region_info import RegionInfo
 
 __all__ = [
-    "Capability",
     "Device",
     "DeviceInfo",
     "Fds",
+    "InfoCapability",
     "IoEventFd",
     "IrqData",
     "IrqInfo",
@@ -48,7 +48,7 @@ class DeviceInfo(NamedTuple):
     flags: int
     num_regions: int
     num_irqs: int
-    capabilities: tuple[Capability, ...] = ()
+    capabilities: tuple[InfoCapability, ...] = ()
 
     @property
     def resettable(self) -> bool:
@@ -58,7 +58,7 @@ class DeviceInfo(NamedTuple):
     def pci(self) -> bool:
         return bool(self.flags & VFIO_DEVICE_FLAGS_PCI)
 
-    def capability(self, id: int) -> Capability | None:
+    def capability(self, id: int) -> InfoCapability | None:
         """The first capability with this id (VFIO_DEVICE_INFO_CAP_*), if there is one."""
         return next((c for c in self.capabilities if c.id == id), None)
 

@@ -8,7 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 from .buffer import DmaBuffer, Huge, SharedMemory
 from .dirty import DirtyTracking
@@ -19,23 +19,6 @@ from .iova import IovaAllocator
 from .mapping import PAGE_SIZE
 
 IOVA_END = 1 << 64
-
-Check = Callable[[int, int], None]
-"""check(iova, size) raises DmaFault if the device may not do that DMA any more."""
-
-
-class RemoteMemory(Protocol):
-    """Memory in another process, reached by messages, each of max_size bytes at most.
-
-    The check comes last before a message is sent, with nothing in between: what is sent to the
-    same process after the check would have failed comes after it. Both raise DmaFault.
-    """
-
-    max_size: int
-
-    def read(self, iova: int, size: int, check: Check) -> bytes: ...
-
-    def write(self, iova: int, data: bytes | memoryview, check: Check) -> None: ...
 
 
 class DmaMapping(NamedTuple):
@@ -79,6 +62,12 @@ class DmaSpace(ABC):
     @abstractmethod
     def page_sizes(self) -> int:
         """Bitmap of the page sizes it maps; the lowest is the granularity of map()."""
+
+    @property
+    def page_size(self) -> int:
+        """The smallest of its pages, in bytes: all that is mapped is multiples of it."""
+        sizes = self.page_sizes
+        return sizes & -sizes
 
     @abstractmethod
     def iova_ranges(self) -> Intervals:
@@ -128,22 +117,6 @@ class DmaSpace(ABC):
             )
         mapping = DmaMapping(iova, size, address, fd, offset, readable, writable)
         self._add(mapping, self._map)
-
-    def map_remote(
-        self,
-        iova: int,
-        size: int,
-        memory: RemoteMemory,
-        *,
-        readable: bool = True,
-        writable: bool = True,
-    ) -> None:
-        """Let the device reach memory of another process, by messages to it.
-
-        Only a device in software can: others raise DeviceError (EOPNOTSUPP).
-        """
-        mapping = DmaMapping(iova, size, readable=readable, writable=writable)
-        self._add(mapping, lambda mapping: self._map_remote(mapping, memory))
 
     def unmap(self, iova: int, size: int) -> None:
         """Undo map(); when it returns the device reaches the range no more.
@@ -241,14 +214,6 @@ class DmaSpace(ABC):
     def _map(self, mapping: DmaMapping) -> None:
         """Make a mapping whose IOVAs are free. Raises DeviceError."""
 
-    def _map_remote(self, mapping: DmaMapping, memory: RemoteMemory) -> None:
-        """Make one of map_remote()'s."""
-        raise DeviceError.answered(
-            f"mapping {mapping} without a file",
-            errno.EOPNOTSUPP,
-            "give the guest shared memory (memfd)",
-        )
-
     @abstractmethod
     def _unmap(self, mapping: DmaMapping) -> None:
         """Remove a mapping. Raises DeviceError."""
@@ -287,8 +252,7 @@ class DmaSpace(ABC):
         if self._iovas is None:
             ranges = subtract(self.iova_ranges(), (Interval(0, PAGE_SIZE),))
             self._iovas = IovaAllocator(ranges, self._book.intervals)
-        granularity = self.page_sizes & -self.page_sizes
-        iova = self._iovas.find(size, max(page, granularity), below=below)
+        iova = self._iovas.find(size, max(page, self.page_size), below=below)
         if iova is None:
             raise DeviceError.answered(
                 f"finding {size:#x} bytes of free IOVAs below {below:#x}",

@@ -19,7 +19,7 @@ from ..uapi.vfio import (
     VFIO_REGION_INFO_FLAG_READ,
     VFIO_REGION_INFO_FLAG_WRITE,
 )
-from .capability_chain import HEADER, Capability, walk
+from .capability_chain import HEADER, InfoCapability, walk
 from .errors import ProtocolError
 from .intervals import Interval, merge
 
@@ -44,7 +44,7 @@ class RegionInfo(NamedTuple):
     size: int
     offset: int = 0
     areas: tuple[Interval, ...] = ()
-    capabilities: tuple[Capability, ...] = ()
+    capabilities: tuple[InfoCapability, ...] = ()
     note: str = ""
 
     @property
@@ -59,7 +59,7 @@ class RegionInfo(NamedTuple):
     def mappable(self) -> bool:
         return bool(self.flags & VFIO_REGION_INFO_FLAG_MMAP)
 
-    def capability(self, id: int) -> Capability | None:
+    def capability(self, id: int) -> InfoCapability | None:
         """The first capability with this id, if there is one."""
         return next((c for c in self.capabilities if c.id == id), None)
 
@@ -87,7 +87,7 @@ def parse(data: bytes | memoryview) -> RegionInfo:
     if len(data) < INFO.size:
         raise ProtocolError(f"region info of {len(data)} bytes, less than {INFO.size}")
     _, flags, index, cap_offset, size, offset = INFO.unpack_from(data)
-    capabilities: tuple[Capability, ...] = ()
+    capabilities: tuple[InfoCapability, ...] = ()
     if flags & VFIO_REGION_INFO_FLAG_CAPS:
         capabilities = walk(bytes(data), cap_offset, INFO.size, f"region {index}")
     for capability in capabilities:
@@ -102,7 +102,7 @@ def parse(data: bytes | memoryview) -> RegionInfo:
     return RegionInfo(index, flags, size, offset, areas, capabilities)
 
 
-def _sparse_areas(capability: Capability, index: int, size: int) -> tuple[Interval, ...]:
+def _sparse_areas(capability: InfoCapability, index: int, size: int) -> tuple[Interval, ...]:
     data = capability.data
     count = _SPARSE.unpack_from(data)[0] if len(data) >= _SPARSE.size else -1
     end = _SPARSE.size + count * _AREA.size
@@ -130,7 +130,7 @@ def build(info: RegionInfo) -> bytes:
         flags |= VFIO_REGION_INFO_FLAG_MMAP
         body = _SPARSE.pack(len(areas), 0)
         body += b"".join(_AREA.pack(area.start, area.size) for area in areas)
-        capabilities.insert(0, Capability(VFIO_REGION_INFO_CAP_SPARSE_MMAP, 1, body))
+        capabilities.insert(0, InfoCapability(VFIO_REGION_INFO_CAP_SPARSE_MMAP, 1, body))
     chain = b""
     for capability in capabilities:
         body = capability.data + bytes(-len(capability.data) % 8)

@@ -22,7 +22,7 @@ from pyvmm.uapi.vfio import (
 )
 from pyvmm.vfio import DeviceError, Interval
 from pyvmm.vfio.kernel import KernelDevice, open_device
-from pyvmm.vfio.pci.capabilities import find_capability
+from pyvmm.vfio.pci.capabilities import capabilities
 from tests.lab.registers import BAR0, REGISTERS, read32, write32
 
 CONFIG, ROM, VGA = (
@@ -57,7 +57,8 @@ def test_each_region_is_what_sysfs_says(device: KernelDevice) -> None:
     assert not regions[CONFIG].areas
     assert not regions[ROM].writable
     assert regions[VGA].size == 0
-    table = find_capability(lambda offset, size: config_read(device, offset, size), PCI_CAP_ID_MSIX)
+    found = capabilities(lambda offset, size: config_read(device, offset, size))
+    table = next((c.offset for c in found if c.id == PCI_CAP_ID_MSIX), 0)
     bar = config_read(device, table + PCI_MSIX_TABLE, 4) & PCI_MSIX_TABLE_BIR if table else -1
     assert [region.index for region in regions if region.msix_mappable] == [bar] * (bar >= 0)
 

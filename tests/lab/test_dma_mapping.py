@@ -73,7 +73,7 @@ def written(path: Path, value: int) -> Iterator[None]:
 
 def test_what_the_space_is(space: KernelSpace, device: KernelDevice) -> None:
     assert device.dma is space
-    assert space.page_sizes & -space.page_sizes == PAGE
+    assert space.page_size == PAGE
     ranges = space.iova_ranges()
     assert ranges[0].start == 0
     assert ranges[0].end >= EDU_REACHES
@@ -377,10 +377,10 @@ def test_ioas_options(lab_device: GetDevice, backend: str) -> None:
         assert space.huge_pages
         space.huge_pages = False
         assert not space.huge_pages
-        space.allow_only([Interval(MSI.start, MSI.end)])
+        space.allow_iovas([Interval(MSI.start, MSI.end)])
         with pytest.raises(DeviceError, match=r"attaching .*: EADDRINUSE"):
             space.open_device(lab_device("edu"))
-        space.allow_only([Interval(0, GIB)])
+        space.allow_iovas([Interval(0, GIB)])
         with space.open_device(lab_device("edu")) as edu, space.alloc(PAGE) as buffer:
             buffer.view[:4] = b"ioas"
             copy(edu, buffer.iova, buffer.iova + 64, 4)

@@ -19,6 +19,7 @@ from ...uapi.vfio import (
     VFIO_PCI_HOT_RESET_FLAG_DEV_ID,
     VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED,
 )
+from .. import address
 from ..errors import DeviceError
 from .kernel_file import KernelFile
 
@@ -90,7 +91,7 @@ def query(file: KernelFile) -> HotResetInfo:
 
 
 def _device(by_devid: bool, number: int, segment: int, bus: int, devfn: int) -> DependentDevice:
-    bdf = f"{segment:04x}:{bus:02x}:{devfn >> 3:02x}.{devfn & 7}"
+    bdf = address.format(segment, bus, devfn)
     if by_devid:
         return DependentDevice(bdf, None, None if number == _NOT_OWNED else number)
     return DependentDevice(bdf, number, None)

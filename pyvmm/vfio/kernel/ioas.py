@@ -22,8 +22,8 @@ from ..intervals import Interval, Intervals, merge
 from ..mapping import PAGE_SIZE
 from .cdev import Cdev, function_of
 from .device import KernelDevice
+from .hwpts import Hwpts
 from .iommufd import Iommufd
-from .page_tables import PageTables
 from .space import KernelSpace
 
 _NO_FILES = (errno.ENOTTY, errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP)
@@ -52,7 +52,7 @@ class Ioas(KernelSpace):
                 self.iommufd.close()
             raise
         self.name = f"IOAS {self.id}"
-        self._page_tables = PageTables(self.iommufd, self.id)
+        self._hwpts = Hwpts(self.iommufd, self.id)
 
     # What it is.
 
@@ -66,7 +66,7 @@ class Ioas(KernelSpace):
 
     @property
     def dirty(self) -> DirtyTracking | None:
-        return self._page_tables.dirty
+        return self._hwpts.dirty
 
     @property
     def huge_pages(self) -> bool:
@@ -77,7 +77,7 @@ class Ioas(KernelSpace):
     def huge_pages(self, value: bool) -> None:
         self.iommufd.set_huge_pages(self.id, value)
 
-    def allow_only(self, ranges: Iterable[Interval]) -> None:
+    def allow_iovas(self, ranges: Iterable[Interval]) -> None:
         """Keep these IOVAs mappable; devices that would take away some can't join any more.
 
         Raises DeviceError.
@@ -142,7 +142,7 @@ class Ioas(KernelSpace):
             group = IommuGroup.of(cdev.function)
             self._check_room(group)
             device = cdev.bind(self.iommufd.fileno(), vf_token)
-            leave = self._page_tables.attach(cdev, device)
+            leave = self._hwpts.attach(cdev, device)
         except BaseException:
             cdev.close()
             raise

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import struct
 import threading
 from collections.abc import Callable, Sequence
 
@@ -19,21 +18,18 @@ from ...uapi.vfio import (
     VFIO_IRQ_SET_ACTION_MASK,
     VFIO_IRQ_SET_ACTION_TRIGGER,
     VFIO_IRQ_SET_ACTION_UNMASK,
-    VFIO_IRQ_SET_DATA_BOOL,
-    VFIO_IRQ_SET_DATA_EVENTFD,
-    VFIO_IRQ_SET_DATA_NONE,
     VFIO_PCI_ERR_IRQ_INDEX,
     VFIO_PCI_INTX_IRQ_INDEX,
     VFIO_PCI_MSI_IRQ_INDEX,
     VFIO_PCI_MSIX_IRQ_INDEX,
     VFIO_PCI_REQ_IRQ_INDEX,
 )
+from .. import irq_set
 from ..device import Fds, IrqData, IrqInfo
 from ..errors import DeviceError, VfioError
 from ..eventfd import EventFd
 from .kernel_file import KernelFile
 
-_SET = struct.Struct("=IIIII")  # argsz, flags, index, start, count
 _NAMES = {
     VFIO_PCI_INTX_IRQ_INDEX: "INTx",
     VFIO_PCI_MSI_IRQ_INDEX: "MSI",
@@ -48,25 +44,6 @@ _VERBS = {
     VFIO_IRQ_SET_ACTION_UNMASK: "unmasking",
     VFIO_IRQ_SET_ACTION_TRIGGER: "triggering",
 }
-
-
-def encode(index: int, action: int, start: int, data: IrqData, count: int) -> bytes:
-    """struct vfio_irq_set with its data. Raises ValueError for what can't be encoded."""
-    if data is None:
-        kind, body = VFIO_IRQ_SET_DATA_NONE, b""
-    elif len(data) != count:
-        raise ValueError(f"{len(data)} values for {count} interrupts")
-    elif isinstance(data, Fds):
-        if any(not -1 <= fd < 1 << 31 for fd in data):
-            raise ValueError(f"eventfds {list(data)}; to have none, give -1")
-        kind, body = VFIO_IRQ_SET_DATA_EVENTFD, struct.pack(f"={count}i", *data)
-    else:
-        kind, body = VFIO_IRQ_SET_DATA_BOOL, bytes(bool(value) for value in data)
-    if action not in _VERBS:
-        raise ValueError(f"action {action:#x}")
-    if min(index, start, count) < 0 or max(index, start + count) >= (1 << 32) - 1:
-        raise ValueError(f"interrupts {start}+{count} of kind {index}")
-    return _SET.pack(_SET.size + len(body), action | kind, index, start, count) + body
 
 
 class Interrupts:
@@ -177,7 +154,7 @@ class Interrupts:
             verb = "disabling"
         doing = f"{verb} {_name(index)}" + (f" {start} to {start + count - 1}" if count > 0 else "")
         try:
-            return doing, encode(index, action, start, data, count)
+            return doing, irq_set.pack(index, action, start, count, data)
         except ValueError as e:
             what = f"{self._file.name}: {doing}: {e}"
             raise DeviceError.answered(what, errno.EINVAL) from None

@@ -17,7 +17,7 @@ from ...uapi import vfio
 from ..errors import DeviceError, VfioError
 from .features import Feature, Features
 from .kernel_file import KernelFile
-from .migration_states import MigrationState, states, way
+from .migration_states import MigrationState, path, states
 
 _FLAGS = struct.Struct("=Q")
 _STATE = struct.Struct("=Ii")  # device_state, data_fd
@@ -127,7 +127,7 @@ class Migration:
         device may be in a state on the way, or in ERROR, which only reset() ends.
         """
         before = self.get_state()
-        if way(before, state, self.flags) is None:
+        if path(before, state, self.flags) is None:
             what = f"{self._features.name}: migration from {before.name} to {state.name}"
             raise DeviceError.answered(what, errno.EINVAL, self._legal(before))
         try:
@@ -142,7 +142,7 @@ class Migration:
     def _legal(self, before: MigrationState) -> str:
         if before == MigrationState.ERROR:
             return "only a reset of the device ends ERROR"
-        legal = (s.name for s in MigrationState if s != before and way(before, s, self.flags))
+        legal = (s.name for s in MigrationState if s != before and path(before, s, self.flags))
         return f"from there it can go to {', '.join(legal)}"
 
     def _where(self) -> str:

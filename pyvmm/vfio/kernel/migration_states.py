@@ -68,7 +68,7 @@ def states(flags: int) -> frozenset[MigrationState]:
     return frozenset(there)
 
 
-def way(
+def path(
     start: MigrationState, target: MigrationState, flags: int
 ) -> tuple[MigrationState, ...] | None:
     """The states that the kernel goes through, target included; None if there is no way.

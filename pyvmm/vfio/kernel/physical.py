@@ -24,7 +24,6 @@ _libc.mlock.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _libc.vmsplice.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint]
 _libc.vmsplice.restype = ctypes.c_ssize_t
 
-_SPLICE_F_NONBLOCK = 2
 _PAGEMAP = "/proc/self/pagemap"
 _ENTRY = struct.Struct("=Q")
 _PRESENT = 1 << 63
@@ -79,7 +78,7 @@ class PhysicalMemory:
         except OSError as error:
             cure = "ask for less, in larger pages"
             raise DeviceError.answered(f"{what}: F_SETPIPE_SZ", error.errno, cure) from None
-        held = _libc.vmsplice(self._pipe[1], ctypes.addressof(pieces), count, _SPLICE_F_NONBLOCK)
+        held = _libc.vmsplice(self._pipe[1], ctypes.addressof(pieces), count, os.SPLICE_F_NONBLOCK)
         if held != count:
             number = ctypes.get_errno() if held < 0 else errno.EAGAIN
             raise DeviceError.answered(f"{what}: vmsplice", number)

@@ -8,7 +8,7 @@ import errno
 
 from ...uapi import vfio
 from .. import region_info
-from ..capability_chain import Capability, walk
+from ..capability_chain import InfoCapability, walk
 from ..device import DeviceInfo, IrqInfo, RegionInfo
 from ..errors import DeviceError, ProtocolError
 from .kernel_file import KernelFile
@@ -25,7 +25,7 @@ def device_info(file: KernelFile) -> DeviceInfo:
     }
     answer = file.ask("VFIO_DEVICE_GET_INFO", question, doing="asking for the device", cures=cure)
     info = vfio.vfio_device_info.from_buffer_copy(answer)
-    capabilities: tuple[Capability, ...] = ()
+    capabilities: tuple[InfoCapability, ...] = ()
     if info.flags & vfio.VFIO_DEVICE_FLAGS_CAPS:
         capabilities = walk(answer, info.cap_offset, _DEVICE_INFO_SIZE, f"{file.name}: device info")
     return DeviceInfo(info.flags, info.num_regions, info.num_irqs, capabilities)

@@ -180,7 +180,7 @@ class KernelSpace(DmaSpace):
     def _check(self, mapping: DmaMapping) -> None:
         """Whole pages. What the IOMMU reaches the kernel knows best: it is asked."""
         doing = f"mapping {mapping}"
-        page = self.page_sizes & -self.page_sizes
+        page = self.page_size
         for what, number in (
             ("IOVA", mapping.iova),
             ("size", mapping.size),

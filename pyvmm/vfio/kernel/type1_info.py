@@ -8,7 +8,7 @@ import struct
 from typing import NamedTuple
 
 from ...uapi import vfio
-from ..capability_chain import Capability, walk
+from ..capability_chain import InfoCapability, walk
 from ..errors import ProtocolError
 from ..intervals import Interval, Intervals, merge
 from .kernel_file import KernelFile
@@ -31,7 +31,7 @@ class Type1Info(NamedTuple):
     dirty_page_sizes: int | None
     """None, too, if it can't track dirty pages."""
     max_dirty_bitmap: int
-    capabilities: tuple[Capability, ...]
+    capabilities: tuple[InfoCapability, ...]
 
 
 def ask(file: KernelFile) -> Type1Info:
@@ -46,7 +46,7 @@ def parse(data: bytes) -> Type1Info:
     """
     info = vfio.vfio_iommu_type1_info.from_buffer_copy(data.ljust(_INFO, b"\0"))
     page_sizes = info.iova_pgsizes if info.flags & vfio.VFIO_IOMMU_INFO_PGSIZES else 0x1000
-    capabilities: tuple[Capability, ...] = ()
+    capabilities: tuple[InfoCapability, ...] = ()
     if info.flags & vfio.VFIO_IOMMU_INFO_CAPS:
         capabilities = walk(data, info.cap_offset, _INFO, "IOMMU info")
     ranges: Intervals | None = None

@@ -24,7 +24,7 @@ ConfigRead = Callable[[int, int], int]
 """`read(offset, size)`: `size` bytes (1, 2 or 4) at `offset`, little-endian."""
 
 
-class Capability(NamedTuple):
+class CapabilityHeader(NamedTuple):
     """Where one capability is. `version` is 0 for a conventional one, which has it (if at all)
     in its own registers.
     """
@@ -34,9 +34,9 @@ class Capability(NamedTuple):
     version: int = 0
 
 
-def capabilities(read: ConfigRead) -> list[Capability]:
+def capabilities(read: ConfigRead) -> list[CapabilityHeader]:
     """The conventional capabilities, in chain order."""
-    found: list[Capability] = []
+    found: list[CapabilityHeader] = []
     status = read(PCI_STATUS, 2)
     # All-ones is a device that has gone, not one with every feature.
     if status == 0xFFFF or not status & PCI_STATUS_CAP_LIST:
@@ -48,14 +48,16 @@ def capabilities(read: ConfigRead) -> list[Capability]:
         header = read(offset, 2)
         if header & 0xFF == 0xFF:
             break
-        found.append(Capability(header & 0xFF, offset))
+        found.append(CapabilityHeader(header & 0xFF, offset))
         offset = header >> 8 & 0xFC
     return found
 
 
-def extended_capabilities(read: ConfigRead, size: int = PCI_CFG_SPACE_EXP_SIZE) -> list[Capability]:
+def extended_capabilities(
+    read: ConfigRead, size: int = PCI_CFG_SPACE_EXP_SIZE
+) -> list[CapabilityHeader]:
     """The extended capabilities, in chain order; none if the space has only 256 bytes."""
-    found: list[Capability] = []
+    found: list[CapabilityHeader] = []
     seen: set[int] = set()
     offset = PCI_CFG_SPACE_SIZE
     while PCI_CFG_SPACE_SIZE <= offset <= size - 4 and offset not in seen:
@@ -65,18 +67,6 @@ def extended_capabilities(read: ConfigRead, size: int = PCI_CFG_SPACE_EXP_SIZE) 
             break
         # Id 0 is the null capability: a place holder that may start a chain.
         if header & 0xFFFF:
-            found.append(Capability(header & 0xFFFF, offset, header >> 16 & 0xF))
+            found.append(CapabilityHeader(header & 0xFFFF, offset, header >> 16 & 0xF))
         offset = header >> 20 & 0xFFC
     return found
-
-
-def find_capability(read: ConfigRead, cap_id: int) -> int:
-    """The offset of the first capability with this id, or 0."""
-    return next((cap.offset for cap in capabilities(read) if cap.id == cap_id), 0)
-
-
-def find_extended_capability(
-    read: ConfigRead, cap_id: int, size: int = PCI_CFG_SPACE_EXP_SIZE
-) -> int:
-    """The offset of the first extended capability with this id, or 0."""
-    return next((cap.offset for cap in extended_capabilities(read, size) if cap.id == cap_id), 0)

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
+from ..address import parse
 from ..errors import DeviceGone, VfioError
 from .loss import Loss
 from .pci_device import PciDevice
@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from ..kernel.space import KernelSpace
-
-_BDF = re.compile(r"(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])")
-
-
-def bdf(where: str) -> str | None:
-    """The full name of a PCI function, as in sysfs; the domain may be left out. Else None."""
-    match = _BDF.fullmatch(where)
-    if match is None:
-        return None
-    domain, bus, device, function = match.groups(default="0000")
-    return f"{domain}:{bus}:{device}.{function}".lower()
 
 
 def open(
@@ -48,7 +37,7 @@ def open(
     seconds an answer may take. `bus_master` is as for PciDevice. Raises VfioError.
     """
     where = os.fspath(where)
-    address = bdf(where)
+    address = parse(where)
     if address:
         if timeout is not None:
             raise VfioError(f"opening {address}: timeout is for vfio-user servers only")

@@ -15,11 +15,9 @@ from ...uapi.ioctl import failure
 from ...uapi.vfio import (
     VFIO_IRQ_SET_ACTION_TRIGGER,
     VFIO_IRQ_SET_ACTION_UNMASK,
-    VFIO_IRQ_SET_DATA_BOOL,
-    VFIO_IRQ_SET_DATA_EVENTFD,
-    VFIO_IRQ_SET_DATA_NONE,
     VFIO_PCI_MSIX_IRQ_INDEX,
 )
+from .. import eventfd_signal, irq_set
 from ..device import Device, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
 from ..errors import DeviceError, DeviceGone, VfioError
@@ -30,7 +28,6 @@ from .idle_reader import IdleReader
 from .passed_fds import close_passed
 from .protocol import (
     F_ERROR,
-    IRQ_SET,
     REGION_ACCESS,
     VFIO_USER_DEVICE_RESET,
     VFIO_USER_DEVICE_SET_IRQS,
@@ -61,13 +58,16 @@ class Client(Device):
         name: str = "vfio-user server",
         *,
         timeout: float = DEFAULT_TIMEOUT,
+        first_timeout: float | None = None,
         on_gone: Callable[[VfioError], None] | None = None,
     ) -> None:
         """Take over a connected socket, and agree on a version with the server there.
 
-        timeout is how many seconds a reply may take. Raises VfioError.
+        timeout is how many seconds a reply may take; first_timeout, how many the first one may,
+        of a server that has yet to start. Raises VfioError.
         """
         self.name = name
+        eventfd_signal.prepare()
         self._lock = threading.RLock()
         self._regions: dict[int, tuple[RegionInfo, int]] = {}
         self._irqs: dict[int, IrqInfo] = {}
@@ -91,7 +91,7 @@ class Client(Device):
             raise
         self._channel.watched_by(self._idle_reader)
         try:
-            self._server = self._queries.negotiate()
+            self._server = self._queries.negotiate(first_timeout)
             self._max_transfer = self._server.max_data_xfer_size
             self._dma = ClientDma(self._queries.ask, self._server.pgsizes)
             self.info = self._queries.device()
@@ -224,19 +224,14 @@ class Client(Device):
             return self._irqs[index]
 
     def set_irqs(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
-        if data is None:
-            self._set_irqs(index, action | VFIO_IRQ_SET_DATA_NONE, start, count)
-            return
-        if len(data) != count:
+        if data is not None and len(data) != count:
             doing = f"{self.name}: {count} interrupts with {len(data)} values"
             raise DeviceError.answered(doing, errno.EINVAL)
         if not isinstance(data, Fds):
-            booleans = bytes(bool(value) for value in data)
-            self._set_irqs(index, action | VFIO_IRQ_SET_DATA_BOOL, start, count, booleans)
+            self._set_irqs(index, action, start, count, data)
             return
-        flags = action | VFIO_IRQ_SET_DATA_EVENTFD
         for at, length, fds in _runs(data, max(1, self._server.max_msg_fds)):
-            self._set_irqs(index, flags, start + at, length, b"", fds)
+            self._set_irqs(index, action, start + at, length, Fds(data[at : at + length]), fds)
             if (
                 index == VFIO_PCI_MSIX_IRQ_INDEX
                 and action == VFIO_IRQ_SET_ACTION_TRIGGER
@@ -252,23 +247,25 @@ class Client(Device):
         But servers that have a table of their own, such as QEMU's, start with all of it masked,
         and this is how they learn otherwise. Others refuse, and are not asked again.
         """
-        flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK
         try:
-            self._set_irqs(index, flags, start, count)
+            self._set_irqs(index, VFIO_IRQ_SET_ACTION_UNMASK, start, count, None)
         except DeviceError:
             self._msix_has_masks = False
 
     def _set_irqs(
         self,
         index: int,
-        flags: int,
+        action: int,
         start: int,
         count: int,
-        data: bytes = b"",
+        data: IrqData,
         fds: Sequence[int] = (),
     ) -> None:
-        payload = IRQ_SET.pack(IRQ_SET.size + len(data), flags, index, start, count) + data
         doing = f"setting interrupts {start}+{count} of kind {index}"
+        try:
+            payload = irq_set.pack(index, action, start, count, data, fds_aside=True)
+        except ValueError as e:
+            raise DeviceError.answered(f"{self.name}: {doing}: {e}", errno.EINVAL) from None
         self._queries.ask(doing, VFIO_USER_DEVICE_SET_IRQS, payload, fds)
 
     # The whole device

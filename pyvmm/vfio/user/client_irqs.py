@@ -6,23 +6,17 @@ from __future__ import annotations
 import errno
 
 from ...uapi.vfio import (
-    VFIO_IRQ_SET_ACTION_MASK,
     VFIO_IRQ_SET_ACTION_TRIGGER,
-    VFIO_IRQ_SET_ACTION_TYPE_MASK,
-    VFIO_IRQ_SET_ACTION_UNMASK,
     VFIO_IRQ_SET_DATA_BOOL,
     VFIO_IRQ_SET_DATA_EVENTFD,
     VFIO_IRQ_SET_DATA_NONE,
-    VFIO_IRQ_SET_DATA_TYPE_MASK,
 )
+from .. import irq_set
 from ..device import Device, Fds
 from ..errors import DeviceError
 from ..eventfd import EventFd
-from .protocol import IRQ_SET
 from .survive import survive
 from .transport import Message
-
-_ACTIONS = (VFIO_IRQ_SET_ACTION_MASK, VFIO_IRQ_SET_ACTION_UNMASK, VFIO_IRQ_SET_ACTION_TRIGGER)
 
 
 class ClientIrqs:
@@ -34,15 +28,11 @@ class ClientIrqs:
 
     def set(self, message: Message) -> None:
         """Carry out a SET_IRQS message. Raises DeviceError: EINVAL for what makes no sense."""
-        payload = message.payload
-        if len(payload) < IRQ_SET.size:
-            raise _invalid("with a short payload")
-        argsz, flags, index, start, count = IRQ_SET.unpack_from(payload)
-        data = payload[IRQ_SET.size :]
-        action = flags & VFIO_IRQ_SET_ACTION_TYPE_MASK
-        kind = flags & VFIO_IRQ_SET_DATA_TYPE_MASK
-        if argsz < IRQ_SET.size or flags != action | kind or action not in _ACTIONS:
-            raise _invalid(f"with argsz {argsz}, flags {flags:#x}")
+        try:
+            request = irq_set.unpack(message.payload)
+        except ValueError as e:
+            raise _invalid(f"with {e}") from None
+        index, action, kind, start, count, data = request
         if index >= self._device.info.num_irqs:
             raise _invalid(f"of kind {index}")
         available = self._device.irq_info(index).count
@@ -57,16 +47,12 @@ class ClientIrqs:
         elif kind == VFIO_IRQ_SET_DATA_NONE:
             self._device.set_irqs(index, action, start, count, None)
         elif kind == VFIO_IRQ_SET_DATA_BOOL:
-            if len(data) != count:
-                raise _invalid(f"{count} with {len(data)} booleans")
             self._device.set_irqs(index, action, start, count, [bool(value) for value in data])
-        elif kind == VFIO_IRQ_SET_DATA_EVENTFD:
+        else:
             for fd in message.fds:
                 EventFd.from_fd(fd).close()  # or raise: no device is to signal anything else
             self._used.add(index)
             self._device.set_irqs(index, action, start, count, Fds(message.fds or [-1] * count))
-        else:
-            raise _invalid(f"with flags {flags:#x}")
 
     def _disable(self, index: int, available: int) -> None:
         self._used.discard(index)

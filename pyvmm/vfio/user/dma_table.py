@@ -8,12 +8,13 @@ import errno
 import threading
 from collections.abc import Iterator
 
-from ..dma import IOVA_END, Check, DmaMapping, DmaSpace, RemoteMemory
+from ..dma import IOVA_END, DmaMapping, DmaSpace
 from ..errors import DeviceError, DmaFault
 from ..interval_map import IntervalMap
 from ..intervals import Interval
 from ..mapping import PAGE_SIZE
 from .dma_memory import HostMemory, Memory, open_file
+from .remote_memory import Check, RemoteMemory
 
 MAX_MAPPINGS = 65535
 
@@ -84,8 +85,18 @@ class DmaTable(DmaSpace):
             memory.close()
             raise
 
-    def _map_remote(self, mapping: DmaMapping, memory: RemoteMemory) -> None:
-        self._enter(mapping, _Entry(mapping, remote=memory))
+    def map_remote(
+        self,
+        iova: int,
+        size: int,
+        memory: RemoteMemory,
+        *,
+        readable: bool = True,
+        writable: bool = True,
+    ) -> None:
+        """Let the device reach memory of another process, by messages to it. Raises DeviceError."""
+        mapping = DmaMapping(iova, size, readable=readable, writable=writable)
+        self._add(mapping, lambda mapping: self._enter(mapping, _Entry(mapping, remote=memory)))
 
     def _enter(self, mapping: DmaMapping, entry: _Entry) -> None:
         with self._changed:

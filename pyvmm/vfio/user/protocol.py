@@ -61,7 +61,6 @@ F_DMA_UNMAP_ALL = 1 << 1
 
 DEVICE_INFO = struct.Struct("=IIII")  # argsz, flags, num_regions, num_irqs
 IRQ_INFO = struct.Struct("=IIII")  # argsz, flags, index, count
-IRQ_SET = struct.Struct("=IIIII")  # argsz, flags, index, start, count; then booleans
 REGION_ACCESS = struct.Struct("=QII")  # offset, region, count; then data
 DMA_ACCESS = struct.Struct("=QQ")  # address, count; then data
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from ..dma import Check
 from ..errors import DmaFault, VfioError
 from .channel import Channel
 from .protocol import (
@@ -12,6 +11,7 @@ from .protocol import (
     VFIO_USER_DMA_WRITE,
     command_name,
 )
+from .remote_memory import Check
 
 
 class RemoteDma:

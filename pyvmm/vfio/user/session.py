@@ -20,6 +20,7 @@ from . import io_fds
 from .answer import Reply
 from .channel import Channel
 from .client_irqs import ClientIrqs
+from .dma_table import DmaTable
 from .protocol import (
     DEVICE_INFO,
     DMA_MAP,
@@ -233,6 +234,10 @@ class Session:
                 writable=writable,
             )
         else:
+            if not isinstance(dma, DmaTable):
+                cure = "give the guest shared memory (memfd)"
+                doing = f"mapping IOVA {iova:#x}+{size:#x} without a file"
+                raise DeviceError.answered(doing, errno.EOPNOTSUPP, cure)
             assert self._client
             remote = RemoteDma(self._channel, self._client.max_data_xfer_size)
             dma.map_remote(iova, size, remote, readable=readable, writable=writable)

@@ -23,7 +23,7 @@ from pyvmm.uapi.vfio import (
     VFIO_PCI_ROM_REGION_INDEX,
 )
 from pyvmm.vfio import Device, EventFd, Interval
-from pyvmm.vfio.pci.capabilities import Capability, capabilities, extended_capabilities
+from pyvmm.vfio.pci.capabilities import CapabilityHeader, capabilities, extended_capabilities
 
 CONFIG, ROM = VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
 MSI, MSIX = VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
@@ -75,8 +75,8 @@ def test_configuration_space(testdev: Model) -> None:
         (0x10, 0x90),
     ]
     assert extended_capabilities(testdev.config.read) == [
-        Capability(0x03, 0x100, 1),
-        Capability(0x0B, 0x110, 1),
+        CapabilityHeader(0x03, 0x100, 1),
+        CapabilityHeader(0x0B, 0x110, 1),
     ]
 
 

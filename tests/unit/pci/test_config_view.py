@@ -6,7 +6,7 @@ from __future__ import annotations
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.config_view import HEADER, ConfigView, Row, chain_rows, msi_rows, msix_rows
 from pyvmm.uapi.pci_regs import PCI_STATUS, PCI_STATUS_CAP_LIST
-from pyvmm.vfio.pci.capabilities import Capability, capabilities
+from pyvmm.vfio.pci.capabilities import CapabilityHeader, capabilities
 
 
 def view(*rows: Row) -> ConfigView:
@@ -52,7 +52,12 @@ def test_the_header() -> None:
 def test_a_chain_without_its_hidden_ones() -> None:
     config = ConfigSpace()
     config.set_u16(PCI_STATUS, PCI_STATUS_CAP_LIST)
-    chain = [Capability(1, 0x40), Capability(5, 0x60), Capability(9, 0x50), Capability(0x11, 0x80)]
+    chain = [
+        CapabilityHeader(1, 0x40),
+        CapabilityHeader(5, 0x60),
+        CapabilityHeader(9, 0x50),
+        CapabilityHeader(0x11, 0x80),
+    ]
     for capability in chain:
         config.set_u8(capability.offset, capability.id)
     rows = chain_rows(config, chain, {0x40, 0x50})

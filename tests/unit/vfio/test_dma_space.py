@@ -6,13 +6,12 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Iterator
-from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.vfio import DeviceError, DmaSpace, Interval, RemoteMemory
+from pyvmm.vfio import DeviceError, DmaSpace, Interval
 from pyvmm.vfio.dma import DmaMapping
 
 PAGE = 4096
@@ -122,16 +121,13 @@ def test_what_is_out_of_range(space: Space, iova: int, size: int) -> None:
     assert caught.value.errno == errno.EINVAL
 
 
+def test_the_granularity(space: Space) -> None:
+    assert space.page_size == PAGE
+
+
 def test_neither_memory_nor_a_file(space: Space) -> None:
     with pytest.raises(DeviceError, match="neither memory nor a file"):
         space.map(0, PAGE, address=0)
-
-
-def test_most_take_no_remote_memory(space: Space) -> None:
-    with pytest.raises(DeviceError, match="without a file: ") as caught:
-        space.map_remote(0, PAGE, cast(RemoteMemory, None))
-    assert caught.value.errno == errno.EOPNOTSUPP
-    assert space.mappings == ()
 
 
 def test_a_refused_mapping_leaves_no_trace(space: Space) -> None:

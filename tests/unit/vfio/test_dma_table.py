@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyvmm.vfio import DeviceError, DmaFault
-from pyvmm.vfio.dma import Check
 from pyvmm.vfio.mapping import Mapping
 from pyvmm.vfio.user import DmaTable, dma_memory
+from pyvmm.vfio.user.remote_memory import Check
 from tests.unit.vfio.fakes import PATIENCE
 
 PAGE = 4096

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvmm.uapi import vfio as uapi
-from pyvmm.vfio import Capability, Interval, ProtocolError, RegionInfo
+from pyvmm.vfio import InfoCapability, Interval, ProtocolError, RegionInfo
 from pyvmm.vfio.region_info import INFO, build, parse
 
 RW = uapi.VFIO_REGION_INFO_FLAG_READ | uapi.VFIO_REGION_INFO_FLAG_WRITE
@@ -59,7 +59,7 @@ def test_capabilities_of_every_kind_in_any_order() -> None:
     assert info.msix_mappable
     assert info.type == (0x80008086, 2)
     assert [c.id for c in info.capabilities] == [1, 0x7777, 3, 2]
-    assert info.capability(0x7777) == Capability(0x7777, 1, b"unknown!")
+    assert info.capability(0x7777) == InfoCapability(0x7777, 1, b"unknown!")
     assert info.capability(0x7778) is None
 
 
@@ -116,13 +116,17 @@ areas = st.lists(
     max_size=4,
 )
 capabilities = st.lists(
-    st.builds(Capability, st.integers(4, 0xFFFF), st.integers(0, 0xFFFF), st.binary(max_size=24)),
+    st.builds(
+        InfoCapability, st.integers(4, 0xFFFF), st.integers(0, 0xFFFF), st.binary(max_size=24)
+    ),
     max_size=3,
 )
 
 
 @given(areas, capabilities)
-def test_building_and_parsing_are_inverse(some: list[Interval], others: list[Capability]) -> None:
+def test_building_and_parsing_are_inverse(
+    some: list[Interval], others: list[InfoCapability]
+) -> None:
     info = RegionInfo(2, RW, 0x10000, 0x20000, tuple(some), tuple(others))
     data = build(info)
     assert INFO.unpack_from(data)[0] == len(data)

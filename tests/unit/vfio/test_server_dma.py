@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import struct
+from typing import NoReturn
 
 import pytest
 
@@ -18,6 +19,7 @@ from pyvmm.uapi.vfio import (
 )
 from pyvmm.vfio import DmaFault, EventFd
 from pyvmm.vfio.user import session
+from pyvmm.vfio.user.client_dma import ClientDma
 from tests.unit.vfio.fakes import (
     DMA_MAP,
     DMA_UNMAP,
@@ -50,6 +52,18 @@ def test_dma_map_and_unmap(peer: Peer, device: FakeDevice, ram_fd: int) -> None:
     assert peer.answered(DMA_UNMAP, query) == query
     with pytest.raises(DmaFault):
         device.table.read(0x10000, 1)
+
+
+def test_memory_without_a_file_takes_a_device_in_software(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*_: object) -> NoReturn:
+        raise AssertionError("nothing is mapped")
+
+    with ClientDma(ask, 4096) as dma:
+        monkeypatch.setattr(FakeDevice, "dma", dma)
+        assert peer.refused(DMA_MAP, dma_map(0, 0x1000)) == errno.EOPNOTSUPP
+        assert dma.mappings == ()
 
 
 def test_dma_map_read_only(peer: Peer, device: FakeDevice, ram_fd: int) -> None:

@@ -26,7 +26,8 @@ from pyvmm.uapi.vfio import (
 )
 from pyvmm.vfio import DeviceError, EventFd, Fds, IrqInfo
 from pyvmm.vfio.device import IrqData
-from pyvmm.vfio.kernel.irqs import Interrupts, encode
+from pyvmm.vfio.irq_set import pack
+from pyvmm.vfio.kernel.irqs import Interrupts
 from pyvmm.vfio.kernel.kernel_file import KernelFile
 from tests.unit.vfio.fakes import open_files
 from tests.unit.vfio.kernel.fake_kernel import BDF, FakeKernel, refuse
@@ -51,7 +52,7 @@ actions = st.sampled_from([TRIGGER, MASK, UNMASK])
 @given(index=st.integers(0, 9), action=actions, start=st.integers(0, 2**20), data=lists)
 def test_the_encoding_is_the_kernels(index: int, action: int, start: int, data: IrqData) -> None:
     assert data is not None
-    encoded = encode(index, action, start, data, len(data))
+    encoded = pack(index, action, start, len(data), data)
     header = vfio.vfio_irq_set.from_buffer_copy(encoded)
     body = encoded[ctypes.sizeof(vfio.vfio_irq_set) :]
     assert (header.argsz, header.index) == (len(encoded), index)
@@ -67,7 +68,7 @@ def test_the_encoding_is_the_kernels(index: int, action: int, start: int, data: 
 
 
 def test_the_encoding_without_data() -> None:
-    assert encode(1, MASK, 2, None, 3) == struct.pack("=IIIII", 20, MASK | NONE, 1, 2, 3)
+    assert pack(1, MASK, 2, 3, None) == struct.pack("=IIIII", 20, MASK | NONE, 1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_what_makes_no_sense_is_not_sent(
     complaint: str,
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
-        encode(index, action, start, data, count)
+        pack(index, action, start, count, data)
     if 0 <= index < 5:
         with pytest.raises(DeviceError, match=complaint) as caught:
             interrupts.set(index, action, start, count, data)
@@ -245,7 +246,7 @@ def test_dynamic_vectors_need_no_growing(
     interrupts.set(MSIX, TRIGGER, 1, 3, Fds(fds[1:]))
     assert [struct.unpack_from("=II", data, 12) for _, data in kernel.calls] == [(0, 1), (1, 3)]
     interrupts.close()
-    assert kernel.calls[-1][1] == encode(MSIX, TRIGGER, 0, None, 0)
+    assert kernel.calls[-1][1] == pack(MSIX, TRIGGER, 0, 0, None)
 
 
 def test_disabling_what_is_not_enabled_is_no_error(

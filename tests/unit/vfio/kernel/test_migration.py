@@ -17,7 +17,7 @@ from pyvmm.vfio import DeviceError, DeviceGone
 from pyvmm.vfio.kernel.features import Feature, Features
 from pyvmm.vfio.kernel.kernel_file import KernelFile
 from pyvmm.vfio.kernel.migration import Migration, MigrationData, PrecopyInfo
-from pyvmm.vfio.kernel.migration_states import SAVING, states, way
+from pyvmm.vfio.kernel.migration_states import SAVING, path, states
 from pyvmm.vfio.kernel.migration_states import MigrationState as State
 from tests.unit.vfio.kernel.fake_kernel import FakeKernel, refuse
 
@@ -75,9 +75,9 @@ def test_the_ways_are_the_kernels() -> None:
     ways = [tuple(State[name] for name in line.split()) for line in WAYS.split("\n") if line]
     expected = {(start, rest[-1]): tuple(rest) for start, *rest in ways}
     others = [s for s in State if s != State.ERROR]
-    found = {(a, b): way(a, b, ALL) for a in others for b in others if a != b}
-    assert {pair: path for pair, path in found.items() if path} == expected
-    missing = {pair for pair, path in found.items() if path is None}
+    found = {(a, b): path(a, b, ALL) for a in others for b in others if a != b}
+    assert {pair: states for pair, states in found.items() if states} == expected
+    missing = {pair for pair, states in found.items() if states is None}
     assert missing == {
         (State.STOP_COPY, State.PRE_COPY),
         (State.STOP_COPY, State.PRE_COPY_P2P),
@@ -89,21 +89,21 @@ some_flags = st.sampled_from([STOP_COPY, STOP_COPY | P2P, STOP_COPY | PRE_COPY, 
 
 @given(start=st.sampled_from(State), target=st.sampled_from(State), flags=some_flags)
 def test_every_way_stays_within_the_device(start: State, target: State, flags: int) -> None:
-    path = way(start, target, flags)
-    if path is None:
+    found = path(start, target, flags)
+    if found is None:
         impossible = not {start, target} <= states(flags) or State.ERROR in (start, target)
         assert impossible or (start == State.STOP_COPY and target in SAVING)
     else:
-        assert set(path) <= states(flags)
-        assert path == () if start == target else path[-1] == target
-        assert not SAVING & set(path[:-1]) or {start, target} <= SAVING
+        assert set(found) <= states(flags)
+        assert found == () if start == target else found[-1] == target
+        assert not SAVING & set(found[:-1]) or {start, target} <= SAVING
 
 
 def test_without_the_optional_states_they_are_skipped() -> None:
-    assert way(State.RUNNING, State.STOP_COPY, STOP_COPY) == (State.STOP, State.STOP_COPY)
-    assert way(State.PRE_COPY, State.STOP_COPY, STOP_COPY | PRE_COPY) == (State.STOP_COPY,)
-    assert way(State.RUNNING, State.RUNNING_P2P, STOP_COPY) is None
-    assert way(State.RUNNING, State.STOP, 0) is None
+    assert path(State.RUNNING, State.STOP_COPY, STOP_COPY) == (State.STOP, State.STOP_COPY)
+    assert path(State.PRE_COPY, State.STOP_COPY, STOP_COPY | PRE_COPY) == (State.STOP_COPY,)
+    assert path(State.RUNNING, State.RUNNING_P2P, STOP_COPY) is None
+    assert path(State.RUNNING, State.STOP, 0) is None
     assert State.PRE_COPY_P2P not in states(STOP_COPY | PRE_COPY)
 
 

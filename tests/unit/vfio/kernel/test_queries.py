@@ -10,7 +10,7 @@ import struct
 import pytest
 
 from pyvmm.uapi import vfio
-from pyvmm.vfio import Capability, DeviceError, DeviceGone, DeviceInfo, Interval, RegionInfo
+from pyvmm.vfio import DeviceError, DeviceGone, DeviceInfo, InfoCapability, Interval, RegionInfo
 from pyvmm.vfio.kernel import queries
 from pyvmm.vfio.kernel.kernel_file import KernelFile
 from tests.unit.vfio.kernel.fake_kernel import BDF, FakeKernel, answer, refuse
@@ -41,11 +41,11 @@ def test_a_device_with_capabilities(kernel: FakeKernel, file: KernelFile) -> Non
         9,
         5,
         (
-            Capability(vfio.VFIO_DEVICE_INFO_CAP_PCI_ATOMIC_COMP, 1, struct.pack("=II", 3, 0)),
-            Capability(0x7777, 2, b"unknown!"),
+            InfoCapability(vfio.VFIO_DEVICE_INFO_CAP_PCI_ATOMIC_COMP, 1, struct.pack("=II", 3, 0)),
+            InfoCapability(0x7777, 2, b"unknown!"),
         ),
     )
-    assert told.capability(0x7777) == Capability(0x7777, 2, b"unknown!")
+    assert told.capability(0x7777) == InfoCapability(0x7777, 2, b"unknown!")
     assert told.capability(1) is None
 
 

@@ -104,7 +104,7 @@ def test_mappings_outlive_devices_and_come_before_them(space: KernelSpace, made:
 
 def test_what_the_space_is(space: KernelSpace) -> None:
     with space.open_device(NIC):
-        assert space.page_sizes & -space.page_sizes == PAGE
+        assert space.page_size == PAGE
         assert space.iova_ranges() == (Interval(0, MSI.start), Interval(MSI.end, APERTURE))
         free = space.entries_available
         with space.alloc(PAGE):
@@ -483,7 +483,7 @@ def test_the_ranges_are_asked_for_when_they_change(
             ioas.map(page << 12, PAGE, address=ADDRESS)
         assert ioas.iova_ranges()[-1].end == APERTURE
         assert len(asked) == 1
-        ioas.allow_only(ioas.iova_ranges())
+        ioas.allow_iovas(ioas.iova_ranges())
         assert ioas.page_sizes
         assert len(asked) == 2
     assert ioas.iova_ranges()[-1].end != APERTURE, "the aperture went with the device"
@@ -562,7 +562,7 @@ def test_an_iommufd_that_is_shared(made: MadeVfio) -> None:
             assert iommufd_.compat_ioas is None
             iommufd_.counts_by_process = False
             assert not iommufd_.counts_by_process
-            one.allow_only([Interval(0x1000, 0x2000), Interval(0x2000, 0x9000)])
+            one.allow_iovas([Interval(0x1000, 0x2000), Interval(0x2000, 0x9000)])
             assert made.allowed == [(0x1000, 0x8FFF)]
         assert made.ioases == set()
         assert made.open_files("dev/iommu") == 1

@@ -14,27 +14,9 @@ import pytest
 from pyvmm import vfio
 from pyvmm.models import testdev
 from pyvmm.vfio import DeviceGone, HostDeviceUnavailable, VfioError
-from pyvmm.vfio.pci.where import bdf
 from pyvmm.vfio.user import Server
 
 LIMIT = 30
-
-
-@pytest.mark.parametrize(
-    ("where", "address"),
-    [
-        ("0000:01:00.0", "0000:01:00.0"),
-        ("01:00.0", "0000:01:00.0"),
-        ("10000:e1:1F.7", "10000:e1:1f.7"),
-        ("0000:01:00.8", None),
-        ("1:00.0", None),
-        ("0000:01:00.0/", None),
-        ("", None),
-        ("/run/0000:01:00.0", None),
-    ],
-)
-def test_addresses(where: str, address: str | None) -> None:
-    assert bdf(where) == address
 
 
 def test_what_is_neither_address_nor_socket() -> None:

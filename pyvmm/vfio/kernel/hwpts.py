@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""PageTables: how the devices of an IOAS are attached to it, so that dirty pages can be tracked.
+"""Hwpts: how the devices of an IOAS are attached to it, so that dirty pages can be tracked.
 
 Attached to the IOAS itself, a device gets page tables (an HWPT) that the kernel makes and shares
 as it likes. Where the IOMMU can track dirty pages the HWPTs are made here instead, to do that.
@@ -22,7 +22,7 @@ from .dirty_bitmap import bitmap_words, dirty_ranges
 from .iommufd import Iommufd
 
 
-class PageTables:
+class Hwpts:
     """The page tables of one IOAS, each of which goes with its last device.
 
     Not safe by itself to call from several threads.
@@ -133,7 +133,7 @@ class PageTables:
 class HwptDirty(DirtyTracking):
     """Dirty tracking by the IOMMU's page tables: what was really written."""
 
-    def __init__(self, tables: PageTables) -> None:
+    def __init__(self, tables: Hwpts) -> None:
         self._tables = tables
 
     @property
