@@ -7,7 +7,7 @@ import socket
 from contextlib import suppress
 from functools import partial
 
-from .model_process import ModelProcess
+from .model_process import START_LIMIT, ModelProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +118,13 @@ def _connect(
 
     try:
         if process is not None:
-            return Client(process.socket, process.name, timeout=config.timeout, on_gone=on_gone)
+            return Client(
+                process.socket,
+                process.name,
+                timeout=config.timeout,
+                first_timeout=max(config.timeout, START_LIMIT),
+                on_gone=on_gone,
+            )
         assert config.socket is not None
         return Client.connect(
             config.socket, timeout=config.timeout, on_gone=on_gone, on_connected=connected
@@ -138,6 +144,8 @@ def _explained(error: VfioError, process: ModelProcess | None) -> VfioError:
         return error
     if isinstance(error, DeviceSilent):
         cure = "it may be serving another client, or need a longer timeout"
+        if process is not None:
+            cure = "this machine may be too busy for it; give it a longer timeout"
     elif isinstance(error, ProtocolError):
         cure = "it is no vfio-user server, or one with a bug"
     else:

@@ -19,6 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+START_LIMIT = 60.0
+"""How many seconds its first reply may take: Python starts, perhaps on a busy or slow machine."""
+
 _CHILD_FD = 3
 _GRACE = 2.0  # seconds
 _LAST = 30.0

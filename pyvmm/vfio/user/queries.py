@@ -68,10 +68,11 @@ class Queries:
         asked = f"{self._channel.peer}: {doing}: {command_name(command)}"
         return DeviceError.answered(asked, reply.error, "see what its server says")
 
-    def negotiate(self) -> Capabilities:
+    def negotiate(self, timeout: float | None = None) -> Capabilities:
         """Agree on a version; tells what the server can receive."""
         command = VFIO_USER_VERSION
-        reply = self.ask("agreeing on a version", command, pack_version(MINOR))
+        payload = pack_version(MINOR)
+        reply = self.ask("agreeing on a version", command, payload, timeout=timeout)
         try:
             major, minor, capabilities = unpack_version(reply.payload)
         except ProtocolError as e:

@@ -14,7 +14,7 @@ import pytest
 from pyvmm.config import Device, parse
 from pyvmm.machine.devices import DeviceOpeners
 from pyvmm.models import Model, ModelError
-from pyvmm.vfio import DeviceGone
+from pyvmm.vfio import DeviceGone, DeviceSilent
 from pyvmm.vfio.user import Client
 
 LIMIT = 30.0
@@ -64,6 +64,33 @@ def test_a_process_that_dies_before_it_is_opened(no_leaks: None) -> None:
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(DeviceGone, match=r"hung up; the process of edu .* signal 9 \(Killed\)"):
         next(iter(owner))(never)
+    owner.close()
+
+
+@pytest.mark.parametrize(("start", "timeout"), [(0.2, 0.1), (0.1, 0.2)])
+def test_a_process_has_the_time_that_it_takes_to_start(
+    no_leaks: None, monkeypatch: pytest.MonkeyPatch, start: float, timeout: float
+) -> None:
+    """However little the config leaves it for each reply."""
+    monkeypatch.setattr("pyvmm.machine.devices.START_LIMIT", start)
+    monkeypatch.setattr("pyvmm.machine.model_process._GRACE", 0.01)
+    owner = DeviceOpeners(configs({"model": "edu", "process": True, "timeout": timeout}))
+    (process,) = owner._processes
+    os.kill(process.pid, signal.SIGSTOP)
+    with pytest.raises(DeviceSilent, match=r"answer VFIO_USER_VERSION within 0\.2 s; .* too busy"):
+        next(iter(owner))(never)
+    owner.close()
+
+
+def test_a_process_that_starts_slowly(no_leaks: None) -> None:
+    owner = DeviceOpeners(configs({"model": "edu", "process": True, "timeout": LIMIT / 10}))
+    (process,) = owner._processes
+    os.kill(process.pid, signal.SIGSTOP)
+    timer = threading.Timer(LIMIT / 8, os.kill, (process.pid, signal.SIGCONT))
+    timer.start()
+    with next(iter(owner))(never) as device:
+        assert device.name == "edu"
+    timer.join()
     owner.close()
 
 
