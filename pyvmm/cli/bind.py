@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .failures import say
+from .signals import StopSignals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 def bind_command(options: argparse.Namespace) -> int:
     from pyvmm.vfio.host import bind
 
-    changes = bind(
-        options.address, whole_group=options.group, user=options.user, force=options.force
-    )
+    with StopSignals():
+        changes = bind(
+            options.address, whole_group=options.group, user=options.user, force=options.force
+        )
     _show(changes)
     return 0
 
@@ -25,7 +27,9 @@ def bind_command(options: argparse.Namespace) -> int:
 def unbind_command(options: argparse.Namespace) -> int:
     from pyvmm.vfio.host import unbind
 
-    _show(unbind(options.address, whole_group=options.group))
+    with StopSignals():
+        changes = unbind(options.address, whole_group=options.group)
+    _show(changes)
     return 0
 
 

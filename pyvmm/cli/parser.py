@@ -10,7 +10,7 @@ from pyvmm import __version__
 from .exit_codes import TABLE, USAGE
 from .lab_options import add_lab, add_machine_options
 from .late import late
-from .settings import descriptor, pair, path
+from .settings import descriptor, pair, path, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,7 +188,10 @@ def _add_bind(commands: Commands) -> None:
     )
     _add_addresses(parser)
     parser.add_argument(
-        "--user", metavar="NAME", help="let this user open them, who needs no privileges then"
+        "--user",
+        metavar="NAME",
+        type=user,
+        help="let this user open them, who needs no privileges then",
     )
     parser.add_argument(
         "--force", action="store_true", help="also what the host needs; it is lost to the host"

@@ -26,3 +26,10 @@ def descriptor(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no file descriptor's number")
     return int(text)
+
+
+def user(text: str) -> str:
+    """A user's name, or an ID of 32 bits, of which the last stands for none (chown(2))."""
+    if text.isascii() and text.isdigit() and int(text) >= 0xFFFFFFFF:
+        raise argparse.ArgumentTypeError(f"{text}: no user has an ID of more than 4294967294")
+    return text

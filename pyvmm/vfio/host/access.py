@@ -38,7 +38,7 @@ def user_id(name: str) -> int:
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
-        if name.isascii() and name.isdigit():
+        if name.isascii() and name.isdigit() and int(name) < _NO_ID:
             return int(name)
     raise HostDeviceUnavailable(f"there is no user {name!r} here", "`getent passwd` lists them")
 

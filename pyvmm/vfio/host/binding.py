@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 from ..errors import HostDeviceUnavailable, NeededByHost, VfioError
@@ -54,23 +54,24 @@ def bind(
     """
     host = os.fspath(root)
     uid = None if user is None else access.user_id(user)
-    chosen = _chosen(addresses, whole_group, host)
-    taken = [function for function in chosen if not function.has_vfio_driver]
-    if not force:
-        HostUsage(root=host).check(taken)
-        _check_no_virtual_functions(taken)
-    for function in taken:
-        _check_possible(function)
-    before = {function: function.driver for function in chosen}
     records = Records(root=host)
     with records.locked(), ExitStack() as hand_back:
+        chosen = _chosen(addresses, whole_group, host)
+        taken = [function for function in chosen if not function.has_vfio_driver]
+        if not force:
+            HostUsage(root=host).check(taken)
+            _check_no_virtual_functions(taken)
+        for function in taken:
+            _check_possible(function)
+        before = {function: function.driver for function in chosen}
         if taken:
             require_vfio_pci(root=host)
         done: list[tuple[HostFunction, Record]] = []
         try:
             for function in taken:
-                done.append((function, Record.of(function)))
-                _take(function, records)
+                record = _former(function, records)
+                done.append((function, record))
+                _take(function, record, records)
             if whole_group:
                 for function in chosen:
                     IommuGroup.of(function).check_viable()
@@ -98,20 +99,22 @@ def unbind(
     HostDeviceUnavailable, before anything is changed if one of them is in use.
     """
     host = os.fspath(root)
-    chosen = _chosen(addresses, whole_group, host)
-    for function in chosen:
-        _check_unused(function)
     records = Records(root=host)
     changes, failed = [], []
     with records.locked():
+        chosen = _chosen(addresses, whole_group, host)
         for function in chosen:
-            before, record = function.driver, records.find(function)
+            _check_unused(function)
+        for function in chosen:
+            before = function.driver
             try:
-                if function.has_vfio_driver:
-                    _give_back(function, record or _BY_KERNEL)
-                records.forget(function)
+                _restore(function, records)
             except VfioError as error:
                 failed.append(str(error))
+            except BaseException:  # a signal; half-way is no place to stay
+                with suppress(VfioError):
+                    _restore(function, records)
+                raise
             changes.append(Change(function, before, function.driver))
         access.withdraw(host)
     if failed:
@@ -173,9 +176,25 @@ _BY_KERNEL = Record(0, 0, None, None)
 """For a function of which nothing was noted."""
 
 
-def _take(function: HostFunction, records: Records) -> None:
+def _settled(function: HostFunction) -> bool:
+    """Whether it is not VFIO's, nor on the way from or to it, where a kill may have left it."""
+    return (
+        function.driver is not None
+        and not function.has_vfio_driver
+        and function.driver_override != VFIO_DRIVER
+    )
+
+
+def _former(function: HostFunction, records: Records) -> Record:
+    """What a function was before VFIO had it, or began to."""
+    found = None if _settled(function) else records.find(function)
+    return found or Record.of(function)
+
+
+def _take(function: HostFunction, record: Record, records: Records) -> None:
+    """Note what it was, and make it VFIO's."""
     doing = f"giving {function} to {VFIO_DRIVER}"
-    records.save(function, Record.of(function))
+    records.save(function, record)
     sysfs.store(os.path.join(function.path, "driver_override"), VFIO_DRIVER, doing)
     _release(function, doing)
     _probe(function, doing)
@@ -183,6 +202,14 @@ def _take(function: HostFunction, records: Records) -> None:
         raise HostDeviceUnavailable(
             f"{doing}: the driver refused it", "the kernel's log says why: dmesg | tail"
         )
+
+
+def _restore(function: HostFunction, records: Records) -> None:
+    """Give back what is VFIO's, or was left half-way, and forget what was noted of it."""
+    record = None if _settled(function) else records.find(function)
+    if record or function.has_vfio_driver:
+        _give_back(function, record or _BY_KERNEL)
+    records.forget(function)
 
 
 def _give_back(function: HostFunction, record: Record) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -76,3 +77,27 @@ def test_help_has_an_example(command: str, capfd: Capture) -> None:
     assert main([command, "--help"]) == 0
     assert f"sudo pyvmm {command} " in capfd.readouterr().out
     assert main([command]) == exit_codes.USAGE
+
+
+@pytest.mark.parametrize("user", ["4294967295", "99999999999999"])
+def test_what_is_no_users_id(user: str, asked: list[Any], capfd: Capture) -> None:
+    assert main(["bind", "--user", user, NIC]) == exit_codes.USAGE
+    assert f"{user}: no user has an ID of more than 4294967294" in capfd.readouterr().err
+    assert not asked
+
+
+@pytest.mark.parametrize("command", ["bind", "unbind"])
+def test_a_signal_has_it_undone(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    undone = []
+
+    def change(*_: object, **__: object) -> list[Change]:
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        except BaseException:
+            undone.append(True)
+            raise
+        return []
+
+    monkeypatch.setattr(pyvmm.vfio.host, command, change)
+    assert main([command, NIC]) == 128 + signal.SIGHUP
+    assert undone

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -257,6 +258,109 @@ class TestUnbind:
             unbind([OTHER, NIC], root=host.root)
         assert host.driver_of(NIC) == "e1000e"
         assert host.records() == [OTHER]
+
+
+class Killed(BaseException):
+    """The process ends here: it writes nothing any more, so nothing is undone either."""
+
+
+@pytest.mark.usefixtures("card")
+class TestHalfWay:
+    """What a process that was killed has left, or one that was told to stop has not."""
+
+    def dying(
+        self, host: MadeHost, monkeypatch: pytest.MonkeyPatch, writes: int, change: object
+    ) -> None:
+        """Change drivers, and die before the write of this number."""
+        left = [writes]
+
+        def write(path: str, text: str) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            host.write(path, text)
+
+        with monkeypatch.context() as broken:
+            broken.setattr("pyvmm.vfio.host.sysfs.write", write)
+            broken.setattr("pyvmm.vfio.host.binding._undo", lambda *_: None)
+            with pytest.raises(Killed):
+                change([OTHER], root=host.root)  # type: ignore[operator]
+
+    @pytest.mark.parametrize("writes", [0, 1, 2])
+    @pytest.mark.parametrize("again", [False, True])
+    def test_a_bind_that_was_killed(
+        self, host: MadeHost, monkeypatch: pytest.MonkeyPatch, writes: int, again: bool
+    ) -> None:
+        self.dying(host, monkeypatch, writes, bind)
+        assert host.records() == [OTHER]
+        if again:
+            bind([OTHER], root=host.root)
+            assert host.driver_of(OTHER) == "vfio-pci"
+        unbind([OTHER], root=host.root)
+        TestBind().nothing_has_changed(host)
+
+    @pytest.mark.parametrize("writes", [0, 1, 2])
+    @pytest.mark.parametrize("again", [False, True])
+    def test_an_unbind_that_was_killed(
+        self, host: MadeHost, monkeypatch: pytest.MonkeyPatch, writes: int, again: bool
+    ) -> None:
+        bind([OTHER], root=host.root)
+        self.dying(host, monkeypatch, writes, unbind)
+        if again:
+            bind([OTHER], root=host.root)
+            assert host.driver_of(OTHER) == "vfio-pci"
+        unbind([OTHER], root=host.root)
+        TestBind().nothing_has_changed(host)
+
+    def test_an_unbind_that_is_told_to_stop_ends_what_it_began(
+        self, host: MadeHost, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bind([OTHER, USB], root=host.root)
+        interrupted = []
+
+        def write(path: str, text: str) -> None:
+            host.write(path, text)
+            if not interrupted:
+                interrupted.append(path)
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("pyvmm.vfio.host.sysfs.write", write)
+        with pytest.raises(KeyboardInterrupt):
+            unbind([OTHER, USB], root=host.root)
+        assert interrupted[0].endswith("driver/unbind")
+        assert host.driver_of(OTHER) == "nvme"
+        assert host.records() == [USB]
+
+    def test_what_somebody_else_has_done_since_counts(self, host: MadeHost) -> None:
+        bind([OTHER], root=host.root)
+        path = f"{host.root}/sys/bus/pci/devices/{OTHER}"
+        host.driver("mine")
+        host.write(f"{path}/driver_override", "mine")
+        host.write(f"{path}/driver/unbind", OTHER)
+        host.write(f"{host.root}/sys/bus/pci/drivers_probe", OTHER)
+        assert host.driver_of(OTHER) == "mine"
+        bind([OTHER], root=host.root)
+        unbind([OTHER], root=host.root)
+        assert (host.driver_of(OTHER), host.override_of(OTHER)) == ("mine", "mine")
+
+    def test_what_is_taken_is_decided_when_nobody_else_changes_it(
+        self, host: MadeHost, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Another bind, of the same device, is through just before we have the lock."""
+        flock = fcntl.flock
+
+        def late(fd: int, operation: int) -> None:
+            with monkeypatch.context() as other:
+                other.setattr(fcntl, "flock", flock)
+                bind([OTHER], root=host.root)
+            flock(fd, operation)
+
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(fcntl, "flock", late)
+            (change,) = bind([OTHER], root=host.root)
+        assert (change.before, change.after) == ("vfio-pci", "vfio-pci")
+        unbind([OTHER], root=host.root)
+        TestBind().nothing_has_changed(host)
 
 
 @pytest.mark.usefixtures("card")
