@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from pyvmm.config import VmConfig
     from pyvmm.lab.session import Lab
 
 _STDIN, _STDOUT = 0, 1
+_START_LIMIT = 300.0
 
 
 def run_command(options: argparse.Namespace) -> int:
     """``pyvmm lab run``"""
-    return _in_lab(options, options.argv, terminal=options.tty)
+    return _in_lab(options, options.argv, options.timeout or None, terminal=options.tty)
 
 
 def shell_command(options: argparse.Namespace) -> int:
@@ -37,7 +39,8 @@ def shell_command(options: argparse.Namespace) -> int:
 
     if not _on_terminal():
         raise LabError("a shell in the lab needs a terminal", "use `pyvmm lab run -- COMMAND`")
-    return _in_lab(options, [os.environ.get("SHELL", "/bin/sh")], terminal=True)
+    argv = [os.environ.get("SHELL", "/bin/sh")]
+    return _in_lab(options, argv, options.timeout or None, terminal=True)
 
 
 def setup_command(options: argparse.Namespace) -> int:
@@ -76,16 +79,31 @@ def check_command(options: argparse.Namespace) -> int:
     )
 
 
-def run_vm(options: argparse.Namespace) -> int:
-    """``pyvmm run --lab``: the same command line, in the lab."""
+def run_vm(options: argparse.Namespace, config: VmConfig) -> int:
+    """``pyvmm run --lab``: the same command line, in the lab. config is what it comes to."""
+    from pyvmm.lab.errors import LabError
+
+    for index, device in enumerate(config.devices):
+        if device.socket is not None:
+            raise LabError(
+                f"devices[{index}]: a VM in the lab can't reach this host's sockets, and so not "
+                f"the server at {device.socket}",
+                "take a model with `process: true`, or a host with KVM and no --lab",
+            )
     argv = [sys.executable, "-m", "pyvmm", "run", options.config]
     for key, value in options.set:
         argv += ["--set", f"{key}={value}"]
+    if options.timeout is not None:
+        argv += ["--timeout", str(options.timeout)]
     argv += ["-v"] * options.verbose
-    return _in_lab(options, argv, terminal=_on_terminal())
+    # The VM has its limit from the config; this is for what never gets that far.
+    limit = None if config.timeout is None else config.timeout + _START_LIMIT
+    return _in_lab(options, argv, limit, terminal=_on_terminal())
 
 
-def _in_lab(options: argparse.Namespace, argv: Sequence[str], *, terminal: bool) -> int:
+def _in_lab(
+    options: argparse.Namespace, argv: Sequence[str], timeout: float | None, *, terminal: bool
+) -> int:
     from pyvmm.lab.session import Lab
 
     gc.enable()
@@ -103,7 +121,6 @@ def _in_lab(options: argparse.Namespace, argv: Sequence[str], *, terminal: bool)
             )
             stack.enter_context(lab)
         signals.call(lambda name: lab.signal(signal.Signals[name]))
-        timeout = options.timeout or None
         if terminal:
             return _on_own_terminal(lab, argv, timeout)
         return lab.run(argv, timeout=timeout)

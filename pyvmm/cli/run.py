@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 def command(options: argparse.Namespace) -> int:
+    overrides: dict[str, object] = dict(options.set)
+    if options.timeout is not None:
+        overrides["timeout"] = options.timeout
     if options.lab or (options.lab_without_kvm and not _kvm_works()):
         from .lab import run_vm
 
-        return run_vm(options)
+        return run_vm(options, load(options.config, overrides))
     if options.device and not options.lab_without_kvm:
         from pyvmm.lab import LabError
 
         raise LabError("--device is for a VM in the lab", "add --lab")
-    overrides: dict[str, object] = dict(options.set)
-    if options.timeout is not None:
-        overrides["timeout"] = options.timeout
     return run(options.config, overrides, verbose=options.verbose)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ class FakeLab:
 
     steps: tuple[str, ...] = ()
     wanted: tuple[str, dict[str, object]]
+    timeout: float | None
 
     def __init__(self, devices: str, *, progress: Callable[[str], None], **wanted: object) -> None:
         FakeLab.wanted = devices, wanted
@@ -33,6 +35,7 @@ class FakeLab:
         pass
 
     def run(self, argv: Sequence[str], *, timeout: float | None) -> int:
+        FakeLab.timeout = timeout
         print(*argv)
         return 7
 
@@ -40,6 +43,18 @@ class FakeLab:
 @pytest.fixture(autouse=True)
 def no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyvmm.lab.session.Lab", FakeLab)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[[str], str]:
+    """Writes a VM's config, and returns its path."""
+
+    def write(text: str) -> str:
+        path = tmp_path / "vm.yaml"
+        path.write_text(f"kernel: nowhere\n{text}\n")
+        return str(path)
+
+    return write
 
 
 def test_what_takes_its_time_is_told_without_being_asked_for(
@@ -121,6 +136,43 @@ def test_what_is_to_be_there_is_for_the_lab_that_is_wanted(
     options = "-d igb -d nvme --iommu amd --qemu newest --kernel 6.1"
     assert main(["lab", command, *options.split()]) == LAB
     assert asked == [("6.1", "igb,nvme", "amd", "newest")]
+
+
+@pytest.mark.parametrize(
+    ("options", "handed_on", "at_least"),
+    [
+        ([], "", None),
+        (["--timeout", "0.5"], " --timeout 0.5", 60),
+        (["--set", "timeout=2"], " --set timeout=2", 60),
+    ],
+)
+def test_a_vm_has_its_time_from_when_it_runs(
+    capfd: pytest.CaptureFixture[str],
+    config: Callable[[str], str],
+    options: list[str],
+    handed_on: str,
+    at_least: float | None,
+) -> None:
+    """Not from when Python starts in the lab, which takes longer than a VM may."""
+    path = config("")
+    assert main(["run", "--lab", *options, path]) == 7
+    assert capfd.readouterr().out.endswith(f"-m pyvmm run {path}{handed_on}\n")
+    if at_least is None:
+        assert FakeLab.timeout is None
+    else:
+        assert FakeLab.timeout is not None
+        assert FakeLab.timeout > at_least
+
+
+def test_sockets_of_the_host_are_out_of_reach(
+    capfd: pytest.CaptureFixture[str], config: Callable[[str], str]
+) -> None:
+    path = config("devices: [{model: edu}, {socket: /run/server.sock}]")
+    assert main(["run", "--lab", path]) == LAB
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "devices[1]: a VM in the lab can't reach this host's sockets" in err
+    assert "/run/server.sock; take a model" in err
 
 
 def test_a_size_that_is_none(capfd: pytest.CaptureFixture[str]) -> None:
