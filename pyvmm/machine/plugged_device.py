@@ -60,8 +60,8 @@ class PluggedDevice:
         self._assigned: Assigned | None = None
         self._notices: Notices | None = None
         self._given_up = False
-        self._lock = threading.Lock()  # who takes it back
-        with ExitStack() as undo:
+        self._lock = threading.Lock()  # who takes it back; not before there is all of it
+        with self._lock, ExitStack() as undo:
             self._device = device = undo.enter_context(open(self._gone))
             if device.kvm_file >= 0:
                 vm.vfio.add(device.kvm_file, device.name)
