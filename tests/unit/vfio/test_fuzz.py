@@ -22,6 +22,7 @@ from tests.unit.vfio.fakes import (
     FakeDevice,
     Peer,
     open_files,
+    wait_until,
 )
 
 EXAMPLES = settings(max_examples=150, deadline=None)
@@ -92,7 +93,7 @@ def served_stranger() -> Iterator[Peer]:
                 yield peer
             thread.join(PATIENCE)
             assert not thread.is_alive()
-        assert open_files() == before
+        wait_until(lambda: open_files() == before)
         assert not device.triggers
 
 
@@ -167,7 +168,7 @@ def client_of(answers: Callable[[Peer, int, int], None]) -> Iterator[socket.sock
         ours.close()
         thread.join(PATIENCE)
         assert not thread.is_alive()
-    assert open_files() == before
+    wait_until(lambda: open_files() == before)
 
 
 def use_all(client: Client) -> None:
