@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from pyvmm.lab.defaults import (
     DEFAULT_CPUS,
@@ -153,10 +154,20 @@ def _add_timeout(parser: Any, default: float) -> None:
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=float,
+        type=_seconds,
         default=default,
         help=f"end the command after so many seconds; 0: never; default: {default:g}",
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 def _count(text: str) -> int:

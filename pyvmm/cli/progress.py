@@ -21,7 +21,7 @@ _PERCENT = re.compile(r"(.*): (\d+) %")
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """A callback for what is done next, or how much of it is done: "fetching it: 20 %"."""
-    bar = _Bar() if sys.stderr.isatty() else None
+    bar = _Bar() if sys.stderr is not None and sys.stderr.isatty() else None
     lines = _Lines()
 
     def tell(message: str) -> None:

@@ -28,6 +28,8 @@ _NAME = re.compile(_WORD)
 _PROPERTY = re.compile(rf"(?P<name>{_WORD})=(?P<value>[^,:+()\s]+)")
 # What stands between commas that no parenthesis encloses.
 _ITEM = re.compile(r"(?:[^,()]|\([^()]*\))+")
+# What the lab itself says of a device.
+_OURS = ("addr", "bus", "driver", "id")
 _BRIDGE = re.compile(r"bridge\((?P<members>.*)\)")
 
 
@@ -139,6 +141,8 @@ def _device(text: str) -> DeviceSpec:
         match = _PROPERTY.fullmatch(setting)
         if not match:
             raise _misread(text, f"{setting!r} is not NAME=VALUE")
+        if match["name"] in _OURS:
+            raise _misread(text, f"its {match['name']} is the lab's choice")
         properties[match["name"]] = match["value"]
     return DeviceSpec(kind, properties)
 

@@ -165,7 +165,7 @@ def _unpacked(folder: Path, version: tuple[int, int, int] | None = None) -> Emul
 
 
 def _installed(name: str) -> Emulator:
-    program, *options = shlex.split(name)
+    program, *options = _words(name)
     path = shutil.which(program)
     if path is None:
         raise LabError(
@@ -174,6 +174,16 @@ def _installed(name: str) -> Emulator:
         )
     command = (path, *options)
     return Emulator(command, {}, _version(command, {}, path), unpacked=False)
+
+
+def _words(name: str) -> list[str]:
+    try:
+        words = shlex.split(name)
+    except ValueError as error:
+        raise LabError(f"QEMU's name {name!r}: {error}", "write it as for a shell") from None
+    if not words:
+        raise LabError(f"QEMU's name {name!r} names none", f"name one of {', '.join(EMULATORS)}")
+    return words
 
 
 def _version(

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import platform
+import resource
 
 from .errors import LabError
+
+_FILES = 64
 
 
 def check_host() -> str:
@@ -14,6 +17,12 @@ def check_host() -> str:
         raise LabError(
             f"the lab runs on Linux on x86-64; this is {platform.system()} on {platform.machine()}",
             "use another machine",
+        )
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= files < _FILES:
+        raise LabError(
+            f"a process has {files} open files at most, and the lab takes {_FILES}",
+            "raise the limit on open files (ulimit -n)",
         )
     return "Linux on x86-64"
 

@@ -8,7 +8,10 @@ import mmap
 import os
 import re
 from dataclasses import dataclass
+from errno import EFBIG
 from typing import TYPE_CHECKING, Any
+
+from pyvmm.uapi.ioctl import failure
 
 from .command_line import SLOTS, bridge_id, slot_address, slot_id
 from .devices import Bridge, Needs, each, parse_size
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 DISK_SIZE = 16 << 20
 DISK_BLOCK = 4096
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
-_TEXTS = ("serial", "mac", "addr")
+_TEXTS = ("serial", "mac")
 
 
 @dataclass
@@ -103,7 +106,7 @@ class Slots:
         given = dict(spec.properties)
         arguments: dict[str, Any] = {"driver": spec.model.model, "id": name, **place}
         if spec.model.needs is Needs.DISK and "drive" not in given:
-            arguments["drive"] = self._add_disk(name, _size(spec, given.pop("size", "")))
+            arguments["drive"] = self._add_disk(spec, name, _size(spec, given.pop("size", "")))
             self._backends[name] = [("blockdev-del", {"node-name": arguments["drive"]})]
             if spec.kind == "nvme":
                 arguments["serial"] = f"LAB{name.upper()}"
@@ -116,11 +119,11 @@ class Slots:
         self._qmp.execute("device_add", arguments)
         return name
 
-    def _add_disk(self, name: str, size: int) -> str:
+    def _add_disk(self, spec: DeviceSpec, name: str, size: int) -> str:
         """A disk in memory, whose blocks tell their numbers; as new in each lab."""
         disk = os.memfd_create(name, os.MFD_CLOEXEC)
         try:
-            os.ftruncate(disk, size)
+            _resize(disk, size, spec)
             with mmap.mmap(disk, min(size, DISK_SIZE)) as view:
                 for block in range(len(view) // DISK_BLOCK):
                     text = b"LABNVME block %08d\n" % block
@@ -140,6 +143,16 @@ def _size(spec: DeviceSpec, text: str) -> int:
     except ValueError as error:
         raise LabError(f"lab device {spec}: {error}") from None
     return -(-size // DISK_BLOCK) * DISK_BLOCK
+
+
+def _resize(disk: int, size: int, spec: DeviceSpec) -> None:
+    doing, cure = f"lab device {spec}: making its disk", "take a smaller size"
+    try:
+        os.ftruncate(disk, size)
+    except OSError as error:
+        raise LabError(failure(doing, "ftruncate", error.errno or 0), cure) from None
+    except OverflowError:
+        raise LabError(failure(doing, "ftruncate", EFBIG), cure) from None
 
 
 def _value(name: str, text: str) -> str | bool | int:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import threading
 from contextlib import suppress
+from errno import EMFILE
 from typing import TYPE_CHECKING
 
 from pyvmm.uapi.ioctl import failure
@@ -50,7 +51,9 @@ class QemuProcess:
             self.close()
             raise LabError(
                 failure(f"starting {command[0]}", "execve", self._error.errno or 0),
-                "`pyvmm lab check` tells what is missing",
+                "raise the limit on open files (ulimit -n)"
+                if self._error.errno == EMFILE
+                else "`pyvmm lab check` tells what is missing",
             )
 
     def __enter__(self) -> QemuProcess:

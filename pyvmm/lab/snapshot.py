@@ -25,7 +25,7 @@ from pyvmm.uapi.ioctl import failure
 
 from .cache import cache_folder
 from .command_line import KNOWS_ITS_DEVICES, Backing, machine_arguments, memory_arguments
-from .errors import LabError, SnapshotFailed
+from .errors import LabEnded, LabError, LabSilent, SnapshotFailed
 from .machine import FOR_STATE, QemuMachine
 
 if TYPE_CHECKING:
@@ -59,15 +59,16 @@ class Snapshots:
     ) -> QemuMachine:
         """A machine that has begun with the snapshot, which is made if there is none.
 
-        Raises SnapshotFailed; a snapshot that was of no use is gone then.
+        Raises SnapshotFailed; a snapshot that was of no use is gone then. One that this process
+        can't begin with for want of something else stays for others.
         """
         key = key_of(assets, options)
         try:
-            with self._opened(key, lambda new: _save(assets, options, new), progress) as place:
+            with self._opened(key, assets, options, progress) as place:
                 os.utime(place)
                 try:
                     return _restore(assets, options, place)
-                except LabError:
+                except SnapshotFailed:
                     shutil.rmtree(place, ignore_errors=True)
                     raise
         except LabError as error:
@@ -78,28 +79,33 @@ class Snapshots:
 
     @contextmanager
     def _opened(
-        self, key: str, make: Callable[[Path], None], progress: Callable[[str], None]
+        self,
+        key: str,
+        assets: Assets,
+        options: MachineOptions,
+        progress: Callable[[str], None],
     ) -> Iterator[Path]:
         """The snapshot's folder, which stays while the block runs."""
         place = self._folder / key
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
             with _locked(place, fcntl.LOCK_SH, progress):
-                if place.is_dir():
+                if _is_whole(place, options):
                     yield place
                     return
             with _locked(place, fcntl.LOCK_EX, progress):
-                if not place.is_dir():
+                if not _is_whole(place, options):
+                    shutil.rmtree(place, ignore_errors=True)
                     progress("booting the lab, and keeping a snapshot for the next time")
-                    self._make(place, make)
+                    self._make(place, assets, options)
 
-    def _make(self, place: Path, make: Callable[[Path], None]) -> None:
+    def _make(self, place: Path, assets: Assets, options: MachineOptions) -> None:
         self._sweep()
         new = place.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         try:
-            make(new)
+            _save(assets, options, new)
             new.rename(place)
         finally:
             shutil.rmtree(new, ignore_errors=True)
@@ -110,7 +116,9 @@ class Snapshots:
         places = [place for place in self._folder.iterdir() if place.is_dir()]
         places.sort(key=lambda place: place.stat().st_mtime, reverse=True)
         recent = [place for place in places if place.name.startswith(boot)][: _KEPT - 1]
-        for place in set(places) - set(recent):
+        # Locks alone are left of those that were of no use.
+        locks = [lock.with_suffix("") for lock in self._folder.glob("*.lock")]
+        for place in {*places, *locks} - set(recent):
             self._remove(place)
 
     def _remove(self, place: Path) -> None:
@@ -118,6 +126,14 @@ class Snapshots:
         with suppress(BlockingIOError), _locked(place, fcntl.LOCK_EX):
             shutil.rmtree(place, ignore_errors=True)
             _lock_path(place).unlink(missing_ok=True)
+
+
+def _is_whole(place: Path, options: MachineOptions) -> bool:
+    try:
+        ram, state = (place / "ram").stat().st_size, (place / "state").stat().st_size
+    except OSError:
+        return False
+    return ram == options.memory >> 20 << 20 and state > 0
 
 
 def _lock_path(place: Path) -> Path:
@@ -189,7 +205,9 @@ def _save(assets: Assets, options: MachineOptions, folder: Path) -> None:
 
 
 def _restore(assets: Assets, options: MachineOptions, folder: Path) -> QemuMachine:
-    """A machine as the one that was saved."""
+    """A machine as the one that was saved. Raises SnapshotFailed if that is the snapshot's fault,
+    and LabError.
+    """
     machine = QemuMachine(assets, options, Backing(folder / "ram", private=True), waits=FOR_STATE)
     try:
         with machine.explained():
@@ -199,6 +217,10 @@ def _restore(assets: Assets, options: MachineOptions, folder: Path) -> QemuMachi
             if _migrated(machine) != "completed":
                 raise SnapshotFailed(f"QEMU doesn't take the state in {folder}")
             machine.qmp.execute("cont")
+    except (LabEnded, LabSilent) as error:
+        # A QEMU that has begun to take a state ends if it can't be taken.
+        machine.close()
+        raise SnapshotFailed(error.cause, details=error.details) from None
     except BaseException:
         machine.close()
         raise

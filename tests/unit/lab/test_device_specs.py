@@ -11,9 +11,10 @@ from pyvmm.config import notation
 from pyvmm.lab.devices import Bridge, DeviceSpec, Item, each, parse, parse_size
 from pyvmm.lab.errors import LabError
 
-NAMES = st.from_regex(r"[a-z][a-z0-9_.-]{0,9}", fullmatch=True)
+KINDS = st.from_regex(r"[a-z][a-z0-9_.-]{0,9}", fullmatch=True)
+NAMES = KINDS.filter(lambda name: name not in ("addr", "bus", "driver", "id"))
 VALUES = st.from_regex(r"[A-Za-z0-9_./-]{1,9}", fullmatch=True)
-SPECS = st.builds(DeviceSpec, NAMES, st.dictionaries(NAMES, VALUES, max_size=3))
+SPECS = st.builds(DeviceSpec, KINDS, st.dictionaries(NAMES, VALUES, max_size=3))
 BRIDGES = st.builds(Bridge, st.lists(SPECS, min_size=1, max_size=3).map(tuple))
 ITEMS = st.lists(SPECS | BRIDGES, min_size=1, max_size=5)
 
@@ -52,6 +53,10 @@ def test_any_text_is_read_or_refused_with_the_cure(text: str) -> None:
         "bridge(bridge(edu))",
         "nvme)",
         "edu+edu",
+        "nvme:bus=slot1",
+        "bridge(nvme+edu:addr=3)",
+        "edu:id=x",
+        "edu:driver=nvme",
     ],
 )
 def test_refused(text: str) -> None:

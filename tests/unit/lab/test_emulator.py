@@ -89,6 +89,12 @@ def test_a_named_one_that_is_not_there_is_told(cache: Cache) -> None:
         find_emulator(cache, "/nowhere/qemu")
 
 
+@pytest.mark.parametrize("name", [" ", "'", "''"])
+def test_a_name_that_is_none_is_told(cache: Cache, name: str) -> None:
+    with pytest.raises(LabError, match="QEMU"):
+        find_emulator(cache, name)
+
+
 class MadeUpApt(Apt):
     """Of one package, with the host's own cat in the place of QEMU."""
 

@@ -18,7 +18,7 @@ from pyvmm.lab import snapshot
 from pyvmm.lab.assets import Assets
 from pyvmm.lab.command_line import MachineOptions
 from pyvmm.lab.emulator import Emulator
-from pyvmm.lab.errors import LabEnded, SnapshotFailed
+from pyvmm.lab.errors import LabEnded, LabError, SnapshotFailed
 from pyvmm.lab.snapshot import Snapshots, can_be_saved, key_of
 
 OPTIONS = MachineOptions()
@@ -40,13 +40,15 @@ class MadeUp:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.saved = 0
         self.restored: list[str] = []
-        self.fails_to_save = self.fails_to_restore = False
+        self.fails_to_save = self.fails_to_restore = self.has_no_means = False
         monkeypatch.setattr(snapshot, "_save", self._save)
         monkeypatch.setattr(snapshot, "_restore", self._restore)
 
-    def _save(self, _assets: Assets, _options: MachineOptions, folder: Path) -> None:
+    def _save(self, _assets: Assets, options: MachineOptions, folder: Path) -> None:
         self.saved += 1
-        (folder / "ram").write_text("")
+        (folder / "ram").touch()
+        os.truncate(folder / "ram", options.memory)
+        (folder / "state").write_text("state")
         if self.fails_to_save:
             raise LabEnded("it ended")
 
@@ -54,7 +56,9 @@ class MadeUp:
         assert (folder / "ram").exists()
         self.restored.append(folder.name)
         if self.fails_to_restore:
-            raise LabEnded("it ended", details="its last words")
+            raise SnapshotFailed("it ended", details="its last words")
+        if self.has_no_means:
+            raise LabError("starting QEMU: EMFILE")
         return SimpleNamespace()
 
 
@@ -105,6 +109,34 @@ def test_one_that_is_of_no_use_goes(folder: Path, assets: Assets, made_up: MadeU
     assert made_up.saved == 2
 
 
+def test_one_that_somebody_has_not_the_means_to_use_stays(
+    folder: Path, assets: Assets, made_up: MadeUp
+) -> None:
+    made_up.has_no_means = True
+    with pytest.raises(SnapshotFailed, match="EMFILE"):
+        start(folder, assets)
+    assert snapshots(folder) == [key_of(assets, OPTIONS)]
+    made_up.has_no_means = False
+    start(folder, assets)
+    assert made_up.saved == 1
+
+
+@pytest.mark.parametrize("name", ["ram", "state"])
+@pytest.mark.parametrize("left", [0, None])
+def test_one_of_which_a_part_is_missing_is_made_anew(
+    folder: Path, assets: Assets, made_up: MadeUp, name: str, left: int | None
+) -> None:
+    start(folder, assets)
+    part = folder / key_of(assets, OPTIONS) / name
+    if left is None:
+        part.unlink()
+    else:
+        os.truncate(part, left)
+    start(folder, assets)
+    assert made_up.saved == 2
+    assert len(made_up.restored) == 2
+
+
 def test_what_somebody_was_killed_at_goes(folder: Path, assets: Assets, made_up: MadeUp) -> None:
     key = key_of(assets, OPTIONS)
     (folder / f"{key}.new").mkdir(parents=True)
@@ -121,6 +153,16 @@ def test_the_last_boots_go_and_their_locks(folder: Path, assets: Assets, made_up
     start(folder, assets)
     assert snapshots(folder) == [key_of(assets, OPTIONS)]
     assert not old.with_suffix(".lock").exists()
+
+
+def test_locks_of_what_is_gone_go(folder: Path, assets: Assets, made_up: MadeUp) -> None:
+    made_up.fails_to_restore = True
+    with pytest.raises(SnapshotFailed):
+        start(folder, assets)
+    made_up.fails_to_restore = False
+    other = MachineOptions(cpus=2)
+    start(folder, assets, other)
+    assert [lock.stem for lock in folder.glob("*.lock")] == [key_of(assets, other)]
 
 
 def test_what_is_in_use_stays(folder: Path, assets: Assets, made_up: MadeUp) -> None:
