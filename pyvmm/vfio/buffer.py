@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable
+from operator import index
 from typing import Literal
 
 from .errors import DeviceError
@@ -42,7 +43,7 @@ class SharedMemory:
     def __init__(self, size: int, huge: Huge | None = None) -> None:
         """size is in bytes, rounded up to whole pages. Raises DeviceError."""
         page = page_size(huge)
-        size = -(-size // page) * page
+        size = -(-index(size) // page) * page
         what = f"allocating {size:#x} bytes of DMA memory"
         if size <= 0 or size >= 1 << 63:
             raise DeviceError.answered(what, errno.EINVAL, "ask for a byte or more")

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from operator import index
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -19,6 +21,9 @@ from .iova import IovaAllocator
 from .mapping import PAGE_SIZE
 
 IOVA_END = 1 << 64
+
+_ADDRESS_END = 1 << 64
+_MAX_FD = (1 << 31) - 1
 
 
 class DmaMapping(NamedTuple):
@@ -55,6 +60,7 @@ class DmaSpace(ABC):
         self._book: IntervalMap[DmaMapping] = IntervalMap()
         self._iovas: IovaAllocator | None = None
         self._closed = False
+        self._pid = os.getpid()
 
     # What it is.
 
@@ -109,13 +115,17 @@ class DmaSpace(ABC):
         fd, and keeps the memory until unmap(). Raises DeviceError, with EEXIST if part of the
         range is mapped already.
         """
+        iova, size, address = index(iova), index(size), index(address)
+        mapping = DmaMapping(iova, size, address, index(fd), index(offset), readable, writable)
+        doing = f"mapping {mapping}"
         if fd < 0 and not address:
-            raise DeviceError.answered(
-                f"mapping IOVA {iova:#x}+{size:#x}",
-                errno.EINVAL,
-                "there is neither memory nor a file",
-            )
-        mapping = DmaMapping(iova, size, address, fd, offset, readable, writable)
+            cure = "there is neither memory nor a file"
+            raise DeviceError.answered(doing, errno.EINVAL, cure)
+        if not 0 <= address < _ADDRESS_END:
+            cure = f"{address:#x} is no address of this process's memory"
+            raise DeviceError.answered(doing, errno.EFAULT, cure)
+        if fd > _MAX_FD:
+            raise DeviceError.answered(doing, errno.EBADF, f"{fd} is no file descriptor")
         self._add(mapping, self._map)
 
     def unmap(self, iova: int, size: int) -> None:
@@ -124,7 +134,7 @@ class DmaSpace(ABC):
         Raises DeviceError, with ENOENT if this is not exactly one mapping. If it fails for
         another reason the mapping is forgotten all the same.
         """
-        wanted = Interval.sized(iova, size)
+        wanted = Interval.sized(index(iova), index(size))
         with self._lock:
             mapping = self._book.get(wanted)
             if mapping is None:
@@ -166,6 +176,7 @@ class DmaSpace(ABC):
         bits. huge has it made of huge pages of that size. The device only reads it if it is
         not writable. Raises DeviceError.
         """
+        iova, below = iova if iova is None else index(iova), index(below)
         memory = SharedMemory(size, huge)
         try:
             with self._lock:
@@ -188,12 +199,18 @@ class DmaSpace(ABC):
     # Its life.
 
     def close(self) -> None:
-        """Unmap everything and let it go. Idempotent. Buffers may be closed after it."""
+        """Unmap everything and let it go. Idempotent. Buffers may be closed after it.
+
+        In a process that was forked meanwhile nothing is unmapped: it is another's.
+        """
         with self._lock:
             if not self._closed:
                 self._closed = True
                 try:
-                    self._close()
+                    if self._inherited:
+                        self._close_files()
+                    else:
+                        self._close()
                 finally:
                     self._book.clear()
 
@@ -226,10 +243,18 @@ class DmaSpace(ABC):
         """Let everything go that the space has."""
         self._unmap_all()
 
+    def _close_files(self) -> None:  # noqa: B027 - most have none
+        """Close the files that the space has, whatever others do with them."""
+
     def _check(self, mapping: DmaMapping) -> None:
         """Raise DeviceError (EINVAL) for a mapping that there can't be."""
         if mapping.size <= 0 or subtract((mapping.interval,), self.iova_ranges()):
             raise DeviceError.answered(f"mapping {mapping}", errno.EINVAL)
+
+    @property
+    def _inherited(self) -> bool:
+        """This process was forked from the one that made the space."""
+        return os.getpid() != self._pid
 
     # The book.
 
@@ -268,5 +293,5 @@ class DmaSpace(ABC):
     def _free(self, mapping: DmaMapping) -> None:
         """End a buffer's mapping, unless that has ended with all others already."""
         with self._lock:
-            if self._book.get(mapping.interval) is mapping:
+            if not self._inherited and self._book.get(mapping.interval) is mapping:
                 self.unmap(mapping.iova, mapping.size)

@@ -13,6 +13,8 @@ from ..device import Device, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
 from ..errors import DeviceError, HostDeviceUnavailable
 from ..host.functions import HostFunction
+from ..intervals import Interval
+from ..mapping import Mapping
 from . import hot_reset, ioeventfd, queries
 from .dma_logging import DmaLogging
 from .features import Features
@@ -46,9 +48,8 @@ class KernelDevice(Device):
         """
         self._root = root
         self.name = name
-        self._file = KernelFile(fd, name)
+        self._file = KernelFile(fd, name, on_closed=release)
         self._dma = dma
-        self._release: Callable[[], None] | None = release
         self.kvm_file = kvm_file
         """The fd for KVM_DEV_VFIO_FILE_ADD; it stays its owner's."""
         self.features = Features(self._file)
@@ -86,6 +87,10 @@ class KernelDevice(Device):
 
     def region_fd(self, index: int) -> int:
         return self._file.fileno() if self.region_info(index).areas else -1
+
+    def map_region(self, index: int, area: Interval) -> Mapping:
+        with self._file.held:
+            return super().map_region(index, area)
 
     def region_read(self, index: int, offset: int, size: int) -> bytes:
         """Device.region_read(); whether 8 bytes are one access depends on kernel and region."""
@@ -197,6 +202,3 @@ class KernelDevice(Device):
                 self._irqs.close()
             finally:
                 self._file.close()
-        release, self._release = self._release, None
-        if release:
-            release()

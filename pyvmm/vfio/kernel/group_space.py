@@ -135,4 +135,7 @@ class GroupSpace(KernelSpace):
         return tuple(member.group.host for member in self._members.values())
 
     def _close(self) -> None:
+        self._close_files()
+
+    def _close_files(self) -> None:
         self._file.close()

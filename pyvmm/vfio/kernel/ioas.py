@@ -239,6 +239,10 @@ class Ioas(KernelSpace):
                 undo.callback(self.iommufd.destroy, self.id)
             undo.callback(self._unmap_all)
 
+    def _close_files(self) -> None:
+        if self._owns:
+            self.iommufd.close()
+
 
 def _flags(mapping: DmaMapping) -> int:
     flags = uapi.IOMMU_IOAS_MAP_FIXED_IOVA

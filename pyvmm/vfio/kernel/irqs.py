@@ -185,9 +185,15 @@ class Interrupts:
         }.get(number)
 
     def close(self) -> None:
-        """Disable what is enabled. Idempotent; for a device that may be gone, too."""
+        """Disable what is enabled. Idempotent; for a device that may be gone, too.
+
+        In a process forked meanwhile, what is enabled is not its own, and stays so.
+        """
         with self._lock:
             for index in list(self._enabled):
+                if self._file.inherited:
+                    _close(self._enabled.pop(index))
+                    continue
                 with contextlib.suppress(VfioError):
                     self._disable(index)
 

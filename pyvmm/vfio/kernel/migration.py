@@ -69,7 +69,8 @@ class MigrationData:
 
     def _call(self, name: str, access: Callable[[int], _T]) -> _T:
         try:
-            return access(self.fileno())
+            with self._file.held as fd:
+                return access(fd)
         except OSError as e:
             what = f"{self._file.name}: migration data: {name}"
             cure = _OVER if e.errno == errno.ENODEV else ""

@@ -118,8 +118,8 @@ class NoIommuSpace(GroupSpace):
     def _last_group_left(self) -> None:
         """The container is as new."""
 
-    def _close(self) -> None:
+    def _close_files(self) -> None:
         """The memory of buffers that nobody has closed goes too: no device uses it any more."""
-        super()._close()
+        super()._close_files()
         while self._memories:
             self._memories.pop().close()

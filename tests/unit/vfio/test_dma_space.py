@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import errno
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -243,3 +244,43 @@ def test_buffers_never_overlap(steps: list[tuple[int, int]]) -> None:
         for buffer in buffers:
             buffer.close()
         assert space.mappings == ()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"address": "x"}, {"address": None}, {"address": 1.5}, {"offset": 1.5}, {"fd": "x"}]
+)
+def test_what_is_no_number(space: Space, wrong: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="integer"):
+        space.map(PAGE, PAGE, **{"address": PAGE, **wrong})
+    assert not space.mappings
+
+
+@pytest.mark.parametrize("address", [-PAGE, 1 << 64])
+def test_an_address_that_there_cannot_be(space: Space, address: int) -> None:
+    with pytest.raises(DeviceError, match="no address of this process's memory") as caught:
+        space.map(PAGE, PAGE, address=address)
+    assert caught.value.errno == errno.EFAULT
+
+
+def test_a_number_that_no_file_has(space: Space) -> None:
+    with pytest.raises(DeviceError, match="no file descriptor") as caught:
+        space.map(PAGE, PAGE, address=0, fd=1 << 40)
+    assert caught.value.errno == errno.EBADF
+
+
+def test_sizes_that_are_no_numbers(space: Space) -> None:
+    for size in (1.5, "4", None):
+        with pytest.raises(TypeError, match="integer"):
+            space.alloc(size)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="integer"):
+        space.alloc(PAGE, below=None)  # type: ignore[arg-type]
+
+
+def test_a_forked_process_unmaps_nothing(space: Space, monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = space.alloc(PAGE)
+    mapped = space.mappings
+    with monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: -1)
+        buffer.close()
+        assert space.mappings == mapped
+        assert len(space.mapped) == 1

@@ -316,7 +316,7 @@ class TestHalfWay:
         self, host: MadeHost, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bind([OTHER, USB], root=host.root)
-        interrupted = []
+        interrupted: list[str] = []
 
         def write(path: str, text: str) -> None:
             host.write(path, text)

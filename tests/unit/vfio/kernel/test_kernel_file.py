@@ -51,10 +51,11 @@ def test_reads_and_writes_are_whole_or_fail(file: KernelFile, tmp_path: object) 
     assert file.pread(4, 8, doing="reading") == b"data"
     with pytest.raises(DeviceError, match="reading: pread: only 2 of 4 bytes: EIO"):
         file.pread(4, 4094, doing="reading")
-    with open("/dev/full", "wb", buffering=0) as full:
-        stuck = KernelFile(full.fileno(), BDF)
-        with pytest.raises(DeviceError, match="writing: pwrite: ENOSPC") as caught:
-            stuck.pwrite(b"data", 0, doing="writing")
+    with (
+        KernelFile(os.open("/dev/full", os.O_WRONLY), BDF) as stuck,
+        pytest.raises(DeviceError, match="writing: pwrite: ENOSPC") as caught,
+    ):
+        stuck.pwrite(b"data", 0, doing="writing")
     assert caught.value.errno == errno.ENOSPC
 
 
@@ -100,3 +101,45 @@ def test_a_descriptor_that_is_handed_on(file: KernelFile) -> None:
     os.close(fd)  # it is the caller's
     with pytest.raises(DeviceGone, match="closed"):
         file.take()
+
+
+def test_closed_in_the_middle_of_a_call_it_stays_open_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its number would be the next file's, which the call would then write into."""
+    told: list[str] = []
+    file = KernelFile(os.memfd_create("fake"), BDF, on_closed=lambda: told.append("closed"))
+    fd = file.fileno()
+    pwrite = os.pwrite
+
+    def late(number: int, data: bytes, offset: int) -> int:
+        file.close()
+        assert file.closed
+        with pytest.raises(DeviceGone, match="closed"):
+            file.pread(1, 0, doing="reading")
+        assert not told
+        return pwrite(number, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", late)
+    file.pwrite(b"1", 0, doing="writing")
+    assert told == ["closed"]
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
+
+
+def test_a_descriptor_that_somebody_else_closed_is_gone(file: KernelFile) -> None:
+    os.close(file.fileno())
+    try:
+        with pytest.raises(DeviceGone, match="reading: pread: EBADF"):
+            file.pread(1, 0, doing="reading")
+    finally:
+        file.take()
+
+
+def test_one_that_nobody_closes_is_closed_with_a_warning() -> None:
+    files = [open_file()]
+    fd = files[0].fileno()
+    with pytest.warns(ResourceWarning, match=f"{BDF} was not closed"):
+        files.clear()
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(fd)
