@@ -13,7 +13,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from .errors import LabEnded, LabTimeout
+from .errors import LabEnded, LabError, LabTimeout
 from .streams import Input, Output
 
 if TYPE_CHECKING:
@@ -28,10 +28,36 @@ _GRACE = 5.0
 
 
 def script(argv: Sequence[str], cwd: str, environment: Mapping[str, str]) -> bytes:
-    """What the lab's shell is to run. Bytes that are no text come through as they are."""
+    """What the lab's shell is to run. Bytes that are no text come through as they are.
+
+    The command is found here, by PATH: busybox would rather be it itself. Raises LabError for
+    what no process can be given.
+    """
+    if not argv or not argv[0]:
+        raise LabError("there is no command to run in the lab", "name a program")
+    if any(not name or "=" in name for name in environment):
+        raise LabError("a variable for the lab without a name, or with = in it")
     variables = [f"{name}={value}" for name, value in environment.items()]
-    command = shlex.join([_BUSYBOX, "env", "-i", *variables, *argv])
-    return os.fsencode(f"cd {shlex.quote(cwd)} || exit 126\nexec {command}\n")
+    if any("\0" in text for text in (*argv, *variables, cwd)):
+        raise LabError("a null character in what is to be given to the lab's command")
+    program, *arguments = argv
+    # env would take a program with = in its name for a variable; nice takes none.
+    start = shlex.join([_BUSYBOX, "env", "-i", "--", *variables, _BUSYBOX, "nice", "-n", "0"])
+    start = f'exec {start} "$program" {shlex.join(arguments)}'
+    lines = [f"cd {shlex.quote(cwd)} || exit 126"]
+    if "/" in program:
+        lines += [f"program={shlex.quote(program)}", start]
+    else:
+        folders = os.get_exec_path(environment)
+        places = shlex.join(os.path.join(folder or ".", program) for folder in folders)
+        lines += [
+            f"for program in {places}; do",
+            f'[ -f "$program" ] && [ -x "$program" ] && {start}',
+            "done",
+            f"echo {shlex.quote(f'{program}: not found')} >&2",
+            "exit 127",
+        ]
+    return os.fsencode("\n".join([*lines, ""]))
 
 
 class Job:
@@ -47,6 +73,7 @@ class Job:
         self._signals: list[int] = []
         self._size: tuple[int, int] | None = None
         self._inputs: list[Input] = []
+        self._terminal: Input | None = None
         self._outputs: list[Output] = []
         self._status: int | None = None
 
@@ -65,7 +92,8 @@ class Job:
     def start_on_terminal(self, script: bytes, stdin: int, stdout: int) -> None:
         """Start it with a terminal of its own. Raises LabError."""
         port = self._port("tty", "virtconsole")
-        self._inputs.append(Input(stdin, port, closing=False))
+        self._terminal = Input(stdin, port, closing=False)
+        self._inputs.append(self._terminal)
         self._outputs.append(Output(port, stdout, self._token.encode()))
         self._agent.job(self._name, "terminal", self._token, script)
 
@@ -82,20 +110,27 @@ class Job:
     def wait(self, timeout: float | None = None) -> int:
         """Let its streams flow until it ends; returns its status, as a shell has it.
 
-        Raises LabTimeout once it has had SIGTERM and some seconds more, and LabEnded.
+        Raises LabTimeout once it has had SIGTERM and some seconds more, or SIGHUP and these if
+        its terminal hung up; and LabEnded.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        warned = False
+        too_long = f"the lab's command took longer than {timeout or 0:g} s"
+        told = ""  # why it was told to end
         while self._status is None or not all(output.done for output in self._outputs):
-            if deadline is not None and time.monotonic() >= deadline:
-                if warned or self._status is not None:
-                    raise LabTimeout(f"the lab's command took longer than {timeout:g} s")
-                warned = True
+            late = deadline is not None and time.monotonic() >= deadline
+            if late and (told or self._status is not None):
+                raise LabTimeout(told or too_long)
+            if late:
+                told = too_long
                 self.signal(signal.SIGTERM)
-                deadline += _GRACE
+                deadline = time.monotonic() + _GRACE
+            elif not told and self._terminal is not None and self._terminal.hung_up:
+                told = "the lab's command went on when its terminal had hung up"
+                self.signal(signal.SIGHUP)
+                deadline = time.monotonic() + _GRACE
             self._poll(deadline)
-        if warned:
-            raise LabTimeout(f"the lab's command took longer than {timeout:g} s")
+        if told == too_long:
+            raise LabTimeout(told)
         return self._status
 
     def _poll(self, deadline: float | None) -> None:

@@ -7,9 +7,11 @@ the last byte, a random one of that command's own.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
+import termios
 
 _CHUNK = 1 << 16
 NOWHERE = -1
@@ -104,7 +106,9 @@ class Input:
     """From a descriptor to a port's socket, which the caller owns."""
 
     def __init__(self, source: int, sock: socket.socket, *, closing: bool) -> None:
-        """closing is whether the source's end is to be the port's."""
+        """closing is whether the source's end is to be the port's, which a terminal has not."""
+        self.hung_up = False
+        """The source is a terminal that is of no use any more: nobody is at its other end."""
         self._source = source
         self._sock = sock
         self._closing = closing
@@ -131,8 +135,11 @@ class Input:
         except BlockingIOError:
             return
         except OSError:
+            # That of a session whose leader is gone: nobody will ever have it read again.
+            self.hung_up = os.isatty(self._source)
             self._pending = b""
         if not self._pending:
+            self.hung_up |= _has_hung_up(self._source)
             self._end()
 
     def stop(self) -> None:
@@ -144,3 +151,12 @@ class Input:
         if self._closing:
             # Not close(): at a hang-up, QEMU drops what it hasn't read yet.
             self._sock.shutdown(socket.SHUT_WR)
+
+
+def _has_hung_up(source: int) -> bool:
+    """Whether it is a terminal that has an end, and is asked in vain what it is like."""
+    try:
+        termios.tcgetattr(source)
+    except termios.error as error:
+        return bool(error.args[0] == errno.EIO)
+    return False

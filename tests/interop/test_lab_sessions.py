@@ -208,7 +208,7 @@ def test_shell_in_a_real_terminal() -> None:
     read_until(terminal, b"33 101")
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 90, 0, 0))
     os.write(terminal, b"while ! stty size | grep '40 90'; do sleep 1; done\n")
-    read_until(terminal, b"\n40 90")
+    read_until(terminal, b"40 90\r")
     os.write(terminal, b"sleep 1000\n")
     read_until(terminal, b"sleep 1000")
     os.write(terminal, b"\x03")
@@ -223,6 +223,30 @@ def test_shell_in_a_real_terminal() -> None:
             break
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
     os.close(terminal)
+
+
+def on_terminal_until_up(lab: Lab, script: str) -> int:
+    """Run it on a terminal whose other end is closed as soon as it says that it is up."""
+    master, terminal = pty.openpty()
+
+    def watch() -> None:
+        read_until(master, b"up")
+        os.close(master)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        return lab.run_on_terminal(["sh", "-c", script], stdin=terminal, stdout=terminal)
+    finally:
+        thread.join()
+        os.close(terminal)
+
+
+def test_nothing_outlives_its_terminal(lab: Lab) -> None:
+    """Also where the host's kernel sends no SIGHUP: it is nobody's controlling terminal."""
+    assert on_terminal_until_up(lab, "echo -n up; exec sleep 1000") == 129
+    with pytest.raises(LabTimeout, match="when its terminal had hung up"):
+        on_terminal_until_up(lab, "trap '' HUP PIPE; echo -n up; exec sleep 1000")
 
 
 def children(pid: int) -> list[int]:

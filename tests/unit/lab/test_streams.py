@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import select
 import socket
+import tty
 from contextlib import suppress
 
 import pytest
@@ -133,6 +135,7 @@ def test_input_and_its_end(closing: bool) -> None:
     stream = Input(reader, port, closing=closing)
     pump(stream)
     assert stream.waits_for() is None
+    assert not stream.hung_up
     assert lab.recv(100) == b"some input"
     lab.setblocking(False)
     if closing:
@@ -143,6 +146,43 @@ def test_input_and_its_end(closing: bool) -> None:
     for end in (port, lab):
         end.close()
     os.close(reader)
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_terminal_that_hangs_up(earlier: bool) -> None:
+    port, lab = socket.socketpair()
+    master, terminal = pty.openpty()
+    tty.setraw(terminal)
+    os.write(master, b"key")
+    if earlier:
+        os.close(master)
+    stream = Input(terminal, port, closing=False)
+    assert not stream.hung_up
+    if not earlier:
+        stream.go_on()
+        stream.go_on()
+        assert lab.recv(100) == b"key"
+        assert not stream.hung_up
+        os.close(master)
+    pump(stream)
+    assert stream.hung_up
+    for end in (port, lab):
+        end.close()
+    os.close(terminal)
+
+
+def test_an_end_of_file_from_the_keyboard_is_no_hanging_up() -> None:
+    port, lab = socket.socketpair()
+    master, terminal = pty.openpty()
+    stream = Input(terminal, port, closing=False)
+    os.write(master, b"\x04")
+    pump(stream)
+    assert stream.waits_for() is None
+    assert not stream.hung_up
+    for end in (port, lab):
+        end.close()
+    os.close(master)
+    os.close(terminal)
 
 
 def test_no_input() -> None:
