@@ -41,8 +41,8 @@ def script(argv: Sequence[str], cwd: str, environment: Mapping[str, str]) -> byt
     if any("\0" in text for text in (*argv, *variables, cwd)):
         raise LabError("a null character in what is to be given to the lab's command")
     program, *arguments = argv
-    # env would take a program with = in its name for a variable; nice takes none.
-    start = shlex.join([_BUSYBOX, "env", "-i", "--", *variables, _BUSYBOX, "nice", "-n", "0"])
+    # env takes a program with = in its path for a variable; setpriv, asked for nothing, does not.
+    start = shlex.join([_BUSYBOX, "env", "-i", "--", *variables, _BUSYBOX, "setpriv", "--"])
     start = f'exec {start} "$program" {shlex.join(arguments)}'
     lines = [f"cd {shlex.quote(cwd)} || exit 126"]
     if "/" in program:

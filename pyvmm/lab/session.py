@@ -14,6 +14,8 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from pyvmm.uapi.ioctl import failure
+
 from .assets import prepare
 from .command_line import MachineOptions
 from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_KERNEL, DEFAULT_MEMORY
@@ -160,8 +162,9 @@ class Lab:
         """Run a command as root; returns its status, 128 + N if signal N ended it.
 
         It is in this process's folder and environment if nothing else is said. Streams as
-        subprocess has them: descriptors, files, DEVNULL, None for this process's. Raises
-        LabTimeout after so many seconds, LabEnded, LabSilent.
+        subprocess has them: descriptors, files, DEVNULL, None for this process's. The program is
+        the host's, by PATH. Raises LabError if it can't be given that or its output can't be
+        written, LabTimeout after so many seconds, LabEnded, LabSilent.
         """
         streams = (
             _descriptor(stdin, 0),
@@ -265,13 +268,32 @@ class Lab:
             del variables[name]
         variables["PYVMM_LAB"] = self._kernel
         variables["PYVMM_LAB_DEVICES"] = ",".join(f"{kind}={at}" for kind, at in self.devices)
-        return script(argv, os.getcwd() if cwd is None else cwd, variables)
+        return script(argv, _current_folder() if cwd is None else cwd, variables)
+
+
+def _current_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        doing = "telling the lab this process's folder"
+        cure = "it was removed: go to another one"
+        raise LabError(failure(doing, "getcwd", error.errno or 0), cure) from None
 
 
 def _descriptor(stream: Stream, inherited: int) -> int:
+    if stream == subprocess.DEVNULL:
+        return NOWHERE
     if stream is None:
-        return inherited
-    if isinstance(stream, int):
-        return NOWHERE if stream == subprocess.DEVNULL else stream
-    stream.flush()
-    return stream.fileno()
+        descriptor = inherited
+    elif isinstance(stream, int):
+        descriptor = stream
+    else:
+        stream.flush()
+        descriptor = stream.fileno()
+    try:
+        os.fstat(descriptor)
+    except OSError as error:
+        doing = f"giving descriptor {descriptor} to the lab's command"
+        cure = "open it, or take subprocess.DEVNULL"
+        raise LabError(failure(doing, "fstat", error.errno or 0), cure) from None
+    return descriptor

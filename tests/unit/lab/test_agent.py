@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -74,9 +75,52 @@ def test_requests(pair: Pair) -> None:
 )
 def test_arguments_and_variables_arrive_as_they_are(tmp_path: Path, argument: str) -> None:
     show = "import os, sys; sys.stdout.buffer.write(os.fsencode(sys.argv[1] + os.environ['V']))"
-    text = script(["python3", "-c", show, argument], str(tmp_path), {"V": argument})
-    # Here env stands for the lab's busybox.
-    text = text.replace(b"/run/pyvmm-lab/busybox env", b"env")
-    text = text.replace(b"env -i", b'env -i "PATH=$PATH"', 1)
-    done = subprocess.run(["sh", "-c", os.fsdecode(text)], capture_output=True, check=True)
+    variables = {"V": argument, "PATH": os.environ["PATH"]}
+    done = ran(script(["python3", "-c", show, argument], str(tmp_path), variables))
     assert done.stdout == os.fsencode(argument * 2)
+
+
+def ran(text: bytes) -> subprocess.CompletedProcess[bytes]:
+    """Here env and setpriv stand for the lab's busybox."""
+    for applet in ("env", "setpriv"):
+        place = shutil.which(applet)
+        assert place is not None
+        text = text.replace(f"/run/pyvmm-lab/busybox {applet}".encode(), place.encode())
+    return subprocess.run(["sh", "-c", os.fsdecode(text)], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["sort", "A=1", "-n", "with space"])
+def test_the_first_program_in_path_is_run(tmp_path: Path, name: str) -> None:
+    for folder in ("folder", "plain", "first", "second"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "folder" / name).mkdir()
+    (tmp_path / "plain" / name).touch()
+    for folder in ("first", "second"):
+        (tmp_path / folder / name).write_text(f"#!/bin/sh\necho {folder} $*\n")
+        (tmp_path / folder / name).chmod(0o755)
+    path = "nowhere:folder:plain:first:second"
+    done = ran(script([name, "x"], str(tmp_path), {"PATH": path}))
+    assert done.stdout == b"first x\n"
+    path = os.environ["PATH"]
+    assert ran(script([f"./second/{name}"], str(tmp_path), {"PATH": path})).stdout == b"second \n"
+
+
+def test_what_is_not_in_path_is_told(tmp_path: Path) -> None:
+    done = ran(script(["sort"], str(tmp_path), {"PATH": str(tmp_path)}))
+    assert (done.returncode, done.stderr) == (127, b"sort: not found\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment"),
+    [
+        ([], {}),
+        ([""], {}),
+        (["a\0b"], {}),
+        (["a"], {"": "x"}),
+        (["a"], {"A=B": "x"}),
+        (["a"], {"A": "\0"}),
+    ],
+)
+def test_what_no_process_can_be_given(argv: list[str], environment: dict[str, str]) -> None:
+    with pytest.raises(LabError):
+        script(argv, "/", environment)
