@@ -83,12 +83,23 @@ class MappedBar(Window):
             for area in areas:
                 self._mappings.append(undo.enter_context(device.map_region(bar.index, area)))
             undo.pop_all()
-        self._pieces = [
+        self._mapped = [
             _Piece(area.start, area.end, {w: m.view.cast(f) for w, f in _FORMATS.items()})
             for area, m in zip(areas, self._mappings, strict=True)
         ]
+        self._pieces: list[_Piece] = []
+        self._writable: list[_Piece] = []
+        self.resume()
+
+    def suspend(self) -> None:
+        """Go by calls until resume(): a load or store would find nothing that answers."""
+        self._pieces = self._writable = []
+
+    def resume(self) -> None:
+        """Use the mapping again."""
+        self._pieces = self._mapped
         # What can't be written is refused by the device, as without a mapping.
-        self._writable = self._pieces if all(m.writable for m in self._mappings) else []
+        self._writable = self._mapped if all(m.writable for m in self._mappings) else []
 
     def load(self, offset: int, width: int) -> int:
         for start, end, words in self._pieces:
@@ -125,7 +136,8 @@ class MappedBar(Window):
     def close(self) -> None:
         """Unmap it, once no view is in use any more. Idempotent."""
         self._bar = None
-        self._pieces = self._writable = []
+        self._mapped = []
+        self.suspend()
         for mapping in self._mappings:
             mapping.close()
 

@@ -27,15 +27,20 @@ class Capability(RegisterMap):
     It ends where the next one begins, so that none of its registers is another's.
     """
 
+    id: int
+    offset: int
+    """in configuration space"""
+    extended: bool
+    """It is in the extended part, whose ids are others."""
+    version: int
+    """of an extended one; 0 for others, which have it in a register if at all"""
+
     def __init__(self, place: Place) -> None:
         super().__init__(place.window, place.offset, place.end - place.offset)
         self.id = place.id
         self.offset = place.offset
-        """in configuration space"""
         self.extended = place.extended
-        """It is in the extended part, whose ids are others."""
         self.version = place.version
-        """of an extended one; 0 for others, which have it in a register if at all"""
         names = EXTENDED_CAPABILITY_NAMES if place.extended else CAPABILITY_NAMES
         self.name = names.get(place.id, f"unknown {place.id:#04x}")
 

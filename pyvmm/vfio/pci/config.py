@@ -7,6 +7,8 @@ chapter 7.5.1 (the type 0 header).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from ...uapi import pci_regs as regs
@@ -16,13 +18,13 @@ from .capabilities import capabilities, extended_capabilities
 from .capability import Capability, Place
 from .conventional import CLASSES as CONVENTIONAL
 from .extended import CLASSES as EXTENDED
-from .registers import Field, Flag, Register
+from .registers import Field, Flag, Named, Register
 from .window import RegionWindow
 
 C = TypeVar("C", bound=Capability)
 
 
-class Config(RegionWindow):
+class Config(Named, RegionWindow):
     """Configuration space: 256 bytes, or 4096 with the extended part.
 
     Each use of a register is an access of the device's, by VFIO, which keeps for itself what a
@@ -83,6 +85,19 @@ class Config(RegionWindow):
 
     def __init__(self, device: Device) -> None:
         super().__init__(device, VFIO_PCI_CONFIG_REGION_INDEX, "configuration space")
+        self._writing: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    def around_writes(self, writing: Callable[[], AbstractContextManager[None]]) -> None:
+        """Have all writes made within such a context."""
+        self._writing = writing
+
+    def store(self, offset: int, width: int, value: int) -> None:
+        with self._writing():
+            super().store(offset, width, value)
+
+    def write(self, offset: int, data: bytes) -> None:
+        with self._writing():
+            super().write(offset, data)
 
     @property
     def capabilities(self) -> list[Capability]:

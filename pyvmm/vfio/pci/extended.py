@@ -68,7 +68,8 @@ class VendorExtended(Capability):
     @property
     def data(self) -> bytes:
         """What follows the header, as far as it is there."""
-        return bytes(self.u8[at] for at in range(8, min(self.length, self.size)))
+        end = min(self.length, self.size) if self.size >= 8 else 0
+        return bytes(self.u8[at] for at in range(8, end))
 
 
 class DesignatedVendor(Capability):

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from contextlib import ExitStack
 from typing import Self
-from weakref import WeakSet
 
 from ...uapi.pci_regs import PCI_COMMAND_IO, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY
 from ...uapi.vfio import (
@@ -21,8 +21,9 @@ from ...uapi.vfio import (
 from ..device import Device
 from ..dma import DmaSpace
 from ..errors import VfioError
-from .bars import Bar, MappedBar
+from .bars import Bar
 from .config import Config
+from .decoding import Decoding
 from .interrupts import Interrupts
 from .loss import Loss
 
@@ -48,17 +49,19 @@ class PciDevice:
         self.device = device
         """the device by VFIO's own interface, for what is not here"""
         self.name = device.name
-        self._mapped: WeakSet[MappedBar] = WeakSet()
         self._closed = False
+        self._pid = os.getpid()
         with ExitStack() as undo:
             undo.callback(device.close)
             self.config = Config(device)
+            self._decoding = Decoding(self.config)
+            self.config.around_writes(self._decoding.changing)
             self._command = self.config.command
             self._on = _DECODE | (PCI_COMMAND_MASTER if bus_master else 0)
             self._turn_on()
             self.bars = tuple(self._bar(index) for index in range(_NUM_BARS))
             """BARs 0 to 5; `size` is 0 where there is none"""
-            self.rom = Bar(device, VFIO_PCI_ROM_REGION_INDEX, "ROM", 0, self._mapped.add)
+            self.rom = Bar(device, VFIO_PCI_ROM_REGION_INDEX, "ROM", 0, self._decoding.add)
             loss = loss or Loss()
             self.intx = Interrupts(device, VFIO_PCI_INTX_IRQ_INDEX, "INTx", loss)
             self.msi = Interrupts(device, VFIO_PCI_MSI_IRQ_INDEX, "MSI", loss)
@@ -73,7 +76,7 @@ class PciDevice:
     def _bar(self, index: int) -> Bar:
         flags = self.config.u32[Config.bar0.offset + 4 * index]
         region = VFIO_PCI_BAR0_REGION_INDEX + index
-        return Bar(self.device, region, f"BAR {index}", flags, self._mapped.add)
+        return Bar(self.device, region, f"BAR {index}", flags, self._decoding.add)
 
     def _turn_on(self) -> None:
         # Of what it doesn't have, the bits stay 0.
@@ -89,18 +92,23 @@ class PciDevice:
 
         Raises DeviceError, also for a device that can't be reset alone.
         """
-        self.device.reset()
-        self._turn_on()
+        with self._decoding.changing():
+            self.device.reset()
+            self._turn_on()
 
     def close(self) -> None:
-        """Stop the device's DMA and interrupts, and let it go. Idempotent."""
+        """Stop the device's DMA and interrupts, and let it go. Idempotent.
+
+        In a process that was forked meanwhile only what that has of it is closed.
+        """
         if self._closed:
             return
         self._closed = True
         with ExitStack() as rest:
             rest.callback(self.device.close)
-            for mapped in self._mapped:
-                rest.callback(mapped.close)
+            rest.callback(self._decoding.close)
+            if os.getpid() != self._pid:
+                return
             # A device that has gone needs nothing of this.
             for kind in (self.intx, self.msi, self.msix, self.err, self.req):
                 with contextlib.suppress(VfioError):

@@ -15,7 +15,7 @@ and written back.
 
 from __future__ import annotations
 
-from typing import Self, overload
+from typing import TYPE_CHECKING, Self, overload
 
 from .window import Window
 
@@ -119,7 +119,31 @@ def named_registers(window: Window) -> list[tuple[str, Register]]:
     return sorted(found.items(), key=lambda named: named[1].offset)
 
 
-class RegisterMap(Window):
+class Named:
+    """Has the attributes that its class declares, and takes no others: they'd be slips.
+
+    Those that begin with an underscore are free.
+    """
+
+    if not TYPE_CHECKING:  # which would take it that any name is right
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Raises AttributeError for what is neither a register nor else known to the class."""
+            kind = type(self)
+            if not (
+                name[:1] == "_"
+                or hasattr(kind, name)
+                or any(name in getattr(base, "__annotations__", ()) for base in kind.__mro__)
+            ):
+                raise AttributeError(
+                    f"{kind.__name__} has no register {name!r}, nor declares it (`{name}: ...`)",
+                    name=name,
+                    obj=self,
+                )
+            super().__setattr__(name, value)
+
+
+class RegisterMap(Named, Window):
     """Part of another window, with names: derive from it, and declare Registers on the class."""
 
     def __init__(self, window: Window, base: int = 0, size: int | None = None) -> None:

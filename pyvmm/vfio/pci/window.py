@@ -7,6 +7,7 @@ joined, cached or read before it is written: registers have side effects.
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 
 from ..device import Device
@@ -29,12 +30,16 @@ class Words:
 
     def __getitem__(self, offset: int) -> int:
         """Read one. Raises BadAccess for an offset that is not aligned or outside."""
+        if type(offset) is not int:
+            offset = operator.index(offset)
         if not 0 <= offset <= self._last or offset % self._width:
             raise self._bad(f"reading {self._width} bytes at {offset:#x}", offset)
         return self._load(offset, self._width)
 
     def __setitem__(self, offset: int, value: int) -> None:
         """Write one. Raises BadAccess as reading does, and for a value that doesn't fit."""
+        if type(offset) is not int or type(value) is not int:
+            offset, value = operator.index(offset), operator.index(value)
         if not 0 <= offset <= self._last or offset % self._width:
             raise self._bad(f"writing {self._width} bytes at {offset:#x}", offset)
         if not 0 <= value < 1 << 8 * self._width:
@@ -50,6 +55,13 @@ class Words:
 
 class Window(ABC):
     """`size` bytes of registers; `name` is for messages."""
+
+    name: str
+    size: int
+    u8: Words
+    u16: Words
+    u32: Words
+    u64: Words
 
     def __init__(self, name: str, size: int) -> None:
         self.name = name
@@ -82,6 +94,8 @@ class RegionWindow(Window):
     4 before Linux 6.10, and for I/O ports and configuration space always.
     """
 
+    index: int
+
     def __init__(self, device: Device, index: int, name: str) -> None:
         """Look at the region with this VFIO_PCI_*_REGION_INDEX. Raises VfioError."""
         self._device = device
@@ -96,12 +110,12 @@ class RegionWindow(Window):
 
     def read(self, offset: int, size: int) -> bytes:
         """Read any number of bytes, in accesses of whatever width. Raises BadAccess, VfioError."""
-        self._check("reading", offset, size)
+        self._check("reading", operator.index(offset), operator.index(size))
         return self._device.region_read(self.index, offset, size)
 
     def write(self, offset: int, data: bytes) -> None:
         """Write any number of bytes, in accesses of whatever width. Raises as `read`."""
-        self._check("writing", offset, len(data))
+        self._check("writing", operator.index(offset), len(data))
         self._device.region_write(self.index, offset, data)
 
     def _check(self, doing: str, offset: int, size: int) -> None:

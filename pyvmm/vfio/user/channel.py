@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import threading
 import time
@@ -91,6 +92,7 @@ class Channel:
         self._users = 0  # threads that may touch the transport
         self._gone: VfioError | None = None
         self._closed = False
+        self._pid = os.getpid()
 
     def fileno(self) -> int:
         return self._transport.fileno()
@@ -359,7 +361,8 @@ class Channel:
             if self._gone:
                 return False
             self._gone = error
-            self._transport.shutdown()
+            if os.getpid() == self._pid:
+                self._transport.shutdown()
             for call in self._calls.values():
                 _wake(call)
             self._calls.clear()
@@ -370,7 +373,10 @@ class Channel:
         self._transport.shutdown()
 
     def close(self) -> None:
-        """End the connection; on_gone is not called for it. Idempotent."""
+        """End the connection; on_gone is not called for it. Idempotent.
+
+        In a process that was forked meanwhile the socket is closed, and the connection goes on.
+        """
         self._end(DeviceGone(f"{self.peer}: closed"))
         with self._lock:
             if not self._closed:

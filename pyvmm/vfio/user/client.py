@@ -22,6 +22,8 @@ from ..device import Device, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
 from ..errors import DeviceError, DeviceGone, VfioError
 from ..eventfd import EventFd
+from ..intervals import Interval
+from ..mapping import Mapping
 from .channel import DEFAULT_TIMEOUT, Channel
 from .client_dma import ClientDma
 from .idle_reader import IdleReader
@@ -74,6 +76,7 @@ class Client(Device):
         self._msix_has_masks = True  # until the server says otherwise
         self._doorbells: dict[int, tuple[IoEventFd, ...]] = {}
         self._eventfds: list[EventFd] = []
+        self._pid = os.getpid()
         self._dma: ClientDma | None = None
         self._channel = Channel(
             sock,
@@ -150,6 +153,10 @@ class Client(Device):
 
     def region_info(self, index: int) -> RegionInfo:
         return self._region(index)[0]
+
+    def map_region(self, index: int, area: Interval) -> Mapping:
+        with self._lock:  # close() closes the file
+            return super().map_region(index, area)
 
     def region_fd(self, index: int) -> int:
         return self._region(index)[1]
@@ -275,9 +282,13 @@ class Client(Device):
         self._queries.ask("resetting", VFIO_USER_DEVICE_RESET, b"", timeout=patience)
 
     def close(self) -> None:
-        """Disconnect. The server lets go of our memory and eventfds; the device lives on."""
+        """Disconnect. The server lets go of our memory and eventfds; the device lives on.
+
+        In a process that was forked meanwhile only what that has of it is closed.
+        """
         self._channel.close()
-        self._idle_reader.close()
+        if os.getpid() == self._pid:
+            self._idle_reader.close()
         with self._lock:
             close_passed(fd for _, fd in self._regions.values() if fd >= 0)
             for eventfd in self._eventfds:

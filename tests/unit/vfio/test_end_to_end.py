@@ -17,6 +17,7 @@ from pyvmm.uapi.vfio import (
 )
 from pyvmm.vfio import (
     DeviceError,
+    DeviceGone,
     DmaFault,
     EventFd,
     Fds,
@@ -250,3 +251,19 @@ def test_calls_from_many_threads_get_their_own_replies(connected: Client) -> Non
     for thread in threads:
         thread.join(PATIENCE)
     assert not failures
+
+
+def test_what_a_forked_process_closes_stays_the_parents(connected: Client) -> None:
+    """Both have the socket and the idle reader's files."""
+    before = connected.region_read(0, 0, 4)
+    child = os.fork()
+    if child == 0:
+        try:
+            connected.close()
+            with pytest.raises(DeviceGone):
+                connected.region_read(0, 0, 4)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert connected.region_read(0, 0, 4) == before

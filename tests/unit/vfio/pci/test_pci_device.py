@@ -8,6 +8,7 @@ import errno
 import pytest
 
 from pyvmm.models import testdev
+from pyvmm.uapi.pci_regs import PCI_COMMAND_MASTER
 from pyvmm.vfio import DeviceError, DeviceGone, PciDevice
 
 DMA_ADDRESS, DMA_LENGTH, DMA_COMMAND, DMA_SEED = 0x20, 0x28, 0x2C, 0x3C
@@ -96,3 +97,21 @@ def test_dma_and_its_interrupt(dev: PciDevice) -> None:
         bar.u32[DMA_COMMAND] = FILL_AND_SIGNAL_1
         assert irqs[1].wait(timeout=30) == 1
         assert buf.view[:16].cast("I").tolist() == [0x11110000 + i for i in range(4)]
+
+
+def test_a_forked_process_leaves_the_device_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Kept("testdev")
+    dev = PciDevice(model)
+    (irq,) = dev.msix.enable(1)
+    bar = dev.bars[2].map()
+    with monkeypatch.context() as child:
+        child.setattr("os.getpid", lambda: -1)
+        dev.close()
+    assert model.closed == 1
+    with pytest.raises(DeviceGone):
+        bar.u32[0]
+    assert model.config.u16(4) & PCI_COMMAND_MASTER
+    assert model.irq_mode == dev.msix.index
+    assert irq.take() == 0, "the counter is the parent's, too"
+    dev.msix.disable()
+    testdev.TestDevice.close(model)

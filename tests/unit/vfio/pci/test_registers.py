@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.vfio import BadAccess, Field, Flag, Register, RegisterMap
+from pyvmm.vfio import BadAccess, Field, Flag, PciDevice, Register, RegisterMap
 from pyvmm.vfio.pci import Window, named_registers
 
 
@@ -107,3 +107,22 @@ def test_registers_outside_of_the_window_are_not_reached(nic: Nic) -> None:
 def test_a_map_must_lie_in_its_window(memory: Memory, base: int, size: int | None) -> None:
     with pytest.raises(ValueError, match="memory has no"):
         Nic(memory, base, size)
+
+
+def test_a_name_that_there_is_not(dev: PciDevice) -> None:
+    with pytest.raises(AttributeError, match="Config has no register 'bus_mastr'"):
+        dev.config.bus_mastr = True  # type: ignore[attr-defined]
+    (capability, *_) = dev.config.capabilities
+    with pytest.raises(AttributeError, match="has no register 'stat'"):
+        capability.stat = 1  # type: ignore[attr-defined]
+
+
+def test_other_attributes_are_declared(dev: PciDevice) -> None:
+    class Counted(RegisterMap):
+        count: int = 0
+        label: str
+
+    registers = Counted(dev.bars[0])
+    registers.count += 1
+    registers.label = "one"
+    assert (registers.count, registers.label) == (1, "one")

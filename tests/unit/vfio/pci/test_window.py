@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.vfio import BadAccess
+from pyvmm.vfio import BadAccess, PciDevice
 from pyvmm.vfio.pci import Window
 
 WIDTHS = (1, 2, 4, 8)
@@ -82,3 +82,18 @@ def test_nobody_reads_all_registers_by_accident() -> None:
     with pytest.raises(TypeError):
         list(window.u32)  # type: ignore[call-overload]
     assert window.accesses == []
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_is_no_integer(dev: PciDevice, mapped: bool) -> None:
+    bar = dev.bars[2].map() if mapped else dev.bars[2]
+    for offset in (0.5, 4.0, "4", None):
+        with pytest.raises(TypeError, match="interpreted as an integer"):
+            bar.u32[offset]  # type: ignore[index]
+        with pytest.raises(TypeError, match="interpreted as an integer"):
+            bar.u32[offset] = 0  # type: ignore[index]
+    for value in (1.5, "1", None):
+        with pytest.raises(TypeError, match="interpreted as an integer"):
+            bar.u32[0] = value  # type: ignore[assignment]
+    bar.u32[True - 1] = True
+    assert bar.u32[0] == 1
