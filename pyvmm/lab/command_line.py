@@ -88,7 +88,7 @@ def machine_arguments(
     """What the machine is: all that its state depends on, its RAM's backing aside."""
     yield from ("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none")
     yield from ("-accel", "tcg,thread=multi,tb-size=512")
-    cpu = "qemu64,+svm,+npt,+rdrand"
+    cpu = "qemu64,+svm,+npt,+rdrand,+pdpe1gb"
     yield from ("-cpu", cpu + (",cx16=off" if version < _WITHOUT_CX16_BEFORE else ""))
     yield from ("-smp", str(options.cpus), "-m", f"{options.memory >> 20}M")
     yield from ("-kernel", str(kernel), "-initrd", str(initramfs))
