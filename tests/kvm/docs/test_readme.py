@@ -33,11 +33,12 @@ def test_the_mistake_is_told_as_shown() -> None:
 
 
 def test_the_configs_are_configs() -> None:
-    models, sockets = (
+    models, sockets, hosts = (
         parse(plain(block.code), base=ROOT / "configs") for block in blocks(README, "yaml")
     )
     assert [device.model for device in models.devices] == ["edu"]
     assert [device.socket for device in sockets.devices] == ["/tmp/edu.sock"]
+    assert [device.host for device in hosts.devices] == ["0000:01:00.0"]
 
 
 def test_the_script_runs() -> None:
