@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def command(options: argparse.Namespace) -> int:
-    from pyvmm.vfio.host import HEADINGS, HostFunction, functions, reports
+    from pyvmm.vfio.host import HEADINGS, HostFunction, functions, remedies, reports
 
     chosen = [HostFunction(address) for address in options.address] or functions()
     found = reports(chosen)
@@ -21,4 +21,9 @@ def command(options: argparse.Namespace) -> int:
         print(json.dumps([report.json() for report in found], indent=2))
     else:
         show(HEADINGS, [report.cells() for report in found])
+        cures = remedies(found)
+        if cures:
+            print('\nWhat can be done about a "no":')
+            for cure in cures:
+                print(f"  {cure}")
     return 0

@@ -13,7 +13,7 @@ from .holders import Holder, held_by, holders, other_holders, who_is_busy
 if TYPE_CHECKING:
     from .binding import Change, bind, unbind
     from .pci_ids import PciIds
-    from .report import HEADINGS, Report, reports
+    from .report import HEADINGS, Report, remedies, reports
     from .usage import HostUsage
     from .verdicts import Answer, Verdict, assignability
 
@@ -40,6 +40,7 @@ __all__ = [
     "holders",
     "is_address",
     "other_holders",
+    "remedies",
     "reports",
     "unbind",
     "who_is_busy",
@@ -49,7 +50,7 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("Change", "bind", "unbind"), "binding"),
     **dict.fromkeys(("PciIds",), "pci_ids"),
-    **dict.fromkeys(("HEADINGS", "Report", "reports"), "report"),
+    **dict.fromkeys(("HEADINGS", "Report", "remedies", "reports"), "report"),
     **dict.fromkeys(("HostUsage",), "usage"),
     **dict.fromkeys(("Answer", "Verdict", "assignability"), "verdicts"),
 }

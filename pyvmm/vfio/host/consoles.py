@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The PCI functions beneath the host's consoles: display, serial lines, virtio-console."""
+"""The PCI functions beneath the host's consoles: display, serial lines, virtio ports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from .needs import Need
 
 
 def console_needs(*, root: str | os.PathLike[str] = "/") -> list[Need]:
-    """The display of the firmware, frame buffers that show a console, consoles' serial cards."""
+    """The display of the firmware, frame buffers that show a console, consoles' serial cards,
+    and what has virtio ports.
+    """
     host = os.fspath(root)
     needs = [
         Need("is the display that the host was booted with (boot VGA)", (frozenset({str(f)}),))
@@ -21,6 +23,7 @@ def console_needs(*, root: str | os.PathLike[str] = "/") -> list[Need]:
     ]
     needs += _frame_buffers(host)
     needs += _terminals(host)
+    needs += _virtio_ports(host)
     return needs
 
 
@@ -61,3 +64,21 @@ def _terminals(root: str) -> list[Need]:
         if above:
             needs.append(Need(f"carries the console {name}", (above,)))
     return needs
+
+
+def _virtio_ports(root: str) -> list[Need]:
+    """By what the hypervisor talks to this machine's agents and terminals.
+
+    Whoever has one open may be in another container, or a kernel's console: what is there counts.
+    """
+    directory = os.path.join(root, "sys/class/virtio-ports")
+    names: dict[frozenset[str], list[str]] = {}
+    for port in sysfs.listing(directory):
+        path = os.path.join(directory, port)
+        above = functions_above(path, root=root)
+        if above:
+            names.setdefault(above, []).append(sysfs.read_text(os.path.join(path, "name")) or port)
+    return [
+        Need(f"carries ports that the hypervisor talks by ({', '.join(ports)})", (above,))
+        for above, ports in names.items()
+    ]

@@ -167,5 +167,6 @@ def no_group(root: str | os.PathLike[str] = "/") -> tuple[str, str]:
         return "no IOMMU is in use, although there is one", "boot without iommu=off"
     return (
         "no IOMMU is in use",
-        "enable VT-d or AMD-Vi in the firmware's set-up, and boot with intel_iommu=on on Intel",
+        "enable VT-d or AMD-Vi in the firmware's set-up, and boot with intel_iommu=on on Intel; "
+        "or try `pyvmm lab run --device nvme ...`, which has one",
     )

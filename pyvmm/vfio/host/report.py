@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from itertools import chain
 
 from .functions import HostFunction, Resource
 from .groups import IommuGroup
@@ -27,7 +29,7 @@ class Report:
         self.verdict: Verdict = assignability(function, usage)
 
     def cells(self) -> tuple[str, ...]:
-        """A row for people, under HEADINGS."""
+        """A row for people, under HEADINGS; remedies() go below the table."""
         function = self.function
         name = self.ids.name(function.vendor, function.device, function.class_code)
         return (
@@ -81,8 +83,8 @@ class Report:
         verdict = self.verdict
         said = {Answer.NOW: "yes", Answer.LATER: "not yet", Answer.NO: "no"}[verdict.answer]
         text = f"{said}: {verdict.reason}" if verdict.reason else said
-        text += f"; {verdict.cure}" if verdict.cure else ""
-        return "; ".join((text, *verdict.notes))
+        cures = () if verdict.answer is Answer.NO else verdict.cures
+        return "; ".join((text, *cures, *verdict.notes))
 
     def _group(self) -> dict[str, object] | None:
         if self.function.group is None:
@@ -106,6 +108,13 @@ def reports(functions: list[HostFunction], *, root: str | os.PathLike[str] = "/"
     """A report on each of the functions."""
     usage, ids = HostUsage(root=root), PciIds.of_host(root=root)
     return [Report(function, usage, ids) for function in functions]
+
+
+def remedies(reports: Iterable[Report]) -> list[str]:
+    """What can be done for those that can't be assigned, each once: many have the same."""
+    verdicts = (report.verdict for report in reports)
+    cures = (v.cures for v in verdicts if v.answer is Answer.NO)
+    return list(dict.fromkeys(chain.from_iterable(cures)))
 
 
 def _resource(resource: Resource) -> dict[str, object]:

@@ -31,8 +31,14 @@ class Verdict(NamedTuple):
 
     answer: Answer
     reason: str = ""
-    cure: str = ""
+    cures: tuple[str, ...] = ()
+    """One for each thing that is in the way; they make sense without the reason."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def cure(self) -> str:
+        """All cures in one line; "" if there is none."""
+        return "; ".join(self.cures)
 
 
 class _Obstacle(NamedTuple):
@@ -44,7 +50,7 @@ def assignability(function: HostFunction, usage: HostUsage) -> Verdict:
     """Whether a function can be assigned; usage is what the host needs for itself."""
     obstacles = _obstacles(function, usage)
     if obstacles:
-        cures = "; ".join(obstacle.cure for obstacle in obstacles if obstacle.cure)
+        cures = tuple(obstacle.cure for obstacle in obstacles if obstacle.cure)
         reasons = ", and ".join(obstacle.reason for obstacle in obstacles)
         return Verdict(Answer.NO, reasons, cures)
     verdict = _without_group(function) if function.group is None else _with_group(function)
@@ -73,7 +79,8 @@ def _needed(function: HostFunction, usage: HostUsage) -> _Obstacle | None:
     if not losses:
         return None
     return _Obstacle(
-        f"it {' and '.join(loss.what for loss in losses)}", "move that elsewhere first"
+        f"it {' and '.join(loss.what for loss in losses)}",
+        "move what the host needs elsewhere first",
     )
 
 
@@ -90,7 +97,7 @@ def _reserved(group: IommuGroup) -> _Obstacle | None:
     return _Obstacle(
         f"the firmware itself does DMA with group {group.number} (reserved memory, RMRR, at "
         f"IOVA {', '.join(direct)}), so the kernel lets nobody have it",
-        "look for a setting in the firmware's set-up that ends that use",
+        "look in the firmware's set-up for a setting that ends its own use of the device",
     )
 
 
@@ -104,7 +111,7 @@ def _stuck_neighbours(
         return None
     return _Obstacle(
         f"it shares IOMMU group {group.number}: {' and '.join(map(str, losses))}",
-        "put it into another slot, or move that elsewhere",
+        "put the device into another slot, or move what the host needs elsewhere",
     )
 
 
@@ -113,7 +120,11 @@ def _stuck_neighbours(
 
 def _without_group(function: HostFunction) -> Verdict:
     reason = "there is no IOMMU for it: it is for drivers in user space alone, never for a guest"
-    return Verdict(Answer.LATER, reason, f"pyvmm bind {function}")
+    return _later(reason, f"pyvmm bind {function}")
+
+
+def _later(reason: str, cure: str) -> Verdict:
+    return Verdict(Answer.LATER, reason, (cure,))
 
 
 def _with_group(function: HostFunction) -> Verdict:
@@ -131,8 +142,7 @@ def _virtual_functions(function: HostFunction) -> Verdict | None:
     count = len(function.virtual_functions)
     if not count or function.has_vfio_driver:
         return None
-    return Verdict(
-        Answer.LATER,
+    return _later(
         f"it has virtual functions ({count}), which go if it changes its driver",
         f"assign those, or echo 0 > /sys/bus/pci/devices/{function}/sriov_numvfs",
     )
@@ -147,15 +157,15 @@ def _unbound(function: HostFunction, group: IommuGroup) -> Verdict | None:
     if others:
         names = ", ".join(f"{member.name} ({member.driver})" for member in others)
         shared = f"shares IOMMU group {group.number} with {names}"
-        return Verdict(Answer.LATER, f"{bound}; {shared}", f"pyvmm bind --group {function}")
-    return Verdict(Answer.LATER, bound, f"pyvmm bind {function}")
+        return _later(f"{bound}; {shared}", f"pyvmm bind --group {function}")
+    return _later(bound, f"pyvmm bind {function}")
 
 
 def _not_viable(function: HostFunction, group: IommuGroup) -> Verdict | None:
     spoilt = group.why_not_viable()
     if spoilt is None:
         return None
-    return Verdict(Answer.LATER, spoilt.cause, f"pyvmm bind --group {function}")
+    return _later(spoilt.cause, f"pyvmm bind --group {function}")
 
 
 def _no_access(function: HostFunction, group: IommuGroup) -> Verdict | None:
@@ -167,15 +177,15 @@ def _no_access(function: HostFunction, group: IommuGroup) -> Verdict | None:
     if not there:
         missing = next(path for path in ways[0] if not os.path.exists(path))
         cure = "look whether this is the host's /dev (a container has its own)"
-        return Verdict(Answer.LATER, f"there is no {missing}", cure)
+        return _later(f"there is no {missing}", cure)
     closed = [path for way in there for path in way if not os.access(path, os.R_OK | os.W_OK)]
     if not any(set(way).isdisjoint(closed) for way in there):
         cure = f"sudo pyvmm bind --user $USER {function}"
-        return Verdict(Answer.LATER, f"you may not open {closed[0]}", cure)
+        return _later(f"you may not open {closed[0]}", cure)
     for path, _ in there:
         holder = held_by(path, root=function.root)
         if holder:
-            return Verdict(Answer.LATER, holder, "end that first")
+            return _later(holder, "end that first")
     return None
 
 

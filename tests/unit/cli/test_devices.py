@@ -29,7 +29,8 @@ def test_json_of_this_host(capsys: Capture) -> None:
 
 def test_table_of_this_host(capsys: Capture) -> None:
     assert main(["devices"]) == 0
-    heading, *rows = capsys.readouterr().out.splitlines()
+    table, _, _ = capsys.readouterr().out.partition("\n\n")
+    heading, *rows = table.splitlines()
     assert heading.split() == ["Address", "Device", "Driver", "Group", "Reset", "Assignable"]
     assert [row.split()[0] for row in rows] == [f.bdf for f in functions()]
 

@@ -61,3 +61,20 @@ def test_virtio_console(host: MadeHost, card: str) -> None:
     host.link("sys/class/tty/hvc0", "sys/devices/virtual/tty/hvc0")
     host.file("sys/class/tty/console/active", "hvc0\n")
     assert losses(host) == [f"{CARD} carries the console hvc0"]
+
+
+def test_virtio_ports(host: MadeHost, card: str) -> None:
+    """Agents, and a lab's commands, are talked to by them; some have names."""
+    for port in ("vport1p1", "vport1p2"):
+        host.file(f"{card}/virtio1/virtio-ports/{port}/dev", "243:1")
+        host.link(f"sys/class/virtio-ports/{port}", f"{card}/virtio1/virtio-ports/{port}")
+    host.file(f"{card}/virtio1/virtio-ports/vport1p1/name", "org.qemu.guest_agent.0\n")
+    assert losses(host) == [
+        f"{CARD} carries ports that the hypervisor talks by (org.qemu.guest_agent.0, vport1p2)"
+    ]
+
+
+def test_virtio_serial_without_ports(host: MadeHost, card: str) -> None:
+    host.file(f"{card}/virtio1/status", "0xf")
+    host.link("sys/bus/virtio/drivers/virtio_console/virtio1", f"{card}/virtio1")
+    assert losses(host) == []

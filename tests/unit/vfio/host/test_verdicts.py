@@ -7,7 +7,15 @@ import os
 
 import pytest
 
-from pyvmm.vfio.host import Answer, HostFunction, HostUsage, Verdict, assignability
+from pyvmm.vfio.host import (
+    Answer,
+    HostFunction,
+    HostUsage,
+    Verdict,
+    assignability,
+    remedies,
+    reports,
+)
 from tests.unit.vfio.host.made_host import MadeHost
 
 NIC, NEIGHBOUR = "0000:01:00.0", "0000:01:00.1"
@@ -25,12 +33,12 @@ def test_one_that_is_ready(host: MadeHost) -> None:
 
 def test_one_that_another_driver_has(host: MadeHost) -> None:
     host.function(NIC, driver="e1000e", group=14)
-    assert verdict(host) == Verdict(Answer.LATER, "bound to e1000e", f"pyvmm bind {NIC}")
+    assert verdict(host) == Verdict(Answer.LATER, "bound to e1000e", (f"pyvmm bind {NIC}",))
 
 
 def test_one_that_no_driver_has(host: MadeHost) -> None:
     host.function(NIC, group=14)
-    assert verdict(host) == Verdict(Answer.LATER, "bound to no driver", f"pyvmm bind {NIC}")
+    assert verdict(host) == Verdict(Answer.LATER, "bound to no driver", (f"pyvmm bind {NIC}",))
 
 
 def test_bridges_and_the_chipset(host: MadeHost) -> None:
@@ -47,7 +55,10 @@ def test_no_iommu(host: MadeHost) -> None:
     assert verdict(host) == Verdict(
         Answer.NO,
         "no IOMMU is in use",
-        "enable VT-d or AMD-Vi in the firmware's set-up, and boot with intel_iommu=on on Intel",
+        (
+            "enable VT-d or AMD-Vi in the firmware's set-up, and boot with intel_iommu=on on "
+            "Intel; or try `pyvmm lab run --device nvme ...`, which has one",
+        ),
     )
     host.file("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n")
     allowed = verdict(host)
@@ -72,7 +83,24 @@ def test_one_that_the_host_needs_and_no_iommu(host: MadeHost) -> None:
     found = verdict(host)
     assert found.answer is Answer.NO
     assert found.reason == "it carries the only network route (eth0), and no IOMMU is in use"
-    assert found.cure.startswith("move that elsewhere first; enable VT-d")
+    assert found.cures[0] == "move what the host needs elsewhere first"
+    assert found.cures[1].startswith("enable VT-d")
+    assert found.cure == "; ".join(found.cures)
+
+
+def test_what_many_lack_is_told_once(host: MadeHost) -> None:
+    """In a table's cells there is no room for it."""
+    path = host.function(NIC, driver="e1000e")
+    host.function(NEIGHBOUR, driver="e1000e")
+    host.interface("eth0", path)
+    host.routes(("eth0", "0.0.0.0/0", 0))
+    devices = [HostFunction(bdf, root=host.root) for bdf in (NEIGHBOUR, NIC)]
+    found = reports(devices, root=host.root)
+    assert found[0].cells()[-1] == "no: no IOMMU is in use"
+    assert found[1].cells()[-1].endswith(", and no IOMMU is in use")
+    enable, move = remedies(found)
+    assert enable.endswith("or try `pyvmm lab run --device nvme ...`, which has one")
+    assert move == "move what the host needs elsewhere first"
 
 
 def test_a_neighbour_that_the_host_needs(host: MadeHost) -> None:
@@ -83,7 +111,7 @@ def test_a_neighbour_that_the_host_needs(host: MadeHost) -> None:
     assert verdict(host, NEIGHBOUR) == Verdict(
         Answer.NO,
         f"it shares IOMMU group 14: {NIC} carries the only network route (eth0)",
-        "put it into another slot, or move that elsewhere",
+        ("put the device into another slot, or move what the host needs elsewhere",),
     )
 
 
@@ -93,13 +121,13 @@ def test_a_neighbour_that_another_driver_has(host: MadeHost) -> None:
     assert verdict(host) == Verdict(
         Answer.LATER,
         f"bound to e1000e; shares IOMMU group 14 with {NEIGHBOUR} (snd_hda_intel)",
-        f"pyvmm bind --group {NIC}",
+        (f"pyvmm bind --group {NIC}",),
     )
     host._bind(NIC, "vfio-pci")
     assert verdict(host) == Verdict(
         Answer.LATER,
         f"group 14 is not viable: {NEIGHBOUR} is bound to snd_hda_intel",
-        f"pyvmm bind --group {NIC}",
+        (f"pyvmm bind --group {NIC}",),
     )
 
 
@@ -156,7 +184,7 @@ def test_files_that_are_not_there_or_not_ours(
     monkeypatch.setattr(os, "access", access)
     closed = [str(group)]
     assert verdict(host) == Verdict(
-        Answer.LATER, f"you may not open {group}", f"sudo pyvmm bind --user $USER {NIC}"
+        Answer.LATER, f"you may not open {group}", (f"sudo pyvmm bind --user $USER {NIC}",)
     )
     # The device cdev is another way, which needs /dev/iommu.
     host.file(f"{path}/vfio-dev/vfio0/dev", "511:0")
