@@ -14,7 +14,7 @@ from .signals import Interrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _STDERR = 2
 _PATIENCE_MS = 1000
@@ -49,6 +49,8 @@ _STATUS_BY_CLASS = {
     "builtins.MemoryError": exit_codes.HOST_MEMORY,
 }
 
+_NO_KVM = frozenset({"pyvmm.kvm.errors.KvmUnavailable", "pyvmm.kvm.errors.KvmCapabilityMissing"})
+
 # threading has no exception of its own for it.
 _NO_THREAD = "can't start new thread"
 
@@ -57,11 +59,15 @@ def status_of(error: BaseException) -> int:
     """The exit status for an exception; INTERNAL if it is a bug of pyvmm."""
     if _has_no_thread(error):
         return exit_codes.HOST_CALL
-    for kind in type(error).__mro__:
-        status = _STATUS_BY_CLASS.get(f"{kind.__module__}.{kind.__qualname__}")
+    for name in _classes(error):
+        status = _STATUS_BY_CLASS.get(name)
         if status is not None:
             return status
     return exit_codes.INTERNAL
+
+
+def _classes(error: BaseException) -> Iterator[str]:
+    return (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
 
 
 def _has_no_thread(error: BaseException) -> bool:
@@ -74,7 +80,10 @@ def _line(error: BaseException) -> str:
         return "the host has no memory left for pyvmm itself; raise its limit (ulimit -v)"
     if _has_no_thread(error):
         return f"{error}; raise the limit on processes (ulimit -u, or the container's)"
-    return str(error).replace("\n", "\\n")  # which paths may have
+    line = str(error).replace("\n", "\\n")  # which paths may have
+    if not _NO_KVM.isdisjoint(_classes(error)):
+        line += "; `pyvmm run --lab ...` runs it in software"
+    return line
 
 
 def guarded(command: Callable[[], int], *, verbose: int = 0) -> int:

@@ -40,11 +40,12 @@ and sees this host's files, in this folder and with this environment; what it wr
 gone with the lab. Its streams are yours, and so are the signals that come.
 
   pyvmm lab run -- cat /proc/cpuinfo
-  pyvmm lab run --device nvme,e1000e,edu -- python3 examples/lspci.py
+  pyvmm lab run --device nvme,e1000e,edu -- .venv/bin/python examples/lspci.py
   pyvmm lab run --device 'bridge(nvme+edu)' -- sh -c 'ls /sys/kernel/iommu_groups/*/devices'
   pyvmm lab run --kernel 6.1 --iommu none -- uname -r
 
-In it, PYVMM_LAB_DEVICES has the devices' addresses: nvme=0000:01:00.0,edu=0000:02:00.0.
+In it, PYVMM_LAB_DEVICES has the devices' addresses; with --device nvme,e1000e,edu that is
+nvme=0000:01:00.0,e1000e=0000:04:00.0,edu=0000:07:00.0.
 The exit status is the command's own, 128 + N if signal N ended it there; 120 if there is no lab
 to be had, and 124 if it took longer than the time limit.
 

@@ -40,7 +40,8 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="pyvmm",
         description="Boot guests under KVM with PCI devices assigned: models in Python, and\n"
-        "devices in other processes (vfio-user).",
+        "devices in other processes (vfio-user). Bind PCI devices of this host to VFIO, to\n"
+        "drive them from Python in user space. A lab in software has all that for any host.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -35,9 +35,8 @@ def command(options: argparse.Namespace) -> int:
 
         return run_vm(options, load(options.config, overrides))
     if options.device and not options.lab_without_kvm:
-        from pyvmm.lab import LabError
-
-        raise LabError("--device is for a VM in the lab", "add --lab")
+        say("error: --device is for a VM in the lab; add --lab; see pyvmm run --help")
+        return exit_codes.USAGE
     return run(options.config, overrides, verbose=options.verbose)
 
 

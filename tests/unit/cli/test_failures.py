@@ -68,13 +68,22 @@ def raises(error: BaseException) -> int:
 
 
 def test_an_error_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
-    status = failures.guarded(lambda: raises(KvmMissing("no KVM here; get one")))
-    assert capfd.readouterr().err == "pyvmm: error: no KVM here; get one\n"
-    assert status == exit_codes.KVM_MISSING
+    status = failures.guarded(lambda: raises(BadDevice("no such BAR; look again")))
+    assert capfd.readouterr().err == "pyvmm: error: no such BAR; look again\n"
+    assert status == exit_codes.DEVICE_FAILED
+
+
+@pytest.mark.parametrize(
+    "error", [KvmMissing("none"), KvmPermission("none"), KvmCapabilityMissing("KVM_CAP_IRQFD")]
+)
+def test_without_kvm_there_is_the_lab(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
+    failures.guarded(lambda: raises(error))
+    cure = "; `pyvmm run --lab ...` runs it in software"
+    assert capfd.readouterr().err == f"pyvmm: error: {error}{cure}\n"
 
 
 def test_an_error_with_a_newline_is_one_line_too(capfd: pytest.CaptureFixture[str]) -> None:
-    failures.guarded(lambda: raises(KvmMissing("opening a\nb")))
+    failures.guarded(lambda: raises(BadDevice("opening a\nb")))
     assert capfd.readouterr().err == "pyvmm: error: opening a\\nb\n"
 
 
