@@ -31,6 +31,7 @@ bench: $(DEV_STAMP) guests ## measure pyvmm beside its peers; less: BENCH_ARGS=-
 
 guests: ## build the test guests into guests/build
 	@tools/prerequisites.sh run
+	@$(MAKE) -q -C guests >/dev/null 2>&1 || echo "building the test guests"
 	@$(MAKE) --no-print-directory -s -C guests
 
 # --clear: what an interrupted attempt, or a move of the checkout, has left is of no use.
