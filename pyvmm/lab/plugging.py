@@ -8,14 +8,15 @@ import mmap
 import os
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from errno import EFBIG
 from typing import TYPE_CHECKING, Any
 
 from pyvmm.uapi.ioctl import failure
 
 from .command_line import SLOTS, bridge_id, slot_address, slot_id
-from .devices import Bridge, Needs, each, parse_size
-from .errors import LabError
+from .devices import KINDS, Bridge, Needs, each, parse_size
+from .errors import LabError, QmpError
 
 if TYPE_CHECKING:
     from .agent import Agent
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DISK_SIZE = 16 << 20
 DISK_BLOCK = 4096
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
+_NO_SUCH_MODEL = "is not a valid device model name"
 _TEXTS = ("serial", "mac")
 
 
@@ -116,8 +118,23 @@ class Slots:
             self._backends[name] = [("netdev_del", {"id": arguments["netdev"]})]
         properties = {**spec.model.properties, **given}
         arguments.update((key, _value(key, value)) for key, value in properties.items())
-        self._qmp.execute("device_add", arguments)
+        try:
+            self._qmp.execute("device_add", arguments)
+        except QmpError as error:
+            if _NO_SUCH_MODEL in error.cause:
+                raise self._unknown(spec.kind) from None
+            raise
         return name
+
+    def _unknown(self, kind: str) -> LabError:
+        """For a kind that neither the lab nor this QEMU knows."""
+        listed = self._qmp.execute("qom-list-types", {"implements": "pci-device"})
+        near = get_close_matches(kind, [*KINDS, *(type_["name"] for type_ in listed)], n=1)
+        return LabError(
+            f"there is no device {kind!r}: the lab knows {', '.join(KINDS)}, and all others of "
+            "QEMU's by QEMU's names",
+            f"did you mean {near[0]!r}?" if near else "",
+        )
 
     def _add_disk(self, spec: DeviceSpec, name: str, size: int) -> str:
         """A disk in memory, whose blocks tell their numbers; as new in each lab."""
