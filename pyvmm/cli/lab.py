@@ -104,6 +104,7 @@ def run_vm(options: argparse.Namespace, config: VmConfig) -> int:
 def _in_lab(
     options: argparse.Namespace, argv: Sequence[str], timeout: float | None, *, terminal: bool
 ) -> int:
+    from pyvmm.lab.errors import LabStopped
     from pyvmm.lab.session import Lab
 
     gc.enable()
@@ -120,10 +121,14 @@ def _in_lab(
                 progress=tell,
             )
             stack.enter_context(lab)
-        signals.call(lambda name: lab.signal(signal.Signals[name]))
-        if terminal:
-            return _on_own_terminal(lab, argv, timeout)
-        return lab.run(argv, timeout=timeout)
+        signals.call(lambda name: lab.stop(signal.Signals[name]))
+        try:
+            if terminal:
+                return _on_own_terminal(lab, argv, timeout)
+            return lab.run(argv, timeout=timeout)
+        except LabStopped as error:
+            say(f"{error}; the lab's machine ends with it")
+            return 128 + signals.number
 
 
 def _on_own_terminal(lab: Lab, argv: Sequence[str], timeout: float | None) -> int:

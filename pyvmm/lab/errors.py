@@ -37,6 +37,10 @@ class LabTimeout(LabError):
     """The time limit for a command in the lab was over, and it was ended."""
 
 
+class LabStopped(LabError):
+    """Whoever started a command in the lab wants no more of it, and it didn't end by itself."""
+
+
 class QmpError(LabError):
     """QEMU refused what its monitor was asked for."""
 

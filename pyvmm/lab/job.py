@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import select
@@ -11,9 +12,12 @@ import signal
 import socket
 import time
 from contextlib import ExitStack
+from errno import EIO, EPIPE
 from typing import TYPE_CHECKING
 
-from .errors import LabEnded, LabError, LabTimeout
+from pyvmm.uapi.ioctl import failure
+
+from .errors import LabEnded, LabError, LabStopped, LabTimeout
 from .streams import Input, Output
 
 if TYPE_CHECKING:
@@ -23,8 +27,12 @@ if TYPE_CHECKING:
     from .qmp import Qmp
 
 _BUSYBOX = "/run/pyvmm-lab/busybox"
-# What a command has from the time limit's SIGTERM on.
+# What a command has from a SIGTERM on that is to end it.
 _GRACE = 5.0
+# Whoever asks so often for its end means it.
+_INSISTENT = 3
+_LONGEST_POLL_MS = 1e9
+_UNUSABLE = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
 def script(argv: Sequence[str], cwd: str, environment: Mapping[str, str]) -> bytes:
@@ -76,6 +84,9 @@ class Job:
         self._terminal: Input | None = None
         self._outputs: list[Output] = []
         self._status: int | None = None
+        self._stops = 0
+        self._stopped_by = math.inf  # time.monotonic()
+        self._write_error = 0
 
     def close(self) -> None:
         """Take away what start() has plugged in. Raises LabError."""
@@ -100,18 +111,27 @@ class Job:
     def signal(self, number: int) -> None:
         """Send the command, and what it has started, a signal. From any thread."""
         self._signals.append(number)
-        self._catch_up()
+        self._agent.box.wake()
+
+    def stop(self, number: int) -> None:
+        """As signal(), where that is to end the command: wait() raises LabStopped at the third
+        one, and some seconds after SIGTERM.
+        """
+        self._stops += 1
+        if number == signal.SIGTERM:
+            self._stopped_by = min(self._stopped_by, time.monotonic() + _GRACE)
+        self.signal(number)
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the command's terminal its size. From any thread."""
         self._size = (rows, columns)
-        self._catch_up()
+        self._agent.box.wake()
 
     def wait(self, timeout: float | None = None) -> int:
         """Let its streams flow until it ends; returns its status, as a shell has it.
 
         Raises LabTimeout once it has had SIGTERM and some seconds more, or SIGHUP and these if
-        its terminal hung up; and LabEnded.
+        its terminal hung up; LabStopped and LabEnded; LabError if its output can't be written.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         too_long = f"the lab's command took longer than {timeout or 0:g} s"
@@ -128,12 +148,16 @@ class Job:
                 told = "the lab's command went on when its terminal had hung up"
                 self.signal(signal.SIGHUP)
                 deadline = time.monotonic() + _GRACE
-            self._poll(deadline)
+            if self._stops >= _INSISTENT or time.monotonic() >= self._stopped_by:
+                raise LabStopped("the lab's command was asked to end, and didn't")
+            self._poll(self._stopped_by if deadline is None else min(deadline, self._stopped_by))
         if told == too_long:
             raise LabTimeout(told)
+        if self._write_error:
+            raise LabError(failure("the lab's command: its output", "write", self._write_error))
         return self._status
 
-    def _poll(self, deadline: float | None) -> None:
+    def _poll(self, deadline: float) -> None:
         ready = select.poll()
         ready.register(self._agent.box, select.POLLIN)
         waiting: dict[int, list[Input | Output]] = {}
@@ -146,15 +170,26 @@ class Job:
                 events[wish[0]] = events.get(wish[0], 0) | wish[1]
         for descriptor, mask in events.items():
             ready.register(descriptor, mask)
-        limit = None if deadline is None else max(0, deadline - time.monotonic()) * 1e3 + 1
-        for descriptor, got in ready.poll(limit):
+        left = max(0, deadline - time.monotonic()) * 1e3 + 1
+        for descriptor, got in ready.poll(min(left, _LONGEST_POLL_MS)):
             for stream in waiting.get(descriptor, ()):
                 wish = stream.waits_for()
-                if wish is not None and got & (wish[1] | select.POLLHUP | select.POLLERR):
+                if wish is not None and got & (wish[1] | _UNUSABLE):
                     stream.go_on()
-        if any(output.broke() for output in self._outputs):
-            self.signal(signal.SIGPIPE)
+        for output in self._outputs:
+            self._refused(output.failed())
         self._read_mail()
+        self._catch_up()
+
+    def _refused(self, number: int) -> None:
+        """Nobody has the command's output any more: what it can't be told it has to be made."""
+        if number == EPIPE:
+            self.signal(signal.SIGPIPE)
+        elif number == EIO and self._terminal is not None:
+            self.signal(signal.SIGHUP)
+        elif number:
+            self._write_error = self._write_error or number
+            self.signal(signal.SIGTERM)
 
     def _read_mail(self) -> None:
         box = self._agent.box
@@ -162,7 +197,6 @@ class Job:
         group = box.take(lambda words: self._told(words, "running"))
         if group is not None:
             self._group = group
-            self._catch_up()
         status = box.take(lambda words: self._told(words, "exit"))
         if status is not None:
             self._status = int(status)

@@ -48,6 +48,12 @@ class Mailbox(Generic[T]):
         """Readable when something has come since acknowledge()."""
         return self._event
 
+    def wake(self) -> None:
+        """Be readable, without a message."""
+        with self._changed:
+            if self._event >= 0:
+                os.eventfd_write(self._event, 1)
+
     def acknowledge(self) -> None:
         with suppress(BlockingIOError):
             os.eventfd_read(self._event)
@@ -95,9 +101,10 @@ class Mailbox(Generic[T]):
             self._sock.shutdown(SHUT_RDWR)
         self._thread.join()
         self._sock.close()
-        if self._event >= 0:
-            os.close(self._event)
-            self._event = -1
+        with self._changed:
+            if self._event >= 0:
+                os.close(self._event)
+                self._event = -1
 
     def _gone(self) -> LabEnded:
         return LabEnded(f"{self.name}: the lab's machine has ended")

@@ -203,6 +203,14 @@ class Lab:
         if job is not None:
             job.signal(number)
 
+    def stop(self, number: int) -> None:
+        """Send it a signal that is to end it. At the third one, and some seconds after SIGTERM,
+        run() raises LabStopped; the command may go on then until the lab is closed.
+        """
+        job = self._job
+        if job is not None:
+            job.stop(number)
+
     def resize(self, rows: int, columns: int) -> None:
         """Change the size of the terminal of the command that runs."""
         job = self._job

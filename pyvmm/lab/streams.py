@@ -57,17 +57,17 @@ class Output:
         self._target = target
         self._ending = Ending(token)
         self._pending = b""
-        self._broken = False
+        self._failed = 0
 
     @property
     def done(self) -> bool:
         """All of it has been written."""
         return self._ending.complete and not self._pending
 
-    def broke(self) -> bool:
-        """Whoever read the target has gone; true once."""
-        broken, self._broken = self._broken, False
-        return broken
+    def failed(self) -> int:
+        """The errno with which the target has refused more; once, and otherwise 0."""
+        failed, self._failed = self._failed, 0
+        return failed
 
     def waits_for(self) -> tuple[int, int] | None:
         """The descriptor, and the events of poll(2), with which it can go on."""
@@ -96,8 +96,8 @@ class Output:
             self._pending = self._pending[written:]
         except BlockingIOError:
             pass
-        except OSError:
-            self._broken = True
+        except OSError as error:
+            self._failed = error.errno or errno.EIO
             self._target = NOWHERE
             self._pending = b""
 

@@ -17,6 +17,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,23 @@ def test_a_reader_that_goes_ends_the_command(lab: Lab) -> None:
     os.close(writer)
 
 
+def test_output_that_can_not_be_written_is_an_error(lab: Lab) -> None:
+    for command in (["echo", "hi"], ["yes"]):
+        with open("/dev/full", "wb") as full, pytest.raises(LabError, match="ENOSPC"):
+            lab.run(command, stdin=subprocess.DEVNULL, stdout=full, timeout=LIMIT)
+
+
+@pytest.mark.parametrize("stream", ["stdin", "stdout", "stderr"])
+@pytest.mark.parametrize("descriptor", [999, subprocess.PIPE])
+def test_descriptors_that_are_none_are_refused(lab: Lab, stream: str, descriptor: int) -> None:
+    with pytest.raises(LabError, match="EBADF"):
+        lab.run(["true"], **dict.fromkeys([stream], descriptor))  # type: ignore[arg-type]
+
+
+def test_a_limit_that_is_never_over(lab: Lab) -> None:
+    assert lab.run(["true"], timeout=1e300) == 0
+
+
 def test_one_command_at_a_time(lab: Lab) -> None:
     given, giver = os.pipe()
     thread = threading.Thread(target=lab.run, args=(["cat"],), kwargs={"stdin": given})
@@ -290,6 +308,26 @@ def test_signals_are_passed_on(number: signal.Signals, status: int) -> None:
         assert pyvmm.stdout.readline() == b"up\n"
         pyvmm.send_signal(number)
         assert pyvmm.wait(60) == status
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "script",
+    ["trap '' INT TERM HUP; echo up; sleep 1000", "rm -rf /run/pyvmm-lab; echo up; sleep 1000"],
+)
+def test_a_command_that_does_not_end_is_left(script: str, number: signal.Signals) -> None:
+    with subprocess.Popen([*PYVMM, "--", "sh", "-c", script], stdout=subprocess.PIPE) as pyvmm:
+        assert pyvmm.stdout is not None
+        assert pyvmm.stdout.readline() == b"up\n"
+        pyvmm.send_signal(number)
+        for _ in range(20):
+            with suppress(subprocess.TimeoutExpired):
+                assert pyvmm.wait(3) == 128 + number
+                return
+            if number == signal.SIGINT:  # once SIGTERM has come, time does
+                pyvmm.send_signal(number)
+        pyvmm.kill()
+        pytest.fail("it didn't end")
 
 
 def test_statuses_of_the_command_line() -> None:

@@ -102,7 +102,7 @@ def test_the_first_program_in_path_is_run(tmp_path: Path, name: str) -> None:
     done = ran(script([name, "x"], str(tmp_path), {"PATH": path}))
     assert done.stdout == b"first x\n"
     path = os.environ["PATH"]
-    assert ran(script([f"./second/{name}"], str(tmp_path), {"PATH": path})).stdout == b"second \n"
+    assert ran(script([f"./second/{name}"], str(tmp_path), {"PATH": path})).stdout == b"second\n"
 
 
 def test_what_is_not_in_path_is_told(tmp_path: Path) -> None:

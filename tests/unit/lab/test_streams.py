@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import select
@@ -91,14 +92,26 @@ def test_output_without_a_reader_goes_on_and_says_so_once() -> None:
     output = Output(port, writer, TOKEN)
     lab.sendall(b"hello")
     pump(output)
-    assert output.broke()
-    assert not output.broke()
+    assert output.failed() == errno.EPIPE
+    assert output.failed() == 0
     lab.sendall(b"more" + TOKEN)
     pump(output)
     assert output.done
     for end in (port, lab):
         end.close()
     os.close(writer)
+
+
+def test_output_that_can_not_be_written_is_told() -> None:
+    port, lab = socket.socketpair()
+    with open("/dev/full", "wb", buffering=0) as full:
+        output = Output(port, full.fileno(), TOKEN)
+        lab.sendall(b"hello" + TOKEN)
+        pump(output)
+        assert output.done
+        assert output.failed() == errno.ENOSPC
+    for end in (port, lab):
+        end.close()
 
 
 @pytest.mark.parametrize("target", [NOWHERE])
