@@ -11,6 +11,8 @@ import threading
 from contextlib import ExitStack, suppress
 from functools import partial
 
+from pyvmm.machine.phases import Phases
+
 from . import exit_codes
 from .failures import say
 from .progress import progress
@@ -108,6 +110,7 @@ def _in_lab(
     from pyvmm.lab.session import Lab
 
     gc.enable()
+    phases = Phases()
     with StopSignals() as signals, ExitStack() as stack:
         with progress() as tell:
             lab = Lab(
@@ -119,8 +122,14 @@ def _in_lab(
                 qemu=options.qemu,
                 cold=options.cold,
                 progress=tell,
+                done=phases.done,
             )
             stack.enter_context(lab)
+        if options.verbose:
+            # Not as they end: a line that changes may be there until now.
+            for name, seconds in phases.seconds:
+                _say_phase(name, seconds)
+            stack.callback(_say_command_ended, phases)
         signals.call(lambda name: lab.stop(signal.Signals[name]))
         try:
             if terminal:
@@ -129,6 +138,15 @@ def _in_lab(
         except LabStopped as error:
             say(f"{error}; the lab's machine ends with it")
             return 128 + signals.number
+
+
+def _say_phase(name: str, seconds: float) -> None:
+    say(f"lab: {name:<18} {seconds:7.2f} s")
+
+
+def _say_command_ended(phases: Phases) -> None:
+    phases.done("command ended")
+    _say_phase(*phases.seconds[-1])
 
 
 def _on_own_terminal(lab: Lab, argv: Sequence[str], timeout: float | None) -> int:

@@ -67,10 +67,11 @@ class Lab:
         qemu: str | None = None,
         cold: bool = False,
         progress: Callable[[str], None] = lambda _: None,
+        done: Callable[[str], None] = lambda _: None,
     ) -> None:
         """devices as devices.parse() takes them; memory in bytes; kernel and qemu as prepare()
-        does. A cold lab boots, others begin with the snapshot of one that has booted. Raises
-        LabError.
+        does. A cold lab boots, others begin with the snapshot of one that has booted. progress is
+        told what takes its time, done what phase of the start is over. Raises LabError.
         """
         self._devices = devices
         self._items = parse(devices)
@@ -80,6 +81,7 @@ class Lab:
         self._qemu = qemu
         self._cold = cold
         self._progress = progress
+        self._done = done
         self._stack = ExitStack()
         self._parts: _Parts | None = None
         self._numbers = itertools.count(1)
@@ -225,6 +227,7 @@ class Lab:
             qemu=self._qemu,
             progress=self._progress,
         )
+        self._done("parts found")
         late = can_be_saved(self._options)
         machine = None if self._cold or not late else self._begun(assets)
         fresh = machine is None
@@ -238,10 +241,12 @@ class Lab:
             if fresh:
                 machine.qmp.execute("cont")
                 machine.agent.ready()
+            self._done("booted" if fresh else "snapshot restored")
             inserted += self._insert(slots) if late else []
             machine.agent.start(assets.modules)
             for plugged in inserted:
                 slots.bind(plugged)
+        self._done("devices plugged in" if inserted else "set up")
 
     def _begun(self, assets: Assets) -> QemuMachine | None:
         """A machine that begins with a snapshot, if that is to be had."""

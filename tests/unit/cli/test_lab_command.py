@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvmm.cli.exit_codes import LAB
+from pyvmm.cli.exit_codes import LAB, USAGE
 from pyvmm.cli.main import main
 from pyvmm.lab import LabError
 
@@ -22,13 +22,22 @@ class FakeLab:
     wanted: tuple[str, dict[str, object]]
     timeout: float | None
 
-    def __init__(self, devices: str, *, progress: Callable[[str], None], **wanted: object) -> None:
+    def __init__(
+        self,
+        devices: str,
+        *,
+        progress: Callable[[str], None],
+        done: Callable[[str], None],
+        **wanted: object,
+    ) -> None:
         FakeLab.wanted = devices, wanted
         self._progress = progress
+        self._done = done
 
     def __enter__(self) -> FakeLab:
         for step in self.steps:
             self._progress(step)
+        self._done("booted")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,6 +80,21 @@ def test_what_takes_its_time_is_told_without_being_asked_for(
 def test_nothing_is_told_of_what_is_there(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "run", "--", "true"]) == 7
     assert capfd.readouterr().err == ""
+
+
+def test_how_long_it_took_is_told_if_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "run", "-v", "--", "true"]) == 7
+    booted, ended = capfd.readouterr().err.splitlines()
+    assert booted.startswith("pyvmm: lab: booted ")
+    assert ended.startswith("pyvmm: lab: command ended ")
+    assert booted.endswith(" s")
+
+
+def test_devices_of_the_lab_are_for_the_lab(
+    capfd: pytest.CaptureFixture[str], config: Callable[[str], str]
+) -> None:
+    assert main(["run", "--device", "nvme", config("")]) == USAGE
+    assert "--device is for a VM in the lab; add --lab" in capfd.readouterr().err
 
 
 def test_what_it_is_like_when_nothing_is_said() -> None:
