@@ -139,7 +139,7 @@ def test_plug_and_unplug(lab: Lab, tmp_path: Path) -> None:
     assert lab.devices == before
     with pytest.raises(LabError, match="no bridge left"):
         lab.plug("bridge(edu)")
-    with pytest.raises(LabError, match="is not a valid device model name"):
+    with pytest.raises(LabError, match="no device 'nosuchthing'"):
         lab.plug("nosuchthing")
 
 
