@@ -39,7 +39,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if "kind" in wanted:
             choices.append(profile.kinds)
         sets += itertools.product(*choices)
-    metafunc.parametrize(("profile", *wanted), sets, ids=["-".join(values) for values in sets])
+    metafunc.parametrize(
+        ("profile", *wanted),
+        [
+            pytest.param(
+                *values, id="-".join(values), marks=pytest.mark.xdist_group(_group(values))
+            )
+            for values in sets
+        ],
+    )
+
+
+def _group(values: tuple[str, ...]) -> str:
+    """Where workers share the tests, two of them run labs at once."""
+    return "lab" if values[0] == MAIN.name else "other-labs"
 
 
 @pytest.fixture(autouse=True)
@@ -53,14 +66,12 @@ def _profile(profile: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First, profile by profile; where workers share the tests, two of them run labs at once."""
+    """First, profile by profile."""
     order = list(BY_NAME)
     items.sort(key=lambda item: order.index(_profile_of(item)) if _is_ours(item) else len(order))
     for item in items:
         if _is_ours(item):
             item.add_marker(pytest.mark.lab)
-            group = "lab" if _profile_of(item) == MAIN.name else "other-labs"
-            item.add_marker(pytest.mark.xdist_group(group))
             if not IN_LAB:  # there each has the usual limit; here it waits for others too
                 item.add_marker(pytest.mark.timeout(TIME_LIMIT))
 
@@ -87,7 +98,7 @@ if not IN_LAB:
 
     def _reports(item: pytest.Item) -> Iterator[pytest.TestReport]:
         name = _profile_of(item)
-        hint = ("one command for this one", shown(BY_NAME[name], item.nodeid))
+        hint = ("one command for this one", shown(BY_NAME[name], _name_of(item)))
         try:
             for data in _relayed(item, name):
                 report = item.config.hook.pytest_report_from_serializable(
@@ -110,10 +121,12 @@ if not IN_LAB:
             raise LabFailed(_broken[name])
         if name not in _relays:
             items = item.session.items[item.session.items.index(item) :]
-            left = [each.nodeid for each in items if _is_ours(each) and _profile_of(each) == name]
+            left = [
+                _name_of(each) for each in items if _is_ours(each) and _profile_of(each) == name
+            ]
             _relays[name] = Relay(BY_NAME[name], left)
         try:
-            return _relays[name].reports(item.nodeid)
+            return _relays[name].reports(_name_of(item))
         except LabFailed:
             relay = _relays.pop(name)
             relay.close()
@@ -124,6 +137,11 @@ if not IN_LAB:
 
 def _is_ours(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents
+
+
+def _name_of(item: pytest.Item) -> str:
+    """Its node id, without the group that pytest-xdist adds to it."""
+    return item.nodeid.rpartition("@")[0] or item.nodeid
 
 
 def _profile_of(item: pytest.Item) -> str:
@@ -145,7 +163,7 @@ def lab_device() -> Callable[[str], str]:
     """lab_device(kind): the address of the one that is alone in its IOMMU group."""
 
     def alone(kind: str) -> str:
-        return next(bdf for bdf in _bound(kind) if len(_group(bdf)) <= 1)
+        return next(bdf for bdf in _bound(kind) if len(_group_of(bdf)) <= 1)
 
     return alone
 
@@ -155,7 +173,7 @@ def _bound(kind: str) -> list[str]:
     return [address for name, _, address in (d.partition("=") for d in devices) if name == kind]
 
 
-def _group(bdf: str) -> list[str]:
+def _group_of(bdf: str) -> list[str]:
     """Endpoints in its group: a bridge takes no part."""
     devices = Path(f"/sys/bus/pci/devices/{bdf}/iommu_group/devices")
     if not devices.is_dir():
