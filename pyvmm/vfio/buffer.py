@@ -20,6 +20,8 @@ from .mapping import PAGE_SIZE, Mapping
 
 Huge = Literal["2M", "1G"]
 
+_MOST = (1 << 63) - (1 << 30)
+"""Bytes; a file's size, also rounded up to the largest pages, has 63 bits."""
 _HUGE_PAGES = {"2M": (2 << 20, os.MFD_HUGE_2MB), "1G": (1 << 30, os.MFD_HUGE_1GB)}
 
 
@@ -43,10 +45,11 @@ class SharedMemory:
     def __init__(self, size: int, huge: Huge | None = None) -> None:
         """size is in bytes, rounded up to whole pages. Raises DeviceError."""
         page = page_size(huge)
-        size = -(-index(size) // page) * page
+        size = index(size)
         what = f"allocating {size:#x} bytes of DMA memory"
-        if size <= 0 or size >= 1 << 63:
-            raise DeviceError.answered(what, errno.EINVAL, "ask for a byte or more")
+        if not 0 < size <= _MOST:
+            raise DeviceError.answered(what, errno.EINVAL, "ask for a byte or more, below 2**63")
+        size = -(-size // page) * page
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
         if huge:
             what += f" in pages of {huge}"

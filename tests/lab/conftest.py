@@ -5,14 +5,14 @@ On the host each is handed to the lab of its profile (relay.py): one boot serves
 In a lab they are tests like any other. `backend` and `kind` as arguments have a test run for
 every DMA space that each kernel offers (of those that its mark `backends` names, if it has one)
 and for every device; without `backend` it runs on the main profile alone, or on all if it is
-marked every_kernel.
+marked every_kernel. The mark `profiles` names others.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ import pytest
 
 from pyvmm.vfio.kernel import KernelDevice, open_device
 from tests.lab.leaks import Watch
-from tests.lab.profiles import BY_NAME, MAIN, PROFILES
+from tests.lab.profiles import BY_NAME, MAIN, PROFILES, Profile
 from tests.lab.relay import TIME_LIMIT, LabFailed, Relay, shown
 
 IN_LAB = "PYVMM_LAB" in os.environ
@@ -30,9 +30,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each test its profile, and its back end and device where it asks for them."""
     wanted = [name for name in ("backend", "kind") if name in metafunc.fixturenames]
     only = metafunc.definition.get_closest_marker("backends")
-    everywhere = "backend" in wanted or metafunc.definition.get_closest_marker("every_kernel")
     sets: list[tuple[str, ...]] = []
-    for profile in PROFILES if everywhere else [MAIN]:
+    for profile in _profiles_for(metafunc.definition, "backend" in wanted):
         choices: list[tuple[str, ...]] = [(profile.name,)]
         if "backend" in wanted:
             choices.append(tuple(b for b in profile.backends if only is None or b in only.args))
@@ -53,6 +52,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _group(values: tuple[str, ...]) -> str:
     """Where workers share the tests, two of them run labs at once."""
     return "lab" if values[0] == MAIN.name else "other-labs"
+
+
+def _profiles_for(test: pytest.Item, has_backend: bool) -> Sequence[Profile]:
+    if named := test.get_closest_marker("profiles"):
+        return [BY_NAME[name] for name in named.args]
+    everywhere = has_backend or test.get_closest_marker("every_kernel")
+    return PROFILES if everywhere else [MAIN]
 
 
 @pytest.fixture(autouse=True)
@@ -202,7 +208,7 @@ def watch() -> Watch | None:
 
 @pytest.fixture(autouse=True)
 def host_as_it_was(watch: Watch | None) -> Iterator[None]:
-    """Fail a test that leaves a file open, memory pinned, or a device with another driver."""
+    """Fail a test that leaves something behind, or otherwise: see leaks.py."""
     yield
     if watch is not None:
         assert watch.differences() == []

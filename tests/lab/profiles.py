@@ -20,20 +20,33 @@ class Profile(NamedTuple):
     devices: str = _DEVICES
     kinds: tuple[str, ...] = KINDS
     """The devices that each test runs with."""
+    memory: str = "1G"
 
     @property
     def options(self) -> list[str]:
         """The options of `pyvmm lab run`."""
-        return [f"--device={self.devices}", f"--kernel={self.kernel}", f"--iommu={self.iommu}"]
+        return [
+            f"--device={self.devices}",
+            f"--kernel={self.kernel}",
+            f"--iommu={self.iommu}",
+            f"--memory={self.memory}",
+        ]
 
 
-MAIN = Profile("6.12", "6.12", "intel", ("type1v2", "type1", "iommufd", "iommufd-compat"))
+TRANSLATED = ("type1v2", "type1", "iommufd", "iommufd-compat")
+"""The back ends with an IOMMU."""
+
+MAIN = Profile("6.12", "6.12", "intel", TRANSLATED, memory="2G")
 PROFILES = (
     MAIN,
     Profile("noiommu", "6.12", "none", ("noiommu",)),
-    Profile("6.1", "6.1", "intel", ("type1v2",), kinds=("edu",)),
-    Profile("newest", "newest", "intel", ("type1v2", "iommufd"), kinds=("nvme",)),
+    Profile("6.1", "6.1", "intel", ("type1v2", "type1"), kinds=("edu",)),
+    Profile("newest", "newest", "intel", TRANSLATED, kinds=("nvme",)),
 )
-TRANSLATED = ("type1v2", "type1", "iommufd", "iommufd-compat")
-"""The back ends with an IOMMU."""
-BY_NAME = {profile.name: profile for profile in PROFILES}
+"""Each test runs in those of them that it is for."""
+SPECIAL = (
+    Profile("igb", "6.12", "intel", ("type1v2", "iommufd"), "igb", ("igb",)),
+    Profile("igb-newest", "newest", "intel", ("iommufd",), "igb", ("igb",)),
+)
+"""For the tests that name them by the mark `profiles`."""
+BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL)}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pyvmm.uapi.pci_regs import PCI_COMMAND
 from pyvmm.vfio.errors import HostDeviceUnavailable, NeededByHost
 from pyvmm.vfio.host import (
     Answer,
@@ -54,6 +55,10 @@ def lent(bdf: str) -> Iterator[HostFunction]:
     yield function
     if function.driver != "vfio-pci":
         give_to(function, "vfio-pci")
+    # Drivers leave what they had in the command register to be restored by the kernel.
+    with open(f"{function.path}/config", "r+b", buffering=0) as config:
+        config.seek(PCI_COMMAND)
+        config.write(bytes(2))
 
 
 def give_to(function: HostFunction, driver: str) -> None:

@@ -105,7 +105,7 @@ def test_messages(
         signal.arm()
         for _ in range(3):
             signal.fire()
-            assert counted(trigger) == 1
+            assert counted(trigger) == 1 or signal.repeats
             signal.acknowledge()
         if index == MSIX:  # which can be masked; MSI without an address goes astray
             device.set_triggers(index, 0, [-1])
@@ -114,8 +114,8 @@ def test_messages(
             device.set_triggers(index, 0, [trigger.fileno()])
             assert trigger.wait(PATIENCE), "it was pending"
             trigger.read()
-        # QEMU's e1000e dies if MSI-X comes or goes while it holds interrupts back, for 128 µs.
-        device.reset()
+        signal.disarm()
+        device.reset()  # what is held back is not any more by the end of it: see _E1000e
         device.disable_irqs(index)
 
 
@@ -215,11 +215,11 @@ def refused_null(refused: Callable[[int, int, int, int, IrqData], str], index: i
 
 
 def test_the_end_of_a_device_ends_its_interrupts(
-    bdf: str, eventfds: Callable[[int], list[EventFd]]
+    bdf: str, backend: str, eventfds: Callable[[int], list[EventFd]]
 ) -> None:
     (eventfd,) = eventfds(1)
     for _ in range(2):
-        with open_device(bdf, backend="type1v2") as device:
+        with open_device(bdf, backend=backend) as device:
             mapping = device.map_region(0, device.region_info(0).areas[0])
             device.set_triggers(INTX, 0, [eventfd.fileno()])
         # The mapping keeps the device open: with its interrupts on, it could go on signalling.
@@ -229,12 +229,12 @@ def test_the_end_of_a_device_ends_its_interrupts(
 
 
 def test_the_host_asks_for_a_device_back(
-    bdf: str, eventfds: Callable[[int], list[EventFd]]
+    bdf: str, backend: str, eventfds: Callable[[int], list[EventFd]]
 ) -> None:
     (request,) = eventfds(1)
     driver = Path("/sys/bus/pci/drivers/vfio-pci")
     waiting = Thread(target=(driver / "unbind").write_text, args=(bdf,))
-    with open_device(bdf) as device:
+    with open_device(bdf, backend=backend) as device:
         device.set_triggers(REQ, 0, [request.fileno()])
         waiting.start()
         assert counted(request) == 1

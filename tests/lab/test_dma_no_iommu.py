@@ -13,6 +13,7 @@ from pyvmm.vfio import DeviceError, Interval
 from pyvmm.vfio.buffer import SharedMemory
 from pyvmm.vfio.kernel import open_device, open_space
 from tests.lab.engines import identify
+from tests.lab.written import written
 
 PAGE = mmap.PAGESIZE
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
@@ -44,18 +45,17 @@ def test_memory_is_where_the_device_is_told(lab_device: GetDevice) -> None:
 
 
 def test_more_than_a_page_is_of_huge_pages(lab_device: GetDevice) -> None:
-    before = HUGE_PAGES.read_text()
     with open_device(lab_device("nvme")) as nvme:
-        if not int(before):
-            with pytest.raises(DeviceError, match=r"takes 1 free pages and there are 0: echo 1"):
-                nvme.dma.alloc(2 * PAGE)
-        HUGE_PAGES.write_text("2")
-        with nvme.dma.alloc(3 * PAGE) as buffer:
+        with (
+            written(HUGE_PAGES, 0),
+            pytest.raises(DeviceError, match=r"takes 1 free pages and there are 0: echo 1"),
+        ):
+            nvme.dma.alloc(2 * PAGE)
+        with written(HUGE_PAGES, 2), nvme.dma.alloc(3 * PAGE) as buffer:
             assert buffer.iova % (2 << 20) == 0
             submissions, completions = buffer[:PAGE], buffer[PAGE : 2 * PAGE]
             assert identify(nvme, submissions, completions, buffer.iova + 2 * PAGE)
             assert int.from_bytes(buffer.view[2 * PAGE : 2 * PAGE + 2], "little") == 0x1B36
-    HUGE_PAGES.write_text(before)
 
 
 def test_no_guest_gets_it(lab_device: GetDevice) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from pyvmm import vfio
 from pyvmm.vfio import DeviceError, PciDevice
+from tests.lab.written import written
 
 pytestmark = pytest.mark.lab
 
@@ -42,11 +43,8 @@ def _huge_pages(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.callspec.params.get("backend") != "noiommu":
         yield
         return
-    pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
-    there = pool.read_text()
-    pool.write_text("16")
-    yield
-    pool.write_text(there)
+    with written(Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"), 16):
+        yield
 
 
 @pytest.fixture
@@ -162,9 +160,13 @@ def test_edu(backend: str, lab_device: LabDevice, capsys: pytest.CaptureFixture[
 
 
 def test_nic(backend: str, lab_device: LabDevice, capsys: pytest.CaptureFixture[str]) -> None:
+    ping_through(lab_device("e1000e"), backend, capsys)
+
+
+def ping_through(bdf: str, backend: str, capsys: pytest.CaptureFixture[str]) -> None:
     """More frames than the rings have entries."""
     nic = load("nic")
-    with vfio.open(lab_device("e1000e"), backend=backend) as dev:
+    with vfio.open(bdf, backend=backend) as dev:
         asyncio.run(nic.run(nic.Nic(dev), "10.0.2.15", "10.0.2.2", 70))
     out = capsys.readouterr().out
     assert "10.0.2.2 is at 52:55:0a:00:02:02\n" in out

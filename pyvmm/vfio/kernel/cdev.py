@@ -75,9 +75,8 @@ class Cdev:
             token = ctypes.create_string_buffer(vf_token.bytes, 16)
             request.flags = vfio.VFIO_DEVICE_BIND_FLAG_TOKEN
             request.token_uuid_ptr = ctypes.addressof(token)
-        doing = "binding it to an iommufd"
         try:
-            self._file.ioctl("VFIO_DEVICE_BIND_IOMMUFD", request, doing=doing, cures=_UNBOUND)
+            self._bind(request, tokens_are_known=vf_token is None)
         except DeviceError as error:
             raise self._not_bound(error, vf_token is not None) from None
         return int(request.out_devid)
@@ -114,6 +113,25 @@ class Cdev:
         """Idempotent; the device is unbound with the last file descriptor."""
         self._file.close()
 
+    def _bind(self, request: vfio.vfio_device_bind_iommufd, *, tokens_are_known: bool) -> None:
+        doing = "binding it to an iommufd"
+        try:
+            self._file.ioctl("VFIO_DEVICE_BIND_IOMMUFD", request, doing=doing, cures=_UNBOUND)
+        except DeviceError as error:
+            if tokens_are_known or error.errno != errno.EINVAL or not self._has_token():
+                raise
+            # Before Linux 6.17 cdevs take no token, and need none, whatever the physical function
+            # was given. Later kernels don't say EINVAL where there is one to compare with.
+            request.flags = request.token_uuid_ptr = 0
+            self._bind(request, tokens_are_known=True)
+
+    def _has_token(self) -> bool:
+        """Whether it is a virtual function that has a token, and nobody else has it bound."""
+        root, owner = self.function.root, self.function.physical_function
+        if owner is None or not HostFunction(owner, root=root).has_vfio_driver:
+            return False
+        return not other_holders(self.path or "", root=root)
+
     def _not_bound(self, error: DeviceError, token: bool) -> HostDeviceUnavailable:
         group, root = IommuGroup.of(self.function), self.function.root
         if error.errno == errno.EBUSY:
@@ -124,8 +142,8 @@ class Cdev:
             # A token is refused so too, at once and for good.
             if not token or other_holders(path, root=root):
                 return StillHeld(error.cause, bound)
-            refused = "the kernel refuses the VF token, or is too old for one here"
-            return HostDeviceUnavailable(error.cause, f"{refused}, or {bound}")
+            refused = "a VF token is for virtual functions whose physical function is VFIO's, too"
+            return HostDeviceUnavailable(error.cause, f"{refused}; or {bound}")
         if error.errno == errno.EPERM:
             cure = str(group.why_not_viable() or "") or (
                 f"another user has a device of group {group.number}, or "
@@ -133,7 +151,11 @@ class Cdev:
             )
             return HostDeviceUnavailable(error.cause, cure)
         if error.errno == errno.EACCES:
-            cure = "it is a virtual function: give the VF token that its physical function has"
+            cure = (
+                "its VF token is another one"
+                if token
+                else "its physical function is VFIO's too: give the VF token that was set there"
+            )
             return HostDeviceUnavailable(error.cause, cure)
         return HostDeviceUnavailable(error.cause, error.cure)
 

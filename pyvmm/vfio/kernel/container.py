@@ -20,14 +20,15 @@ from ..errors import DeviceError
 from ..intervals import Interval, Intervals
 from ..mapping import PAGE_SIZE
 from .device import KernelDevice
-from .group_space import GroupSpace
+from .group_space import NO_VFIO, GroupSpace
+from .iommufd import NO_IOMMUFD
 from .type1_dirty import Type1Dirty
 from .type1_info import Type1Info, ask
 
 _KINDS = {
-    "type1v2": ("dev/vfio/vfio", vfio.VFIO_TYPE1v2_IOMMU),
-    "type1": ("dev/vfio/vfio", vfio.VFIO_TYPE1_IOMMU),
-    "iommufd-compat": ("dev/iommu", vfio.VFIO_TYPE1v2_IOMMU),
+    "type1v2": ("dev/vfio/vfio", vfio.VFIO_TYPE1v2_IOMMU, NO_VFIO),
+    "type1": ("dev/vfio/vfio", vfio.VFIO_TYPE1_IOMMU, NO_VFIO),
+    "iommufd-compat": ("dev/iommu", vfio.VFIO_TYPE1v2_IOMMU, NO_IOMMUFD),
 }
 
 
@@ -36,13 +37,13 @@ class Container(GroupSpace):
 
     def __init__(self, backend: str = "type1v2", *, root: str = "/") -> None:
         """backend is "type1v2", "type1" or "iommufd-compat". Raises HostDeviceUnavailable."""
-        path, extension = _KINDS[backend]
+        path, extension, cures = _KINDS[backend]
         self.backend = backend
         # iommufd keeps the mappings in an IOAS, which needs no group.
         self._forgets = backend != "iommufd-compat"
         self._live = False
         self._info: Type1Info | None = None
-        super().__init__(os.path.join(root, path), extension, root)
+        super().__init__(os.path.join(root, path), extension, root, cures)
         self._unmaps_all = self.supports(vfio.VFIO_UNMAP_ALL)
 
     # What it is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from ...uapi import vfio
@@ -16,7 +16,7 @@ from .kernel_file import KernelFile
 from .opening import open_file
 from .space import KernelSpace
 
-_OPENING = {
+NO_VFIO = {
     errno.ENOENT: "the kernel has no VFIO here: `sudo modprobe vfio-pci`",
     errno.ENODEV: "the kernel has no VFIO here: `sudo modprobe vfio-pci`",
 }
@@ -42,16 +42,18 @@ class _Member:
 class GroupSpace(KernelSpace):
     """A DMA space that devices reach by their group."""
 
-    def __init__(self, path: str, extension: int, root: str) -> None:
+    def __init__(
+        self, path: str, extension: int, root: str, cures: Mapping[int, str] = NO_VFIO
+    ) -> None:
         """Open a container file, which must have an IOMMU driver of this kind (VFIO_*_IOMMU).
 
-        Raises HostDeviceUnavailable.
+        cures say what to do about an errno of opening it. Raises HostDeviceUnavailable.
         """
         super().__init__(root)
         self.name = f"container {path}"
         self._extension = extension
         self._members: dict[int, _Member] = {}
-        self._file = KernelFile(open_file(path, self.name, _OPENING, root=root), self.name)
+        self._file = KernelFile(open_file(path, self.name, cures, root=root), self.name)
         try:
             version = self._file.ioctl("VFIO_GET_API_VERSION", doing="asking for its version")
             if version != vfio.VFIO_API_VERSION:

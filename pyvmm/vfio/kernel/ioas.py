@@ -24,6 +24,7 @@ from .cdev import Cdev, function_of
 from .device import KernelDevice
 from .hwpts import Hwpts
 from .iommufd import Iommufd
+from .opening import parse_token
 from .space import KernelSpace
 
 _NO_FILES = (errno.ENOTTY, errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP)
@@ -128,7 +129,7 @@ class Ioas(KernelSpace):
 
         It has not been bound through it before. Raises HostDeviceUnavailable, VfioError.
         """
-        token = UUID(vf_token) if isinstance(vf_token, str) else vf_token
+        token = parse_token(vf_token)
         function = function_of(fd, root=self.root)
         return self._open(function.bdf, lambda: self._bind(Cdev(function, fd), token))
 

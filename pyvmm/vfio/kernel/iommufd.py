@@ -16,7 +16,7 @@ from ..errors import DeviceError
 from .kernel_file import KernelFile
 from .opening import open_file
 
-_OPENING = {
+NO_IOMMUFD = {
     errno.ENOENT: "the kernel has no iommufd: it takes CONFIG_IOMMUFD, or `sudo modprobe iommufd`",
     errno.ENODEV: "the kernel has no iommufd: `sudo modprobe iommufd`",
 }
@@ -30,7 +30,7 @@ class Iommufd:
     def __init__(self, *, root: str = "/") -> None:
         """Raises HostDeviceUnavailable."""
         self.path = os.path.join(root, "dev/iommu")
-        self._file = KernelFile(open_file(self.path, "iommufd", _OPENING, root=root), "iommufd")
+        self._file = KernelFile(open_file(self.path, "iommufd", NO_IOMMUFD, root=root), "iommufd")
 
     def fileno(self) -> int:
         return self._file.fileno()

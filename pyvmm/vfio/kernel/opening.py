@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
+from uuid import UUID
 
 from ...uapi.ioctl import failure
 from ..errors import HostDeviceUnavailable
@@ -39,6 +40,19 @@ def patiently(attempt: Callable[[], _T]) -> _T:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(_PAUSE)
+
+
+def parse_token(text: UUID | str | None) -> UUID | None:
+    """A VF token, as people write it. Raises HostDeviceUnavailable."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return UUID(text)
+    except ValueError:
+        raise HostDeviceUnavailable(
+            f"the VF token {text!r} is no UUID",
+            "write it like 83b8f4f2-509f-382f-3c1e-e6bfe0fa1001",
+        ) from None
 
 
 def open_file(path: str, what: str, cures: Mapping[int, str], *, root: str = "/") -> int:

@@ -19,7 +19,7 @@ from ..intervals import Interval
 from ..mapping import Mapping
 from .device import KernelDevice
 from .map_errors import explain, reserved_by
-from .opening import patiently
+from .opening import parse_token, patiently
 
 
 class KernelSpace(DmaSpace):
@@ -42,7 +42,7 @@ class KernelSpace(DmaSpace):
         vf_token is for a virtual function whose physical function is VFIO's, too. Raises
         HostDeviceUnavailable if it can't be had, and VfioError.
         """
-        token = UUID(vf_token) if isinstance(vf_token, str) else vf_token
+        token = parse_token(vf_token)
         function = HostFunction(bdf, root=self.root)
         return self._open(function.bdf, lambda: self._join(function, token))
 

@@ -342,7 +342,10 @@ def test_files_that_are_not_there(made: MadeVfio) -> None:
         Ioas(root=made.root)
     with pytest.raises(HostDeviceUnavailable, match=r"no DMA space:\n  iommufd: .*\n  type1v2: "):
         open_space(root=made.root)
-    assert {missing == "" for _, missing in backends(root=made.root)} == {False}
+    missing = dict(backends(root=made.root))
+    assert all(missing.values())
+    assert "the kernel has no VFIO here" in missing["type1v2"]
+    assert "CONFIG_IOMMUFD" in missing["iommufd-compat"]
 
 
 def test_an_iommu_that_trusts_interrupts(container: Container, made: MadeVfio) -> None:
@@ -379,6 +382,11 @@ def test_a_vf_token(container: Container, made: MadeVfio) -> None:
     made.failures["VFIO_GROUP_GET_DEVICE_FD"] = errno.EACCES
     with pytest.raises(HostDeviceUnavailable, match="give the VF token"):
         container.open_device(NIC)
+
+
+def test_a_vf_token_that_is_none(space: KernelSpace) -> None:
+    with pytest.raises(HostDeviceUnavailable, match="the VF token 'x' is no UUID; write it like"):
+        space.open_device(NIC, vf_token="x")
 
 
 def test_a_kernel_without_unmap_all(made: MadeVfio) -> None:
@@ -443,11 +451,22 @@ def test_a_refused_vf_token_is_not_tried_again(ioas: Ioas, made: MadeVfio) -> No
     bind = "VFIO_DEVICE_BIND_IOMMUFD"
     token = UUID(int=1)
     made.failures[bind] = errno.EINVAL
-    with pytest.raises(HostDeviceUnavailable, match="refuses the VF token"):
+    with pytest.raises(HostDeviceUnavailable, match="a VF token is for virtual functions"):
         ioas.open_device(NIC, vf_token=token)
     made.host.process(4711, "qemu", "/dev/vfio/devices/vfio10")
     made.failures[bind] = errno.EINVAL
     ioas.open_device(NIC, vf_token=token).close()  # unless somebody else has the device
+
+
+def test_cdevs_that_take_no_vf_token(ioas: Ioas, made: MadeVfio) -> None:
+    """A virtual function's, before Linux 6.17."""
+    function = made.host.root / "sys/bus/pci/devices" / NIC2
+    (function / "physfn").symlink_to(f"../{NIC}")
+    made.failures["VFIO_DEVICE_BIND_IOMMUFD"] = errno.EINVAL
+    ioas.open_device(NIC2, vf_token=UUID(int=1)).close()
+    made.failures["VFIO_DEVICE_BIND_IOMMUFD"] = errno.EACCES
+    with pytest.raises(HostDeviceUnavailable, match="its VF token is another one"):
+        ioas.open_device(NIC2, vf_token=UUID(int=1))
 
 
 def test_nobody_who_maps_waits_for_a_device_that_is_held(
