@@ -60,7 +60,7 @@ def test_the_best_is_chosen(profile: str, backend: str, lab_device: GetDevice) -
     best = "iommufd" if "iommufd" in BY_NAME[profile].backends else BY_NAME[profile].backends[0]
     with open_device(lab_device("edu")) as device, open_space() as space:
         assert device.dma.backend == best  # type: ignore[attr-defined]
-        assert space.backend == best or best == "noiommu"
+        assert space.backend == best
 
 
 @TWO_IN_A_GROUP

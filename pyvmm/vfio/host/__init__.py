@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .address import full_address, is_address
 from .functions import HostFunction, Resource, functions
-from .groups import IommuGroup, Member, ReservedRegion, groups
+from .groups import IommuGroup, Member, ReservedRegion, groups, no_iommu
 from .holders import Holder, held_by, holders, other_holders, who_is_busy
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "held_by",
     "holders",
     "is_address",
+    "no_iommu",
     "other_holders",
     "remedies",
     "reports",

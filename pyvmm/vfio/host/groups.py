@@ -163,6 +163,11 @@ def no_group(root: str | os.PathLike[str] = "/") -> tuple[str, str]:
     """Why a device here may have no IOMMU group, and what to do about it."""
     if groups(root=root):
         return "the IOMMUs that are in use don't cover it, so that it can't be assigned", ""
+    return no_iommu(root)
+
+
+def no_iommu(root: str | os.PathLike[str] = "/") -> tuple[str, str]:
+    """Why no IOMMU is in use here, and what to do about it."""
     if sysfs.listing(os.path.join(os.fspath(root), "sys/class/iommu")):
         return "no IOMMU is in use, although there is one", "boot without iommu=off"
     return (

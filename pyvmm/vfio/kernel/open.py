@@ -10,7 +10,7 @@ from uuid import UUID
 
 from ..dma import DmaSpace
 from ..errors import HostDeviceUnavailable, VfioError
-from ..host import HostFunction, IommuGroup
+from ..host import HostFunction, IommuGroup, groups, no_iommu
 from .cdev import function_of
 from .container import Container
 from .device import KernelDevice
@@ -132,4 +132,6 @@ def _missing(name: str, root: str) -> str:
         _MAKERS[name](root).close()
     except VfioError as error:
         return str(error)
+    if name != "noiommu" and all(group.no_iommu for group in groups(root=root)):
+        return "; ".join(no_iommu(root))
     return ""

@@ -664,6 +664,18 @@ def test_no_iommu(made: MadeVfio) -> None:
 # Choosing.
 
 
+def test_a_host_without_an_iommu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its containers can be opened all the same, but no device joins them."""
+    made = MadeVfio(MadeHost(tmp_path))
+    made.device(NIC, 14, no_iommu=True)
+    monkeypatch.setattr("pyvmm.vfio.kernel.call.ioctl", made.ioctl)
+    missing = dict(backends(root=made.root))
+    assert [name for name in missing if not missing[name]] == ["noiommu"]
+    assert missing["type1v2"].startswith("no IOMMU is in use; enable VT-d or AMD-Vi")
+    with open_space(root=made.root) as space:
+        assert space.backend == "noiommu"
+
+
 def test_the_best_there_is(made: MadeVfio) -> None:
     assert [name for name, missing in backends(root=made.root) if not missing] == list(BACKENDS)
     with open_space(root=made.root) as space:
