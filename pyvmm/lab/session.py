@@ -150,6 +150,19 @@ class Lab:
         with machine.explained():
             slots.remove(plugged, timeout)
 
+    def inject(self, plugged: Plugged, error: str) -> None:
+        """Have a device report an error of PCI Express (AER) by QEMU's name, as "POISON_TLP".
+
+        Few models of QEMU's report any: virtio's do, with aer=on, while SERR# is enabled in the
+        command register. Raises LabError.
+        """
+        machine, _ = self._live
+        command = f"pcie_aer_inject_error {plugged.ids[0]} {error}"
+        with machine.explained():
+            said = machine.qmp.execute("human-monitor-command", {"command-line": command})
+            if not said.startswith("OK"):
+                raise LabError(f"injecting {error} into {plugged.item}: {said.strip()}")
+
     def run(
         self,
         argv: Sequence[str],
