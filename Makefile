@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Those that wait for a lab take no processor's time of their own.
-WORKERS := $(shell expr 2 + $$(nproc))
+WORKERS := $(shell expr 3 + $$(nproc))
 DEV_STAMP := $(VENV)/.installed-dev
 RUN_STAMP := $(VENV)/.installed
 # Named after the place: scripts in a virtual environment know where they are.
@@ -18,7 +18,7 @@ demo: $(RUN_STAMP) guests ## boot a guest that drives a PCI device; in software 
 	$(BIN)/pyvmm run --lab-without-kvm configs/edu.yaml
 
 test: $(DEV_STAMP) guests ## run all tests; some: PYTEST_ARGS="tests/unit -k edu"
-	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP) ## check style, types and layers
 	$(BIN)/ruff check

@@ -15,6 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if _wanted[group] and not _ran[group] and not missing():
             print(f"\nall tests of the group '{group}' were skipped, although they can run here")
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Where workers share the tests, a file's are one's, and so are all that share a lab."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    from tests.lab.profiles import worker_of
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return worker_of(nodeid) or nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
 
 
 def open_fds() -> dict[str, str]:

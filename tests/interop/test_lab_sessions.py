@@ -29,7 +29,6 @@ from tests.conftest import ROOT, missing_for_lab
 pytestmark = [
     pytest.mark.interop,
     pytest.mark.skipif(bool(missing_for_lab()), reason=missing_for_lab() or "all there"),
-    pytest.mark.xdist_group("lab-sessions"),
     pytest.mark.timeout(400),
 ]
 LIMIT = 60

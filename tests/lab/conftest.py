@@ -38,20 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if "kind" in wanted:
             choices.append(profile.kinds)
         sets += itertools.product(*choices)
-    metafunc.parametrize(
-        ("profile", *wanted),
-        [
-            pytest.param(
-                *values, id="-".join(values), marks=pytest.mark.xdist_group(_group(values))
-            )
-            for values in sets
-        ],
-    )
-
-
-def _group(values: tuple[str, ...]) -> str:
-    """Where workers share the tests, two of them run labs at once."""
-    return "lab" if values[0] == MAIN.name else "other-labs"
+    metafunc.parametrize(("profile", *wanted), sets, ids=["-".join(values) for values in sets])
 
 
 def _profiles_for(test: pytest.Item, has_backend: bool) -> Sequence[Profile]:
@@ -104,7 +91,7 @@ if not IN_LAB:
 
     def _reports(item: pytest.Item) -> Iterator[pytest.TestReport]:
         name = _profile_of(item)
-        hint = ("one command for this one", shown(BY_NAME[name], _name_of(item)))
+        hint = ("one command for this one", shown(BY_NAME[name], item.nodeid))
         try:
             for data in _relayed(item, name):
                 report = item.config.hook.pytest_report_from_serializable(
@@ -127,12 +114,10 @@ if not IN_LAB:
             raise LabFailed(_broken[name])
         if name not in _relays:
             items = item.session.items[item.session.items.index(item) :]
-            left = [
-                _name_of(each) for each in items if _is_ours(each) and _profile_of(each) == name
-            ]
+            left = [each.nodeid for each in items if _is_ours(each) and _profile_of(each) == name]
             _relays[name] = Relay(BY_NAME[name], left)
         try:
-            return _relays[name].reports(_name_of(item))
+            return _relays[name].reports(item.nodeid)
         except LabFailed:
             relay = _relays.pop(name)
             relay.close()
@@ -143,11 +128,6 @@ if not IN_LAB:
 
 def _is_ours(item: pytest.Item) -> bool:
     return isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents
-
-
-def _name_of(item: pytest.Item) -> str:
-    """Its node id, without the group that pytest-xdist adds to it."""
-    return item.nodeid.rpartition("@")[0] or item.nodeid
 
 
 def _profile_of(item: pytest.Item) -> str:

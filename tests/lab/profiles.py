@@ -50,3 +50,13 @@ SPECIAL = (
 )
 """For the tests that name them by the mark `profiles`."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL)}
+
+
+def worker_of(test: str) -> str:
+    """Of two workers the one that runs this lab test, by its node id; "" if it is none.
+
+    One has the main profile, and the other one all others: so no more than two labs run at once.
+    """
+    if not test.startswith("tests/lab/"):
+        return ""
+    return "lab" if f"[{MAIN.name}]" in test or f"[{MAIN.name}-" in test else "other labs"
