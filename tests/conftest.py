@@ -11,6 +11,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -60,6 +61,9 @@ def missing_for_lab() -> str:
     missing = [finding for finding in check() if finding.needed and not finding.ok]
     return "; ".join(str(finding) for finding in missing if SETUP not in finding.cure)
 
+
+# The background jobs of shells ignore SIGINT; what tests start is not to inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GROUPS = {
     "kvm": missing_for_kvm,
