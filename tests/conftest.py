@@ -62,8 +62,10 @@ def missing_for_lab() -> str:
     return "; ".join(str(finding) for finding in missing if SETUP not in finding.cure)
 
 
-# The background jobs of shells ignore SIGINT; what tests start is not to inherit that.
+# Background jobs of shells ignore these; what tests start is not to inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 GROUPS = {
     "kvm": missing_for_kvm,

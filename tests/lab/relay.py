@@ -42,6 +42,7 @@ class Relay:
 
     def __init__(self, profile: Profile, tests: Sequence[str]) -> None:
         self._reports: defaultdict[str, list[Any]] = defaultdict(list)
+        self._tests = set(tests)
         self.finished: set[str] = set()
         """Tests that are over"""
         self._broken: list[str] = []
@@ -70,6 +71,8 @@ class Relay:
             self._reports[data["nodeid"]].append(data)
             if data["when"] == "teardown":
                 self.finished.add(data["nodeid"])
+        if self.finished >= self._tests:
+            self.close()  # whatever else this process has to do, it does without a child of ours
         return self._reports.pop(test, [])
 
     def _said(self) -> str:
