@@ -11,7 +11,6 @@ import os
 import platform
 import shlex
 import shutil
-import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -61,11 +60,6 @@ def missing_for_lab() -> str:
     missing = [finding for finding in check() if finding.needed and not finding.ok]
     return "; ".join(str(finding) for finding in missing if SETUP not in finding.cure)
 
-
-# Background jobs of shells ignore these; what tests start is not to inherit that.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 GROUPS = {
     "kvm": missing_for_kvm,
