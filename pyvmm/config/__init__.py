@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .._lazy import attributes
 from .loader import load, parse
 
 TYPE_CHECKING = False
@@ -37,12 +38,4 @@ _HOMES = {
     "json_schema": "json_schema",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = attributes(__name__, _HOMES)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from .._lazy import attributes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .assets import prepare
@@ -15,11 +17,4 @@ __all__ = ["Lab", "LabError", "check", "prepare"]
 # The command line's help has a lab's defaults, and no need for what runs one.
 _HOMES = {"Lab": "session", "LabError": "errors", "check": "findings", "prepare": "assets"}
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f".{home}", __name__), name)
+__getattr__ = attributes(__name__, _HOMES)

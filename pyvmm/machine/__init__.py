@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from .._lazy import attributes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .console import Console
@@ -48,11 +50,4 @@ _HOMES = {
     **dict.fromkeys(("End", "Outcome"), "outcome"),
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f".{home}", __name__), name)
+__getattr__ = attributes(__name__, _HOMES)

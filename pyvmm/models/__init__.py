@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._lazy import attributes
 from .errors import ModelError
 from .registry import MODELS, check, create
 
@@ -60,11 +61,4 @@ _HOMES = {
     ),
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f".{home}", __name__), name)
+__getattr__ = attributes(__name__, _HOMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._lazy import attributes
 from .buffer import DmaBuffer
 from .capability_chain import InfoCapability
 from .device import Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
@@ -64,14 +65,9 @@ __all__ = [
 ]
 
 # The VMM has no use for a driver's view of a device.
-_PCI = {"Field", "Flag", "Interrupt", "PciDevice", "Register", "RegisterMap", "open"}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _PCI:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import pci
-
-    value = getattr(pci, name)
-    globals()[name] = value
-    return value
+__getattr__ = attributes(
+    __name__,
+    dict.fromkeys(
+        ("Field", "Flag", "Interrupt", "PciDevice", "Register", "RegisterMap", "open"), "pci"
+    ),
+)

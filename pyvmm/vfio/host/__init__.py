@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..._lazy import attributes
 from .address import full_address, is_address
 from .functions import HostFunction, Resource, functions
 from .groups import IommuGroup, Member, ReservedRegion, groups, no_iommu
@@ -56,11 +57,4 @@ _HOMES = {
     **dict.fromkeys(("Answer", "Verdict", "assignability"), "verdicts"),
 }
 
-
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f".{home}", __name__), name)
+__getattr__ = attributes(__name__, _HOMES)

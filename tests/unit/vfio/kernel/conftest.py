@@ -9,6 +9,9 @@ import pytest
 
 from pyvmm.vfio.kernel.kernel_file import KernelFile
 from tests.unit.vfio.kernel.fake_kernel import FakeKernel, open_file
+from tests.unit.vfio.kernel.made_spaces import cdev_fd, container, ioas, made, space
+
+__all__ = ["cdev_fd", "container", "ioas", "made", "space"]
 
 
 @pytest.fixture
