@@ -75,11 +75,11 @@ def test_a_device_for_one_run(vm: Vm, guests: Path) -> None:
     assert done.status == 0
 
 
-@pytest.mark.parametrize("option", ["--timeout=0.2", "-t0.2", "--set=timeout=0.2"])
+@pytest.mark.parametrize("option", ["--timeout=3", "-t3", "--set=timeout=3"])
 def test_a_time_limit(vm: Vm, option: str) -> None:
     done = run("run", option, vm(cmdline="crash=hang", timeout=1000))
     first, where = done.err.splitlines()
-    assert first == "pyvmm: error: the guest has not ended within 0.2 s"
+    assert first == "pyvmm: error: the guest has not ended within 3 s"
     assert where.startswith("vCPU 0 ")
     assert done.status == exit_codes.TIMEOUT
 
