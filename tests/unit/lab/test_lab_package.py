@@ -30,7 +30,13 @@ print(*sorted(set(sys.modules) - before))
     done = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     )
-    assert done.stdout.split() == ["__future__", "pyvmm", "pyvmm.lab", "pyvmm.lab.defaults"]
+    assert done.stdout.split() == [
+        "__future__",
+        "pyvmm",
+        "pyvmm._lazy",
+        "pyvmm.lab",
+        "pyvmm.lab.defaults",
+    ]
 
 
 @pytest.mark.parametrize(

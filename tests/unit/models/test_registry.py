@@ -79,7 +79,12 @@ models.Model, models.Bar, models.Msi
     output = subprocess.run(
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout
-    assert set(output.split()) == {"pyvmm.models", "pyvmm.models.errors", "pyvmm.models.registry"}
+    assert set(output.split()) == {
+        "pyvmm._lazy",
+        "pyvmm.models",
+        "pyvmm.models.errors",
+        "pyvmm.models.registry",
+    }
 
 
 def test_the_package_has_what_it_says() -> None:
