@@ -154,7 +154,7 @@ def _check_kind(path: str, head: bytes) -> None:
             path,
             f"a Linux kernel of boot protocol {version >> 8}.{version & 0xFF:02}, "
             "which has no 64-bit entry",
-            f"take one of Linux 3.8 (protocol 2.12) or newer, for x86-64: {_AMD64}",
+            "take Linux 3.8 (protocol 2.12) or newer, built for x86-64",
         )
     if not _u16(head, _EXT_LOAD_FLAGS) & _KERNEL_64:
         raise NotAGuestImage(path, "a Linux kernel for 32-bit x86", _AMD64)
