@@ -36,8 +36,8 @@ def test_a_config_that_is_wrong(tmp_path: Path) -> None:
     run("run", path).refused(
         exit_codes.CONFIG, "vm.yaml:2: memory.size: expected a size such as 64M"
     )
-    path.write_text("kernel: hello.elf\ncpu: 2\n")
-    run("run", path).refused(exit_codes.CONFIG, "vm.yaml:2: cpu: no such key; did you mean cpus?")
+    path.write_text("kernel: hello.elf\ncpuz: 2\n")
+    run("run", path).refused(exit_codes.CONFIG, "vm.yaml:2: cpuz: no such key; did you mean cpu")
 
 
 def test_an_override_that_is_wrong(vm: Vm) -> None:
