@@ -72,3 +72,13 @@ def test_memory_above_the_hole(make: MakeMachine) -> None:
     low, high = (region for region in vm.memory.regions if region.kind == "ram")
     assert (low.gpa, low.size) == (0, layout.LOW_RAM_LIMIT)
     assert (high.gpa, high.size) == (layout.HIGH_RAM_BASE, 5 * GIB - layout.LOW_RAM_LIMIT)
+
+
+def test_more_memory_than_this_host_has(make: MakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which it isn't asked for: the guest reads how much it has, and touches next to nothing."""
+    kept_from_guests = 64 * MIB - seen_memory(make, 64 * MIB)
+    sysconf = os.sysconf
+    monkeypatch.setattr(
+        os, "sysconf", lambda name: 1 << 40 if name == "SC_PHYS_PAGES" else sysconf(name)
+    )
+    assert seen_memory(make, 70 * GIB) == 70 * GIB - kept_from_guests

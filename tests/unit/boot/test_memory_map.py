@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvmm.boot.memory_map import E820_RAM, E820_RESERVED, RESERVED, memory_map
+from pyvmm.boot.placement import LOW_RAM_END
 from pyvmm.memory import DEVICE, RAM, ROM, MemoryRegion, layout
 
 MIB = 1 << 20
@@ -41,6 +42,21 @@ def test_ram_beyond_the_hole() -> None:
     entries = memory_map(ram_of(8 * GIB))
     assert (0x10_0000, 3 * GIB - MIB, E820_RAM) in entries
     assert entries[-1] == (4 * GIB, 5 * GIB, E820_RAM)
+
+
+@given(st.integers(1, 1 << 28))
+def test_all_of_ram_but_the_legacy_hole_is_told(pages: int) -> None:
+    """From next to nothing to a TiB, wherever it ends."""
+    size = MIB + pages * layout.PAGE_SIZE
+    entries = memory_map(ram_of(size))
+    ram = [(start, length) for start, length, of in entries if of == E820_RAM]
+    hole = layout.VGA_HOLE_END - LOW_RAM_END
+    assert sum(length for _, length in ram) == size - hole
+    assert ram[-1][0] + ram[-1][1] == layout.ram_end(size)
+    assert entries == sorted(entries)
+    assert len(entries) <= 6
+    for start, length in ram:
+        assert start + length <= layout.LOW_RAM_LIMIT or start >= layout.HIGH_RAM_BASE
 
 
 def test_only_ram_is_ram() -> None:
