@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvmm.pci.errors import BadDevice
@@ -128,7 +128,6 @@ def test_what_can_not_be_true_is_refused(
         Setting(device)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     content=st.binary(min_size=192, max_size=192),
     flags=st.binary(min_size=24, max_size=24),
