@@ -13,13 +13,13 @@ class UnreadableImage(BootError):
 
 
 class NotAGuestImage(BootError):
-    """The file is readable but nothing that can be booted."""
+    """The file is readable but nothing that can be booted; cure says what to do."""
 
-    def __init__(self, path: str, found: str, accepted: str) -> None:
-        super().__init__(f"{path} is {found}; accepted is {accepted}")
+    def __init__(self, path: str, found: str, cure: str) -> None:
+        super().__init__(f"{path} is {found}; {cure}")
         self.path = path
         self.found = found
-        self.accepted = accepted
+        self.cure = cure
 
 
 class MalformedImage(BootError):

@@ -5,19 +5,22 @@ from __future__ import annotations
 
 from pyvmm.memory import layout
 
-from . import acpi, elf_pvh, pvh
-from .errors import BadCommandLine
+from . import acpi, detect
+from .command_line import encode, for_linux
+from .errors import NotAGuestImage
 from .image import ImageFile
 from .memory_map import memory_map
-from .placement import COMMAND_LINE_LIMIT, Placement
+from .placement import Placement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol
 
     from pyvmm.kvm import Vcpu
     from pyvmm.memory import GuestMemory
+
+    from .memory_map import MapEntry
 
     class Entry(Protocol):
         """How a loaded guest starts: kind names the protocol, address the first instruction."""
@@ -30,6 +33,33 @@ if TYPE_CHECKING:
 
         def apply(self, vcpu: Vcpu, /) -> None: ...
 
+    class Kernel(Protocol):
+        """A kernel in guest RAM, which is not told of its surroundings yet.
+
+        command_line_limit is in bytes, without the NUL; initrd_limit is the address at which the
+        initrd has to end at the latest.
+        """
+
+        @property
+        def is_linux(self) -> bool: ...
+
+        @property
+        def command_line_limit(self) -> int: ...
+
+        @property
+        def initrd_limit(self) -> int: ...
+
+        def hand_over(
+            self,
+            memory: GuestMemory,
+            /,
+            *,
+            command_line: bytes,
+            memory_map: Sequence[MapEntry],
+            rsdp: int,
+            initrd: tuple[int, int] | None,
+        ) -> Entry: ...
+
 
 def load_kernel(
     memory: GuestMemory,
@@ -39,35 +69,39 @@ def load_kernel(
     mmio64: tuple[int, int],
     intx_gsi: Callable[[int, int], int],
     command_line: str = "",
+    console: str = "",
     initrd: str | None = None,
     done: Callable[[str], None] | None = None,
 ) -> Entry:
     """Load a kernel, its initrd and command line, and the ACPI tables into guest RAM.
 
     mmio64 is the window [start, end) for 64-bit BARs; intx_gsi(device, pin) is the GSI behind
-    an interrupt pin (1 is INTA) of a device of bus 0. done is called with a phase's name when
-    that is over. Can be repeated to boot the guest again. Raises BootError.
+    an interrupt pin (1 is INTA) of a device of bus 0. console is what Linux is told to take for
+    its console, if command_line doesn't say; "" is nothing. done is called with a phase's name
+    when that is over. Can be repeated to boot the guest again. Raises BootError.
     """
     done = done or _ignore
-    encoded = _encode(command_line)
     placement = Placement(memory)
     with ImageFile(path, "kernel") as image:
-        address = elf_pvh.load(image, placement)
+        kernel = _load_image(image, placement)
+    if kernel.is_linux:
+        command_line = for_linux(command_line, console)
+    encoded = encode(command_line, kernel.command_line_limit)
     done("kernel")
-    modules = None
+    module = None
     if initrd is not None:
-        modules = _load_initrd(initrd, placement)
+        module = _load_initrd(initrd, placement, kernel.initrd_limit)
         done("initrd")
     memory.write(layout.ACPI_BASE, acpi.build(cpus, mmio64, intx_gsi))
-    start_info = pvh.write_start_info(
+    entry = kernel.hand_over(
         memory,
         command_line=encoded,
         memory_map=memory_map(memory.regions),
         rsdp=layout.ACPI_BASE,
-        initrd=modules,
+        initrd=module,
     )
     done("boot information")
-    return pvh.PvhEntry(address, start_info)
+    return entry
 
 
 def load_firmware(
@@ -85,24 +119,25 @@ def load_firmware(
     return firmware.ResetVector()
 
 
-def _load_initrd(path: str, placement: Placement) -> tuple[int, int]:
+def _load_image(image: ImageFile, placement: Placement) -> Kernel:
+    head = image.read(0, detect.HEAD_SIZE)
+    if detect.is_elf(head):
+        from . import elf_pvh
+
+        return elf_pvh.load(image, placement)
+    if detect.is_bzimage(head):
+        from . import bzimage
+
+        return bzimage.load(image, placement)
+    raise NotAGuestImage(image.path, *detect.describe(head))
+
+
+def _load_initrd(path: str, placement: Placement, limit: int) -> tuple[int, int]:
     """Returns its address and size."""
     with ImageFile(path, "initrd") as image:
-        address, buffer = placement.claim_top(image.size, f"initrd {path}")
+        address, buffer = placement.claim_top(image.size, limit, f"initrd {path}")
         image.read_into(buffer, 0)
         return address, image.size
-
-
-def _encode(command_line: str) -> bytes:
-    encoded = command_line.encode("utf-8", "surrogateescape") + b"\0"
-    if b"\0" in encoded[:-1]:
-        raise BadCommandLine("the kernel command line contains a NUL character")
-    if len(encoded) > COMMAND_LINE_LIMIT:
-        raise BadCommandLine(
-            f"the kernel command line has {len(encoded) - 1} bytes, "
-            f"a kernel takes {COMMAND_LINE_LIMIT - 1}"
-        )
-    return encoded
 
 
 def _ignore(phase: str) -> None:

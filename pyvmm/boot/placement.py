@@ -12,18 +12,22 @@ if TYPE_CHECKING:
     from pyvmm.memory import GuestMemory
 
 BOOT_INFO = 0x6000
-"""One page: what a boot protocol hands over (start info, memory map, modules)."""
+"""One page: what a boot protocol hands over (start info or zero page)."""
 
 COMMAND_LINE = 0x7000
-"""One page, of which a kernel takes COMMAND_LINE_LIMIT."""
+"""One page, with the final NUL."""
 
-COMMAND_LINE_LIMIT = 2048
-"""Bytes with the final NUL: Linux's COMMAND_LINE_SIZE on x86, which cuts silently."""
+COMMAND_LINE_PAGE = layout.PAGE_SIZE
 
 _BOOT_INFO_END = 0x8000
 
+LONG_MODE = 0x8000
+"""What a guest that starts in 64-bit mode needs: descriptors, page tables. See long_mode.py."""
+
 LOW_RAM_END = 0x9_FC00
 """Conventional memory ends here; what follows up to 1 MiB is the firmware's on a PC."""
+
+_MIB = layout.MIB
 
 
 class Placement:
@@ -33,7 +37,7 @@ class Placement:
     image may lie there.
     """
 
-    __slots__ = ("_low_ram_end", "_memory", "_taken")
+    __slots__ = ("_memory", "_ram", "_taken")
 
     def __init__(self, memory: GuestMemory) -> None:
         """Raises DoesNotFit for a guest without the first MiB of RAM."""
@@ -42,21 +46,22 @@ class Placement:
             (BOOT_INFO, _BOOT_INFO_END, "boot information"),
             (LOW_RAM_END, layout.VGA_HOLE_END, "the legacy hole below 1 MiB"),
         ]
-        ends = [region.end for region in memory.regions if region.kind == RAM and region.gpa == 0]
-        self._low_ram_end = max(ends, default=0)
-        if self._low_ram_end < layout.VGA_HOLE_END:
+        self._ram = [(region.gpa, region.end) for region in memory.regions if region.kind == RAM]
+        if self.low_ram_end < layout.VGA_HOLE_END:
             raise DoesNotFit("a guest needs at least 1 MiB of RAM to boot")
+
+    @property
+    def low_ram_end(self) -> int:
+        """Where the RAM that begins at address 0 ends."""
+        return max((end for start, end in self._ram if start == 0), default=0)
 
     def claim(self, gpa: int, size: int, what: str) -> memoryview:
         """The buffer of size bytes of RAM at gpa. Raises DoesNotFit, AddressTaken."""
-        for region in self._memory.regions:
-            if region.kind == RAM and region.gpa <= gpa and gpa + size <= region.end:
-                break
-        else:
+        if not any(start <= gpa and gpa + size <= end for start, end in self._ram):
             raise DoesNotFit(
                 f"{what} must lie at {gpa:#x}-{gpa + size - 1:#x}, which is not (all) guest RAM: "
-                f"the guest has {self._memory.ram_size >> 20} MiB, "
-                f"of which {self._low_ram_end >> 20} MiB from address 0"
+                f"the guest has {self._memory.ram_size // _MIB} MiB, "
+                f"of which {self.low_ram_end // _MIB} MiB from address 0"
             )
         for start, end, who in self._taken:
             if gpa < end and start < gpa + size:
@@ -67,19 +72,27 @@ class Placement:
         self._taken.append((gpa, gpa + size, what))
         return self._memory.view(gpa, size)
 
-    def claim_top(self, size: int, what: str) -> tuple[int, memoryview]:
-        """The highest free pages below the PCI hole that hold size bytes. Raises DoesNotFit."""
-        end = self._low_ram_end
-        for start, taken_end, _ in sorted(self._taken, reverse=True):
+    def claim_top(self, size: int, limit: int, what: str) -> tuple[int, memoryview]:
+        """The highest free pages that hold size bytes and end at limit or below.
+
+        Raises DoesNotFit.
+        """
+        for start, end in sorted(self._ram, reverse=True):
+            gpa = self._highest(max(start, layout.VGA_HOLE_END), min(end, limit), size)
+            if gpa is not None:
+                return gpa, self.claim(gpa, size, what)
+        raise DoesNotFit(
+            f"{what} of {-(-size // _MIB)} MiB does not fit guest RAM beside what lies there: the "
+            f"guest has {self._memory.ram_size // _MIB} MiB, and the kernel takes it below "
+            f"{limit:#x}; give the guest more memory, or make the initrd smaller"
+        )
+
+    def _highest(self, start: int, end: int, size: int) -> int | None:
+        """Where size bytes are free in [start, end), in pages of their own, and highest."""
+        for taken_start, taken_end, _ in sorted(self._taken, reverse=True):
             gpa = end - size & -layout.PAGE_SIZE
-            if gpa >= taken_end:
+            if gpa < start or gpa >= taken_end:
                 break
-            end = min(end, start)
-        else:
-            gpa = -1
-        if gpa < layout.VGA_HOLE_END:
-            raise DoesNotFit(
-                f"{what} of {size:#x} bytes does not fit guest RAM below "
-                f"{self._low_ram_end:#x} beside what lies there: give the guest more memory"
-            )
-        return gpa, self.claim(gpa, size, what)
+            end = min(end, taken_start)
+        gpa = end - size & -layout.PAGE_SIZE
+        return gpa if gpa >= start else None

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """The PVH boot protocol: what the guest is told, and the state it starts in.
 
-Source: Xen's docs/misc/pvh.pandoc and public/arch-x86/hvm/start_info.h (version 1).
+Sources: Xen's docs/misc/pvh.pandoc and public/arch-x86/hvm/start_info.h (version 1). What of it
+Linux takes is in arch/x86/platform/pvh/enlighten.c there.
 """
 
 from __future__ import annotations
@@ -40,36 +41,52 @@ _CODE, _DATA, _BUSY_TSS = 0xB, 0x3, 0xB
 _FLAT_LIMIT = 0xFFFF_FFFF
 
 
-def write_start_info(
-    memory: GuestMemory,
-    *,
-    command_line: bytes,
-    memory_map: Sequence[MapEntry],
-    rsdp: int,
-    initrd: tuple[int, int] | None,
-) -> int:
-    """Write hvm_start_info and what it points at; returns its guest-physical address.
+class PvhKernel:
+    """An ELF image in guest RAM: its entry point, and whether it says that it is Linux."""
 
-    command_line ends with a NUL. memory_map has E820's entries and types, rsdp is the address
-    of ACPI's root pointer, initrd an address and a size.
-    """
-    info = _START_INFO.pack(
-        _MAGIC,
-        _VERSION,
-        0,  # flags: not the initial domain
-        1 if initrd else 0,
-        _MODULES if initrd else 0,
-        COMMAND_LINE,
-        rsdp,
-        _MEMORY_MAP,
-        len(memory_map),
-        0,
-    )
-    modules = _MODULE.pack(*(initrd or (0, 0)), 0, 0)
-    entries = b"".join(_MEMORY_MAP_ENTRY.pack(*entry, 0) for entry in memory_map)
-    memory.write(BOOT_INFO, info + modules + entries)
-    memory.write(COMMAND_LINE, command_line)
-    return BOOT_INFO
+    command_line_limit = 2047
+    """Bytes without the NUL: Linux's COMMAND_LINE_SIZE on x86, which cuts silently."""
+
+    initrd_limit = 1 << 32
+    """Linux keeps 32 bits of a module's address."""
+
+    __slots__ = ("address", "is_linux")
+
+    def __init__(self, address: int, is_linux: bool) -> None:
+        self.address = address
+        self.is_linux = is_linux
+
+    def hand_over(
+        self,
+        memory: GuestMemory,
+        *,
+        command_line: bytes,
+        memory_map: Sequence[MapEntry],
+        rsdp: int,
+        initrd: tuple[int, int] | None,
+    ) -> PvhEntry:
+        """Write hvm_start_info and what it points at; returns how the guest starts.
+
+        command_line ends with a NUL. memory_map has E820's entries and types, rsdp is the address
+        of ACPI's root pointer, initrd an address and a size.
+        """
+        info = _START_INFO.pack(
+            _MAGIC,
+            _VERSION,
+            0,  # flags: not the initial domain
+            1 if initrd else 0,
+            _MODULES if initrd else 0,
+            COMMAND_LINE,
+            rsdp,
+            _MEMORY_MAP,
+            len(memory_map),
+            0,
+        )
+        modules = _MODULE.pack(*(initrd or (0, 0)), 0, 0)
+        entries = b"".join(_MEMORY_MAP_ENTRY.pack(*entry, 0) for entry in memory_map)
+        memory.write(BOOT_INFO, info + modules + entries)
+        memory.write(COMMAND_LINE, command_line)
+        return PvhEntry(self.address, BOOT_INFO)
 
 
 class PvhEntry:

@@ -27,6 +27,7 @@ _STATUS_BY_CLASS = {
     "pyvmm.kvm.errors.KvmMissing": exit_codes.KVM_MISSING,
     "pyvmm.kvm.errors.KvmPermission": exit_codes.KVM_PERMISSION,
     "pyvmm.kvm.errors.KvmCapabilityMissing": exit_codes.KVM_CAPABILITY,
+    "pyvmm.kvm.errors.CpuFeatureMissing": exit_codes.KVM_CAPABILITY,
     "pyvmm.kvm.errors.KvmError": exit_codes.HOST_CALL,
     "pyvmm.memory.errors.OutOfHostMemory": exit_codes.HOST_MEMORY,
     "pyvmm.memory.errors.GuestMemoryError": exit_codes.HOST_CALL,

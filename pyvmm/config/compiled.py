@@ -67,9 +67,12 @@ def as_config(plain: dict[str, Any]) -> VmConfig:
     second can't differ.
     """
     memory = Loaded(plain["memory"])
+    cpu = plain["cpu"]
+    cpu = Loaded({**cpu, "cpuid": tuple([Loaded(mask) for mask in cpu["cpuid"]])})
     devices = tuple([Loaded(device) for device in plain["devices"]])
     # To make a VmConfig takes msgspec. A test holds the attributes to be the same, and their types.
-    return Loaded({**plain, "memory": memory, "devices": devices})  # type: ignore[return-value]
+    parts = {"memory": memory, "cpu": cpu, "devices": devices}
+    return Loaded({**plain, **parts})  # type: ignore[return-value]
 
 
 def lookup(

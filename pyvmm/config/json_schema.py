@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from pyvmm.kvm.cpu_features import FEATURES
+
 from .notation import ADDRESS_JSON, SIZE_JSON, SLOT_JSON
 from .schema import VmConfig
 
@@ -23,6 +25,10 @@ def json_schema() -> dict[str, Any]:
     _written(device, "host", ADDRESS_JSON)
     _written(config, "memory", {"anyOf": [*SIZE_JSON["anyOf"], {"$ref": "#/$defs/Memory"}]})
     # What the structs check when they are made.
+    kinds["Cpu"]["properties"]["features"]["propertyNames"] = {"enum": sorted(FEATURES)}
+    kinds["CpuidMask"]["anyOf"] = [
+        {"required": [key], "properties": {key: {"not": {"const": 0}}}} for key in ("clear", "set")
+    ]
     config["oneOf"] = [{"required": ["kernel"]}, {"required": ["firmware"]}]
     device["oneOf"] = [{"required": [kind]} for kind in ("model", "socket", "host")]
     del config["properties"]["name"]["default"]  # it is the file's name

@@ -106,6 +106,15 @@ def path(value: object, base: str) -> object:
     return os.path.normpath(os.path.join(base, os.path.expanduser(value)))
 
 
+def features(value: object, base: str) -> object:
+    """Names to true or false. Raises Ambiguous for others, such as off, which is text in YAML."""
+    if isinstance(value, dict):
+        for name, wanted in value.items():
+            if not isinstance(wanted, bool):
+                raise Ambiguous(f"expected true or false for {name}, got {wanted!r}")
+    return value
+
+
 def serial(value: object, base: str) -> object:
     """One of the words stdio and none, or a path."""
     return value if value in ("stdio", "none") else path(value, base)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 from . import notation
+from .cpu import Cpu
 from .errors import ConfigInvalid, SlotTaken
 
 _Text = Annotated[str, Meta(min_length=1)]
@@ -144,7 +145,8 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kernel: Annotated[
         _Text | None,
         Meta(
-            description="The guest's image: a PVH ELF file, such as the test guests are. "
+            description="The guest's image: a Linux bzImage (vmlinuz), or an ELF file with a PVH "
+            "entry, such as a vmlinux or the test guests. "
             "Exactly one of kernel and firmware is needed.",
             extra={"expected": "the path of a guest image", "notation": notation.path},
         ),
@@ -167,6 +169,14 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         Meta(description="The kernel's command line.", extra={"expected": "text"}),
     ] = ""
+    cmdline_defaults: Annotated[
+        bool,
+        Meta(
+            description="true: a Linux kernel whose command line has no console= is given "
+            "console=ttyS0 too, unless serial is none. false: it is given cmdline as it is.",
+            extra={"expected": "true or false"},
+        ),
+    ] = True
     cpus: Annotated[
         int,
         Meta(
@@ -176,6 +186,17 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"expected": "a whole number from 1 to 255"},
         ),
     ] = 1
+    cpu: Annotated[
+        Cpu,
+        Meta(
+            description="What the vCPUs are like. By default they have all that the host's KVM can "
+            "give.",
+            extra={
+                "expected": "a mapping with features, cpuid and tsc_khz "
+                "(how many there are is cpus)"
+            },
+        ),
+    ] = Cpu()
     memory: Annotated[
         Memory,
         Meta(

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from .cpuid import guest_cpuid, physical_bits
+from .cpuid import add_timing, guest_cpuid, has_invariant_tsc, physical_bits, withhold
 from .errors import (
+    CpuFeatureMissing,
     KvmCallFailed,
     KvmCapabilityMissing,
     KvmError,
@@ -28,7 +29,6 @@ from .exits import (
 )
 from .kick import KICK_SIGNAL
 from .memslots import Memslots
-from .msrs import BOOT_MSRS
 from .routing import GsiRouting
 from .run_loop import run
 from .system import System
@@ -36,9 +36,9 @@ from .vcpu import Vcpu
 from .vm import Vm
 
 __all__ = [
-    "BOOT_MSRS",
     "KICKED",
     "KICK_SIGNAL",
+    "CpuFeatureMissing",
     "EntryFailed",
     "Exit",
     "GsiRouting",
@@ -61,7 +61,10 @@ __all__ = [
     "UnexpectedExit",
     "Vcpu",
     "Vm",
+    "add_timing",
     "guest_cpuid",
+    "has_invariant_tsc",
     "physical_bits",
     "run",
+    "withhold",
 ]

@@ -43,6 +43,17 @@ class KvmCapabilityMissing(KvmError):
         self.capabilities = capabilities
 
 
+class CpuFeatureMissing(KvmError):
+    """Processor features that a guest has to have, and can't; features holds their names."""
+
+    def __init__(self, *features: str) -> None:
+        super().__init__(
+            f"this host's KVM can't give a guest {', '.join(features)}; take it out of "
+            "cpu.features, or run the VM on a host whose processors have it"
+        )
+        self.features = features
+
+
 class KvmLimitReached(KvmError):
     """KVM has a fixed number of something, and all of it is in use."""
 

@@ -10,6 +10,7 @@ Source: the kernel's Documentation/virt/kvm/api.rst, KVM_GET_MSRS and KVM_SET_MS
 from __future__ import annotations
 
 from ..uapi import kvm as uapi
+from .cpuid import VMX, is_amd, physical_bits
 from .errors import call
 from .flexible import flexible
 
@@ -17,19 +18,59 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ..uapi.kvm import kvm_cpuid_entry2
+
+IA32_FEAT_CTL = 0x3A
 IA32_MISC_ENABLE = 0x1A0
+IA32_MTRR_PHYS_BASE0 = 0x200
+IA32_MTRR_PHYS_MASK0 = 0x201
 IA32_MTRR_DEF_TYPE = 0x2FF
+MSR_K7_HWCR = 0xC0010015
 
-_FAST_STRINGS = 1
-_MTRR_ENABLE = 1 << 11
-_WRITE_BACK = 6
+# The MTRRs of the first MiB, each for eight pieces of it: 64 KiB, 16 KiB (two), 4 KiB (eight).
+_MTRR_FIX64K = 0x250
+_MTRR_FIX16K = (0x258, 0x259)
+_MTRR_FIX4K = range(0x268, 0x270)
 
-# What firmware would have left: memory is cached unless a page table says otherwise. KVM heeds
-# the MTRRs once a device without snooping is assigned, and after reset they say "uncached".
-BOOT_MSRS = {
-    IA32_MISC_ENABLE: _FAST_STRINGS,
-    IA32_MTRR_DEF_TYPE: _MTRR_ENABLE | _WRITE_BACK,
-}
+_FAST_STRINGS = 1 << 0
+_FEAT_CTL_LOCKED, _FEAT_CTL_VMX = 1 << 0, 1 << 2
+_MTRR_ENABLE, _MTRR_FIXED_ENABLE = 1 << 11, 1 << 10
+_MTRR_VALID = 1 << 11
+_UNCACHED, _WRITE_BACK = 0, 6
+_ALL_WRITE_BACK = 0x0606_0606_0606_0606
+_TSC_FREQ_SEL = 1 << 24
+
+_HOLE_START, _HOLE_SIZE = 3 << 30, 1 << 30  # below 4 GiB: BARs, ECAM, interrupt controllers
+
+
+def boot_msrs(leaves: Iterable[kvm_cpuid_entry2], misc_enable: int) -> dict[int, int]:
+    """What firmware would have left in a vCPU of these leaves, by index.
+
+    Memory is cached unless a page table says otherwise, but for the VGA and the PCI hole. KVM heeds
+    the MTRRs once a device without snooping is assigned, and after reset they say "uncached".
+    misc_enable is what IA32_MISC_ENABLE has: some of its bits are KVM's to tell.
+
+    Sources: Intel SDM volume 3, section 12.11 (MTRRs) and volume 4; AMD's PPR for family 17h,
+    HWCR, whose TscFreqSel is read-only there, and is missed by Linux.
+    """
+    leaves = list(leaves)
+    has_vmx = any(leaf.function == 1 and leaf.ecx & VMX for leaf in leaves)
+    address_mask = (1 << physical_bits(leaves)) - 1
+    values = {
+        IA32_MISC_ENABLE: misc_enable | _FAST_STRINGS,
+        IA32_MTRR_DEF_TYPE: _MTRR_ENABLE | _MTRR_FIXED_ENABLE | _WRITE_BACK,
+        IA32_MTRR_PHYS_BASE0: _HOLE_START | _UNCACHED,
+        IA32_MTRR_PHYS_MASK0: address_mask & ~(_HOLE_SIZE - 1) | _MTRR_VALID,
+        _MTRR_FIX64K: _ALL_WRITE_BACK,
+        _MTRR_FIX16K[0]: _ALL_WRITE_BACK,
+        _MTRR_FIX16K[1]: _UNCACHED,  # VGA
+        **dict.fromkeys(_MTRR_FIX4K, _ALL_WRITE_BACK),
+    }
+    if has_vmx:
+        values[IA32_FEAT_CTL] = _FEAT_CTL_LOCKED | _FEAT_CTL_VMX
+    if is_amd(leaves):
+        values[MSR_K7_HWCR] = _TSC_FREQ_SEL
+    return values
 
 
 def set_msrs(vcpu_fd: int, values: Mapping[int, int]) -> tuple[int, ...]:

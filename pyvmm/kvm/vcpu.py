@@ -135,9 +135,33 @@ class Vcpu:
         self.refused_msrs += refused
         return refused
 
+    def set_boot_msrs(self, leaves: Sequence[kvm_cpuid_entry2]) -> None:
+        """As firmware would have left them for an operating system; leaves is the vCPU's CPUID."""
+        misc_enable = self.get_msrs((msrs.IA32_MISC_ENABLE,)).get(msrs.IA32_MISC_ENABLE, 0)
+        self.set_msrs(msrs.boot_msrs(leaves, misc_enable))
+
     def get_msrs(self, indices: Iterable[int]) -> dict[int, int]:
         """Values by index, without the registers that KVM refuses."""
         return msrs.get_msrs(self.fd, indices)
+
+    def get_tsc_khz(self) -> int:
+        """The frequency of the TSC in kHz; 0 if KVM doesn't know."""
+        try:
+            return call(self.fd, uapi.KVM_GET_TSC_KHZ, doing=f"reading the TSC frequency of {self}")
+        except KvmCallFailed:  # one that isn't constant
+            return 0
+
+    def set_tsc_khz(self, tsc_khz: int) -> None:
+        """Have the TSC run at so many kHz. Raises KvmCallFailed."""
+        call(
+            self.fd,
+            uapi.KVM_SET_TSC_KHZ,
+            tsc_khz,
+            doing=f"setting the TSC frequency of {self} to {tsc_khz} kHz",
+            cures={
+                EINVAL: "this host's processors can't scale the TSC to that; leave out cpu.tsc_khz"
+            },
+        )
 
     def get_mp_state(self) -> int:
         """KVM_MP_STATE_*: runnable, halted, waiting for INIT or SIPI."""

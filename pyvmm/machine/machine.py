@@ -7,7 +7,7 @@ import threading
 from contextlib import ExitStack, contextmanager, suppress
 
 from pyvmm import boot
-from pyvmm.kvm import BOOT_MSRS, HandlerFailed, System, SystemEvent, guest_cpuid, physical_bits
+from pyvmm.kvm import HandlerFailed, System, SystemEvent
 from pyvmm.memory import THP, AddressMap, GuestMemory, layout, thp_enabled
 from pyvmm.pci.allocator import Windows
 from pyvmm.pci.bus import Bus
@@ -21,6 +21,7 @@ from .latch import Latch
 from .outcome import End, Outcome
 from .phases import Phases
 from .platform import Platform
+from .processors import Processors
 from .vcpu_threads import VcpuThreads
 
 TYPE_CHECKING = False
@@ -296,8 +297,9 @@ class Machine:
         done("guest RAM")
         system = parts.enter_context(System())
         self.vm = vm = parts.enter_context(system.create_vm())
-        leaves = system.supported_cpuid()
-        windows = Windows(config.memory.size, physical_bits(leaves))
+        processors = Processors(system, config)
+        processors.check_reach(config.memory.size)
+        windows = Windows(config.memory.size, processors.physical_bits)
         done("KVM")
         # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
         # that has KVM wait for a grace period at every later change of memslots.
@@ -323,10 +325,7 @@ class Machine:
         done("platform")
         self._build_pci(windows)
         done("PCI")
-        for index in range(config.cpus):
-            vcpu = vm.create_vcpu(index)
-            vcpu.set_cpuid(guest_cpuid(leaves, index, config.cpus))
-            vcpu.set_msrs(BOOT_MSRS)
+        processors.create(vm)
         entry.apply(vm.vcpus[0])
         done("vCPUs")
         if self._outcome is not None:
@@ -346,6 +345,7 @@ class Machine:
             mmio64=mmio64,
             intx_gsi=intx_gsi,
             command_line=config.cmdline,
+            console="ttyS0" if config.cmdline_defaults and config.serial != "none" else "",
             initrd=config.initrd,
             done=done,
         )

@@ -68,6 +68,11 @@ IO_END = 0x1_0000
 MMIO64_SIZE_MAX = 1 << 40
 
 
+def ram_end(ram_size: int) -> int:
+    """The address at which so much RAM ends, in bytes: beyond the PCI hole if it has to."""
+    return ram_size if ram_size <= LOW_RAM_LIMIT else HIGH_RAM_BASE + ram_size - LOW_RAM_LIMIT
+
+
 def mmio64_window(ram_size: int, address_bits: int) -> tuple[int, int]:
     """Return (start, end) of the window for 64-bit BARs.
 
@@ -75,7 +80,7 @@ def mmio64_window(ram_size: int, address_bits: int) -> tuple[int, int]:
     with address_bits of physical address can reach, up to 1 TiB. It is empty (start == end)
     where the address width leaves no room.
     """
-    top = max(HIGH_RAM_BASE, HIGH_RAM_BASE + ram_size - LOW_RAM_LIMIT)
+    top = max(HIGH_RAM_BASE, ram_end(ram_size))
     start = -(-top // GIB) * GIB
     return start, max(start, min(1 << address_bits, start + MMIO64_SIZE_MAX))
 

@@ -9,16 +9,20 @@ from pathlib import Path
 
 from msgspec import NODEFAULT, Struct, inspect
 
+from pyvmm.config.cpu import Cpu, CpuidMask
 from pyvmm.config.schema import Device, Memory, VmConfig
 from pyvmm.models import MODELS
 
 PAGE = Path(__file__).with_name("page.md")
 
-_KINDS: tuple[type[Struct], ...] = (VmConfig, Memory, Device)
+_KINDS: tuple[type[Struct], ...] = (VmConfig, Cpu, CpuidMask, Memory, Device)
 # Defaults that say more than the value does.
 _DEFAULTS = {
     (VmConfig, "name"): "the file's name",
     (VmConfig, "memory"): "`64M`",
+    (VmConfig, "cpu"): "the host's",
+    (CpuidMask, "leaf"): "needed",
+    (CpuidMask, "register"): "needed",
     (Memory, "size"): "`64M`",
 }
 

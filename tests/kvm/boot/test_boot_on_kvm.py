@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""A PVH image and a flat firmware take their first steps on a real vCPU."""
+"""PVH images, bzImages and flat firmware take their first steps on a real vCPU."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from pyvmm import boot
 from pyvmm.kvm import Exit, Halted, System, Vcpu, Vm, run
 from pyvmm.memory import AddressMap, GuestMemory, layout
+from tests.bzimages import bzimage
 
 pytestmark = pytest.mark.kvm
 
@@ -128,6 +129,44 @@ def test_a_pvh_guest_starts_with_a_usable_stack_and_interrupts_off(
     values, end = guest.run(entry)
     assert isinstance(end, Halted), end
     assert values == [0x2]
+
+
+def test_a_bzimage_starts_in_64_bit_mode(guest: Guest, tmp_path: Path) -> None:
+    code = bytes.fromhex(
+        "66 ba f4 00"  # mov dx, 0xf4
+        "8b 86 02 02 00 00 ef"  # mov eax, [rsi + 0x202]; out dx, eax: the header's magic number
+        "8b 86 28 02 00 00 8b 00 ef"  # the first dword of the command line
+        "8b 86 18 02 00 00 8b 00 ef"  # the first dword of the initrd
+        "48 8b 46 70 8b 00 ef"  # the first dword of the RSDP
+        "b9 80 00 00 c0 0f 32 66 ba f4 00 ef"  # EFER
+        "8c c8 ef"  # mov eax, cs; out dx, eax
+        "b9 18 00 00 00 8e d9 8e d1 8c d8 ef"  # ds and ss loaded anew; mov eax, ds; out dx, eax
+        "f4"
+    )
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(bzimage(bytes(0x200) + code))
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"cpio" * 1000)
+    for _ in range(2):  # the second time as after a reset
+        entry = boot.load_kernel(
+            guest.memory,
+            str(kernel),
+            cpus=1,
+            mmio64=(0, 0),
+            intx_gsi=lambda device, pin: 16,
+            command_line="root",
+            initrd=str(initrd),
+        )
+        values, end = guest.run(entry)
+        assert isinstance(end, Halted), end
+        assert [value.to_bytes(4, "little") for value in values[:4]] == [
+            b"HdrS",
+            b"root",
+            b"cpio",
+            b"RSD ",
+        ]
+        assert values[4] & 0x500 == 0x500
+        assert values[5:] == [0x10, 0x18]
 
 
 def test_firmware_starts_at_the_reset_vector(guest: Guest, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_a_config_that_is_wrong(tmp_path: Path) -> None:
     run("run", path).refused(
         exit_codes.CONFIG, "vm.yaml:2: memory.size: expected a size such as 64M"
     )
-    path.write_text("kernel: hello.elf\ncpu: 2\n")
-    run("run", path).refused(exit_codes.CONFIG, "vm.yaml:2: cpu: no such key; did you mean cpus?")
+    path.write_text("kernel: hello.elf\ncpuz: 2\n")
+    run("run", path).refused(exit_codes.CONFIG, "vm.yaml:2: cpuz: no such key; did you mean cpu")
 
 
 def test_an_override_that_is_wrong(vm: Vm) -> None:
@@ -65,7 +65,7 @@ def header_only(path: Path, guests: Path) -> None:
     path.write_bytes((guests / "hello.elf").read_bytes()[:40])
 
 
-def bzimage(path: Path, _guests: Path) -> None:
+def zimage(path: Path, _guests: Path) -> None:
     image = bytearray(4096)
     image[0x1FE:0x200] = b"\x55\xaa"
     image[0x202:0x206] = b"HdrS"
@@ -90,10 +90,10 @@ def missing(path: Path, _guests: Path) -> None:
 
 IMAGES: list[tuple[Callable[[Path, Path], None], str]] = [
     (empty, "empty; build or copy it again"),
-    (text, "accepted is"),
+    (text, "is a script; a kernel is a bzImage (vmlinuz) or an ELF file with a PVH entry"),
     (truncated, "build or copy it again"),
     (header_only, "build or copy it again"),
-    (bzimage, "bzImage"),
+    (zimage, "is a zImage"),
     (without_note, "PVH"),
     (directory, "not a regular file; name an image"),
     (fifo, "regular file"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvmm.kvm import BOOT_MSRS, Exit, System, Vcpu, Vm, guest_cpuid, run
+from pyvmm.kvm import Exit, System, Vcpu, Vm, guest_cpuid, run
 from pyvmm.memory import AddressMap, GuestMemory
 from pyvmm.uapi.ioctl import ioctl
 
@@ -101,8 +101,9 @@ class Guest:
         self.mmio.add(MMIO, MMIO_SIZE, self.area)
         for index in range(cpus):
             vcpu = self.vm.create_vcpu(index)
-            vcpu.set_cpuid(guest_cpuid(system.supported_cpuid(), index, cpus))
-            vcpu.set_msrs(BOOT_MSRS)
+            leaves = guest_cpuid(system.supported_cpuid(), index, cpus)
+            vcpu.set_cpuid(leaves)
+            vcpu.set_boot_msrs(leaves)
         self.vcpu: Vcpu = self.vm.vcpus[0]
         self.done.on_access = self.vcpu.kick
         self._threads: list[threading.Thread] = []

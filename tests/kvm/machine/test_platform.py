@@ -104,16 +104,6 @@ def test_what_kvm_wants_before_the_first_vcpu(
     assert (first, second) == (("create_vcpu", 0), ("create_vcpu", 1))
 
 
-def test_memory_is_cached(make: MakeMachine) -> None:
-    """The MTRRs, which KVM heeds only with some real devices, on each vCPU."""
-    vm = make("hello", cpus=2)
-    vm.build()
-    for vcpu in vm.vm.vcpus:
-        if 0x2FF in vcpu.refused_msrs:
-            pytest.skip("this KVM has no MTRRs")
-        assert vcpu.get_msrs([0x2FF]) == {0x2FF: 1 << 11 | 6}, "on, write-back"
-
-
 # -- interrupts -------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from pyvmm.boot import (
 from pyvmm.boot.elf_pvh import load
 from pyvmm.boot.image import ImageFile
 from pyvmm.boot.placement import Placement
+from pyvmm.boot.pvh import PvhKernel
 from pyvmm.memory import GuestMemory
 
 MIB = 1 << 20
@@ -28,13 +29,18 @@ MakeElf = Callable[..., bytes]
 Write = Callable[[str, bytes], str]
 
 
-def load_file(path: str, memory: GuestMemory) -> int:
+def load_kernel(path: str, memory: GuestMemory) -> PvhKernel:
     with ImageFile(path, "kernel") as image:
         return load(image, Placement(memory))
 
 
+def load_file(path: str, memory: GuestMemory) -> int:
+    return load_kernel(path, memory).address
+
+
 @pytest.fixture
 def load_bytes(memory: GuestMemory, write: Write) -> Callable[[bytes], int]:
+    """Loads an image with these contents; returns its entry."""
     return lambda contents: load_file(write("kernel.elf", contents), memory)
 
 
@@ -89,34 +95,23 @@ def test_a_segment_may_lie_above_four_gib(make_elf: MakeElf, write: Write) -> No
         assert memory.read(4 << 30, 4) == b"high"
 
 
-# -- what is not a guest image ----------------------------------------------------------------
-
-BZIMAGE = bytes(0x202) + b"HdrS" + bytes(1000)
-
-
 @pytest.mark.parametrize(
-    ("contents", "found"),
-    [
-        (BZIMAGE, "a bzImage"),
-        (b"MZ" + BZIMAGE[2:], "a bzImage"),
-        (b"MZ" + bytes(1000), "an EFI or DOS executable"),
-        (b"\x1f\x8b\x08" + bytes(20), "gzip-compressed data"),
-        (b"070701" + b"0" * 100, "a cpio archive"),
-        (b"#!/bin/sh\n", "a script"),
-        (b"memory: 64M\n\tboot: x\n", "a text file"),
-        (bytes(510) + b"\x55\xaa", "a boot sector"),
-        (b"\x01\x02\x03", "data of an unknown kind (it begins with 01 02 03)"),
-        (b"\x7fEL", "data of an unknown kind"),
-    ],
+    ("owner", "is_linux"), [(b"Linux\0", True), (b"Linux", False), (b"GNU\0", False)]
 )
-def test_other_files_are_told_by_name(
-    load_bytes: Callable[[bytes], int], contents: bytes, found: str
+def test_linux_is_told_by_a_note(
+    memory: GuestMemory,
+    write: Write,
+    make_elf: MakeElf,
+    make_note: Callable[..., bytes],
+    owner: bytes,
+    is_linux: bool,
 ) -> None:
-    with pytest.raises(NotAGuestImage) as raised:
-        load_bytes(contents)
-    message = str(raised.value)
-    assert f"kernel.elf is {found}" in message
-    assert "accepted is an x86 ELF file with a PVH entry" in message
+    notes = make_note(struct.pack("<I", MIB)) + make_note(b"\0\0\0\0", owner, 0x101)
+    elf = make_elf([(MIB, bytes(64), 64)], notes=notes)
+    assert load_kernel(write("kernel.elf", elf), memory).is_linux is is_linux
+
+
+# -- what is not a guest image ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -8,25 +8,8 @@ from typing import cast
 from pyvmm.boot.firmware import ResetVector
 from pyvmm.boot.pvh import PvhEntry
 from pyvmm.kvm import Vcpu
-from pyvmm.uapi.kvm import kvm_regs, kvm_segment, kvm_sregs
-
-
-class DirtyVcpu:
-    """A vCPU that was running: every register has some other value."""
-
-    def __init__(self) -> None:
-        size = len(bytes(kvm_sregs()))
-        self.sregs = kvm_sregs.from_buffer_copy(b"\xa5" * size)
-        self.regs = kvm_regs()
-
-    def get_sregs(self) -> kvm_sregs:
-        return kvm_sregs.from_buffer_copy(self.sregs)
-
-    def set_sregs(self, sregs: kvm_sregs) -> None:
-        self.sregs = sregs
-
-    def set_regs(self, regs: kvm_regs) -> None:
-        self.regs = regs
+from pyvmm.uapi.kvm import kvm_segment
+from tests.unit.boot.dirty_vcpu import DirtyVcpu
 
 
 def fields(segment: kvm_segment) -> tuple[int, int, int, int, int, int, int]:

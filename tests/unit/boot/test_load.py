@@ -138,7 +138,7 @@ def test_the_longest_command_line(memory: GuestMemory, kernel: str, length: int)
             line.encode()
         )
     else:
-        with pytest.raises(BadCommandLine, match="has 2048 bytes, a kernel takes 2047"):
+        with pytest.raises(BadCommandLine, match="has 2048 bytes, this kernel takes 2047"):
             load(memory, kernel, command_line=line)
 
 

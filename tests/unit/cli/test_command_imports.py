@@ -34,7 +34,7 @@ def modules_of(*arguments: str) -> set[str]:
     [
         (["--version"], set()),
         (["models"], {"models"}),
-        (["schema"], {"config"}),
+        (["schema"], {"config", "kvm", "uapi"}),
         (["devices", "ffff:ff:1f.7"], {"uapi", "vfio"}),
         (["bind", "ffff:ff:1f.7"], {"uapi", "vfio"}),
         (["lab", "check"], {"debian", "uapi"}),

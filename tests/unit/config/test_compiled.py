@@ -51,11 +51,13 @@ def test_a_hit_equals_a_miss_for_every_config(path: Path, parsed: list[str]) -> 
     assert parsed == [str(path)]
     assert hit == missed
     # And both have what the struct has, no more and no less.
-    plain = {**vars(hit), "memory": vars(hit.memory), "devices": [vars(d) for d in hit.devices]}
+    cpu = {**vars(hit.cpu), "cpuid": tuple(vars(mask) for mask in hit.cpu.cpuid)}
+    devices = tuple(vars(device) for device in hit.devices)
+    plain = {**vars(hit), "memory": vars(hit.memory), "cpu": cpu, "devices": devices}
     struct = msgspec.convert(plain, VmConfig)
-    assert msgspec.to_builtins(struct) == {**plain, "devices": tuple(plain["devices"])}
+    assert msgspec.to_builtins(struct) == plain
     for name in VmConfig.__struct_fields__:
-        if name != "memory":
+        if name not in ("memory", "cpu"):
             assert type(getattr(hit, name)) is type(getattr(struct, name)), name
 
 
@@ -80,6 +82,20 @@ def test_what_was_loaded_compares_and_shows_its_values(write_config: WriteConfig
     assert config.memory == load(write_config("kernel: /b\n")).memory
     assert config != load(write_config("kernel: /b\n"))
     assert config.memory != plain
+
+
+def test_what_the_processors_are_like_is_kept(write_config: WriteConfig, parsed: list[str]) -> None:
+    path = write_config(
+        "kernel: a\n"
+        "cpu: {features: {avx2: false}, cpuid: [{leaf: 1, register: eax, set: 3}], tsc_khz: 2000}\n"
+    )
+    for _ in range(2):
+        cpu = load(path).cpu
+        assert (cpu.features, cpu.tsc_khz) == ({"avx2": False}, 2000)
+        (mask,) = cpu.cpuid
+        assert (mask.leaf, mask.subleaf, mask.register) == (1, None, "eax")
+        assert (mask.clear, mask.set) == (0, 3)
+    assert len(parsed) == 1
 
 
 def test_a_changed_file_misses(write_config: WriteConfig, parsed: list[str]) -> None:

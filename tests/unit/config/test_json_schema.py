@@ -29,7 +29,7 @@ def plain(text: str) -> Any:
 
 def test_every_key_says_what_it_is_for() -> None:
     kinds = json_schema()["$defs"]
-    assert set(kinds) == {"VmConfig", "Device", "Memory"}
+    assert set(kinds) == {"VmConfig", "Cpu", "CpuidMask", "Device", "Memory"}
     for kind in kinds.values():
         assert kind["description"]
         for key, shape in kind["properties"].items():
@@ -57,6 +57,10 @@ def test_every_config_follows_the_schema(path: Path, validator: Any) -> None:
         "{kernel: a, memory: 67108864}",
         "{kernel: a, memory: {size: 1G, backing: thp}}",
         "{kernel: a, cpus: 255, timeout: 0.001, serial: none}",
+        "{kernel: a, cmdline: x, cmdline_defaults: false}",
+        "{kernel: a, cpu: {}}",
+        "{kernel: a, cpu: {features: {avx2: false, ibrs: true}, tsc_khz: 2100000}}",
+        "{kernel: a, cpu: {cpuid: [{leaf: 7, subleaf: 0, register: ebx, clear: 0x20, set: 1}]}}",
         "{kernel: a, devices: [{model: a, slot: 3}, {socket: b, slot: 10.0, timeout: 1}]}",
         "{kernel: a, devices: [{model: a, slot: '1f.0'}, {model: a, process: true}]}",
         "{kernel: a, devices: [{model: a, options: {x: [1, {y: z}]}, slot: null}]}",
@@ -81,6 +85,17 @@ def test_good_for_the_loader_and_good_for_the_schema(text: str, validator: Any) 
         "{kernel: a, memory: []}",
         "{kernel: a, cpus: 0}",
         "{kernel: a, cpus: '2'}",
+        "{kernel: a, cpu: 2}",
+        "{kernel: a, cpu: {model: qemu64}}",
+        "{kernel: a, cpu: {features: [avx2]}}",
+        "{kernel: a, cpu: {features: {avx2: off}}}",
+        "{kernel: a, cpu: {features: {avx3: false}}}",
+        "{kernel: a, cpu: {cpuid: [{leaf: 7, register: ebx}]}}",
+        "{kernel: a, cpu: {cpuid: [{leaf: 7, register: ebx, clear: 0}]}}",
+        "{kernel: a, cpu: {cpuid: [{leaf: 7, register: rbx, set: 1}]}}",
+        "{kernel: a, cpu: {cpuid: [{register: ebx, set: 1}]}}",
+        "{kernel: a, cpu: {cpuid: [{leaf: 0x100000000, register: ebx, set: 1}]}}",
+        "{kernel: a, cpu: {tsc_khz: 2.1}}",
         "{kernel: a, timeout: 0}",
         "{kernel: a, timeout: 0.0009}",
         "{kernel: a, serial: null}",

@@ -112,6 +112,18 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\ncpus: 0", "2: cpus: expected a whole number from 1 to 255, got 0"),
         ("kernel: a\ncpus: '1'", "2: cpus: expected a whole number from 1 to 255, got '1'"),
         ("kernel: a\ncpus: [1]", "2: cpus: expected a whole number from 1 to 255, got a list"),
+        ("kernel: a\ncpu: 2", "2: cpu: expected a mapping with features, cpuid and tsc_khz (how ma"
+         "ny there are is cpus), got 2"),
+        ("kernel: a\ncpu:\n  features:\n    avx22: true", "4: cpu.features.avx22: no such feature; "
+         "did you mean avx2?"),
+        ("kernel: a\ncpu:\n  features: {qqq: true}", "3: cpu.features.qqq: no such feature; /proc/c"
+         "puinfo has their names"),
+        ("kernel: a\ncpu:\n  features: {avx2: off}", "3: cpu.features: expected true or false for a"
+         "vx2, got 'off'"),
+        ("kernel: a\ncpu:\n  cpuid:\n  - {leaf: 1, register: ax}", "4: cpu.cpuid[0].register: expe"
+         "cted one of eax, ebx, ecx and edx, got 'ax'"),
+        ("kernel: a\ncpu:\n  cpuid:\n  - {leaf: 1, register: eax}", "4: cpu.cpuid[0]: expected bits"
+         " to clear or to set, got neither"),
         ("kernel: a\nmemory: 64MB", "2: memory.size: expected a size such as 64M (at least 1M, a "
          "multiple of 4K), got '64MB'"),
         ("kernel: a\nmemory: 64", "2: memory.size: expected a size such as 64M (at least 1M"),

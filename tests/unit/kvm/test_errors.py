@@ -24,7 +24,8 @@ def used(pattern: str) -> list[str]:
 
 
 def test_every_ioctl_and_capability_in_use_has_its_own_name() -> None:
-    ioctls = [name for name in used("KVM_[A-Z0-9_]+") if getattr(uapi, name) >= 0xAE00]
+    names = used("KVM_(?!CPUID)[A-Z0-9_]+")  # leaves are as large as ioctls' numbers
+    ioctls = [name for name in names if getattr(uapi, name) >= 0xAE00]
     capabilities = used("KVM_CAP_[A-Z0-9_]+")
     assert len(ioctls) > 25
     assert len(capabilities) > 10

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.kvm import guest_cpuid, physical_bits
+from pyvmm.kvm import add_timing, guest_cpuid, has_invariant_tsc, physical_bits, withhold
 from pyvmm.uapi import kvm as uapi
 
 Leaves = list[uapi.kvm_cpuid_entry2]
@@ -31,6 +31,7 @@ def intel() -> Leaves:
         leaf(4, 4),
         leaf(0xB, 0, eax=1, ebx=2, ecx=0x100, edx=0x1F),
         leaf(0x1F, 0, eax=1, ebx=2, ecx=0x100, edx=0x1F),
+        leaf(0x80000026, 0, eax=1),
         leaf(0x80000008, eax=0x302E, ecx=0),
         leaf(0x40000000, eax=0x40000001, ebx=0x4B4D564B, ecx=0x564B4D56, edx=0x4D),
     ]
@@ -67,7 +68,8 @@ def test_identity_and_topology(host: type[Leaves], cpus: int, data: st.DataObjec
     assert (core.ebx, core.ecx, core.edx) == (cpus, 0x201, index)
     assert 1 << core.eax >= cpus, "the package's ids differ above the shift only"
     assert index >> core.eax == 0, "there is one package"
-    assert (0x1F, 0) not in leaves
+    assert (0x1F, 0) not in leaves, "0xb serves for it"
+    assert (0x80000026, 0) not in leaves
 
 
 def test_the_hosts_leaves_are_left_alone() -> None:
@@ -106,3 +108,58 @@ def test_a_processor_without_leaf_0xb_does_not_get_one() -> None:
 def test_the_width_of_physical_addresses() -> None:
     assert physical_bits(intel()) == 46
     assert physical_bits([leaf(0), leaf(1)]) == 36
+
+
+# -- what KVM can give, and pyvmm can't serve -------------------------------------------------
+
+ALL = 0xFFFF_FFFF
+
+
+def all_set(function: int, index: int = 0) -> uapi.kvm_cpuid_entry2:
+    return leaf(function, index, eax=ALL, ebx=ALL, ecx=ALL, edx=ALL)
+
+
+def test_what_takes_more_of_a_vmm_is_withheld() -> None:
+    places = [(7, 0), (7, 1), (0x12, 0), (0x12, 2), (0x1D, 1), (0x1E, 0), (0x8000001F, 0), (1, 0)]
+    leaves = [all_set(*place) for place in places] + [all_set(0x40000001)]
+    withhold(leaves)
+    left = by_number(leaves)
+    for empty in (left[0x12, 0], left[0x12, 2], left[0x1D, 1], left[0x1E, 0], left[0x8000001F, 0]):
+        assert (empty.eax, empty.ebx, empty.ecx, empty.edx) == (0, 0, 0, 0)
+    assert left[7, 0].ebx == ALL & ~(1 << 2), "SGX"
+    assert left[7, 0].ecx == ALL & ~(1 << 30), "its launch control"
+    assert left[7, 0].edx == ALL & ~(0b1101 << 22), "AMX; AVX512_FP16 stays"
+    assert (left[7, 1].eax, left[7, 1].edx) == (ALL & ~(1 << 21), ALL & ~(1 << 8))
+    assert left[0x40000001, 0].eax == ALL & ~(0b11 << 16), "hypercalls that come out to the VMM"
+    assert bytes(left[1, 0]) == bytes(all_set(1))
+
+
+def test_a_host_without_them_is_left_as_it_is() -> None:
+    for host in (intel, amd):
+        leaves = host()
+        withhold(leaves)
+        assert [bytes(entry) for entry in leaves] == [bytes(entry) for entry in host()]
+
+
+# -- the time-stamp counter -------------------------------------------------------------------
+
+
+def test_the_frequency_of_the_tsc_is_told() -> None:
+    leaves = intel()
+    add_timing(leaves, 2_100_000)
+    told = by_number(leaves)
+    assert told[0x40000000, 0].eax == 0x40000010
+    timing = told[0x40000010, 0]
+    assert (timing.eax, timing.ebx, timing.ecx, timing.edx) == (2_100_000, 1_000_000, 0, 0)
+
+
+def test_it_is_not_told_where_there_are_no_such_leaves() -> None:
+    leaves = amd()
+    add_timing(leaves, 2_100_000)
+    assert len(leaves) == len(amd())
+
+
+@pytest.mark.parametrize(("edx", "invariant"), [(1 << 8, True), (0xFF, False)])
+def test_an_invariant_tsc(edx: int, invariant: bool) -> None:
+    assert has_invariant_tsc([leaf(0x80000007, edx=edx)]) is invariant
+    assert not has_invariant_tsc(intel())
