@@ -37,6 +37,7 @@ def load_kernel(
     *,
     cpus: int,
     mmio64: tuple[int, int],
+    last_bus: int,
     intx_gsi: Callable[[int, int], int],
     command_line: str = "",
     initrd: str | None = None,
@@ -44,8 +45,7 @@ def load_kernel(
 ) -> Entry:
     """Load a kernel, its initrd and command line, and the ACPI tables into guest RAM.
 
-    mmio64 is the window [start, end) for 64-bit BARs; intx_gsi(device, pin) is the GSI behind
-    an interrupt pin (1 is INTA) of a device of bus 0. done is called with a phase's name when
+    For mmio64, last_bus and intx_gsi see acpi.build(). done is called with a phase's name when
     that is over. Can be repeated to boot the guest again. Raises BootError.
     """
     done = done or _ignore
@@ -58,7 +58,7 @@ def load_kernel(
     if initrd is not None:
         modules = _load_initrd(initrd, placement)
         done("initrd")
-    memory.write(layout.ACPI_BASE, acpi.build(cpus, mmio64, intx_gsi))
+    memory.write(layout.ACPI_BASE, acpi.build(cpus, mmio64, last_bus, intx_gsi))
     start_info = pvh.write_start_info(
         memory,
         command_line=encoded,

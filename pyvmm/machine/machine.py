@@ -344,6 +344,7 @@ class Machine:
             config.kernel,
             cpus=config.cpus,
             mmio64=mmio64,
+            last_bus=0,
             intx_gsi=intx_gsi,
             command_line=config.cmdline,
             initrd=config.initrd,
