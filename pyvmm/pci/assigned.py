@@ -32,12 +32,12 @@ from pyvmm.vfio import Device, DeviceGone, Interval, VfioError
 
 from .bar_mapping import BarMapping
 from .bars import Bar
-from .bus import Function
+from .bus import Bus, Function
 from .config_space import ConfigSpace
 from .config_view import HEADER, ConfigView
 from .device_bars import declare_bars, doorbells, map_areas
 from .device_capabilities import declare_capabilities
-from .errors import BadDevice, BadLayer
+from .errors import BadDevice, BadLayer, PciError
 from .function_lock import FunctionLock
 from .guard import Guard
 from .handlers import Layer, RegionHandler, stack
@@ -45,7 +45,6 @@ from .interfaces import Report, Vm
 from .interrupts import Interrupts
 from .intx import Intx
 from .msix import Msix, MsixPba, MsixTable
-from .pins import intx_gsi
 
 _CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
 _NOBODY = 0xFFFF  # the vendor id that is read where nothing answers
@@ -175,11 +174,11 @@ class Assigned(Function):
     def bars(self) -> tuple[Bar, ...]:
         return self._bars
 
-    def attached(self, bdf: int) -> None:
-        super().attached(bdf)
+    def attached(self, bus: Bus, slot: int) -> None:
+        super().attached(bus, slot)
         pin = self._config.u8(PCI_INTERRUPT_PIN)
         if pin:
-            self._intx.gsi = intx_gsi(bdf >> 3 & 31, pin)
+            self._intx.gsi = bus.intx_gsi(slot >> 3, pin)
             self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
 
     def reset(self) -> None:
@@ -246,14 +245,34 @@ class Assigned(Function):
         # The guest reaches a BAR only while the device decodes it: a mapped access to a device
         # that doesn't would end the guest. So BARs go before the device is told, and come after.
         for mapping in self._mappings:
-            if mapping.address != mapping.bar.decoded():
+            if mapping.address != self._reached(mapping.bar):
                 mapping.move(None)
         self._tell(offset, size, value)
         if not self.guard.gone:
             for mapping in self._mappings:
-                mapping.move(mapping.bar.decoded())
+                mapping.move(self._reached(mapping.bar))
         self._intx.disabled = bool(self._config.u16(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE)
         self._interrupts.reconcile()
+
+    def _reached(self, bar: Bar) -> int | None:
+        """Where the guest reaches a BAR, which takes the bridge above, if there is one."""
+        address, bridge = bar.decoded(), self.bus.bridge
+        if address is None or bridge is None or bridge.forwards(address, bar.size, io=bar.io):
+            return address
+        return None
+
+    def bridge_changed(self) -> None:
+        with self._lock:
+            if not self.guard.gone:
+                for mapping in self._mappings:
+                    mapping.move(self._reached(mapping.bar))
+
+    def bus_reset(self) -> None:
+        if not self.guard.gone:
+            try:
+                self.reset()
+            except (VfioError, PciError) as error:
+                self.guard.failed("resets refused", error)
 
     def _tell(self, offset: int, size: int, value: int) -> None:
         """Tell the device of a write. It may refuse: servers do so over bits they don't know."""
