@@ -113,6 +113,16 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             },
         ),
     ] = None
+    root_port: Annotated[
+        bool,
+        Meta(
+            description="true: the device is behind a PCI Express root port, as if in a slot of "
+            "a PC, for drivers that want a link above their device; `slot` is then the port's "
+            "place, and the function's number the device's own. false: it is on bus 0, as if it "
+            "were a part of the chipset, where a guest finds it soonest.",
+            extra={"expected": "true or false"},
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         kinds = ("model", "socket", "host")
@@ -275,4 +285,10 @@ def _check_slots(devices: tuple[Device, ...]) -> None:
                 f"expected a device at {notation.slot_text(first)} too: without function 0, "
                 f"no guest looks for {notation.slot_text(slot)}",
                 key=("devices", index, "slot"),
+            )
+        if devices[index].root_port != devices[taken[first]].root_port:
+            raise ConfigInvalid(
+                f"expected the same as that of devices[{taken[first]}], of which this is another "
+                "function",
+                key=("devices", index, "root_port"),
             )

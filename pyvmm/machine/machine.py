@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from .devices import DeviceOpeners
     from .plugged_device import PluggedDevice
+    from .topology import Topology
 
 # Seconds that a device in another process may keep a vCPU for, after the end of the run; and
 # that all of them have in order to be let go of. Then they are hung up on.
@@ -87,6 +88,7 @@ class Machine:
         self._vcpus: list[Vcpu] = []
         self._threads: VcpuThreads | None = None
         self._openers: DeviceOpeners | None = None
+        self._topology: Topology | None = None
         self._parts = ExitStack()
 
     def __enter__(self) -> Machine:
@@ -284,7 +286,9 @@ class Machine:
         if config.devices:
             # First of all, so that their processes start while the rest is built.
             from .devices import DeviceOpeners
+            from .topology import Topology
 
+            self._topology = Topology(config.devices)
             self._openers = DeviceOpeners(config.devices)
             parts.callback(self._openers.close)
             done("model processes")
@@ -343,6 +347,7 @@ class Machine:
             config.kernel,
             cpus=config.cpus,
             mmio64=mmio64,
+            last_bus=self._topology.last_bus if self._topology is not None else 0,
             intx_gsi=intx_gsi,
             command_line=config.cmdline,
             console="ttyS0" if config.cmdline_defaults and config.serial != "none" else "",
@@ -381,9 +386,9 @@ class Machine:
                 settle=self._settle,
             )
             self.devices.append(self._parts.enter_context(plugged))
+        assert self._topology is not None
         functions = [plugged.function for plugged in self.devices]
-        slots = [device.slot for device in self.config.devices]
-        put_on_bus(functions, slots, self.bus, windows)
+        put_on_bus(functions, self._topology, self.bus, windows)
 
     def _settle(self) -> None:
         if self._threads is not None:

@@ -33,12 +33,12 @@ from pyvmm.vfio import Device, DeviceGone, Interval, VfioError
 
 from .bar_mapping import BarMapping
 from .bars import ROM, Bar
-from .bus import Function
+from .bus import Bus, Function
 from .config_space import ConfigSpace
 from .config_view import ConfigView
 from .device_bars import declare_bars, doorbells, map_areas
 from .device_capabilities import DeviceCapabilities
-from .errors import BadDevice, BadLayer
+from .errors import BadDevice, BadLayer, PciError
 from .function_lock import FunctionLock
 from .guard import Guard
 from .handlers import Layer, RegionHandler, stack
@@ -46,7 +46,6 @@ from .interfaces import Report, Vm
 from .interrupts import Interrupts
 from .intx import Intx
 from .msix import Msix, MsixPba, MsixTable
-from .pins import intx_gsi
 from .power import Power
 from .rom import RomHandler
 
@@ -189,14 +188,13 @@ class Assigned(Function):
     def bars(self) -> tuple[Bar, ...]:
         return self._bars
 
-    def attached(self, bdf: int) -> None:
-        """Buses but 0 are behind ports."""
-        super().attached(bdf)
-        self._view = self._capabilities.view(bdf >> 8 == 0, self._config_size)
+    def attached(self, bus: Bus, slot: int) -> None:
+        super().attached(bus, slot)
+        self._view = self._capabilities.view(bus.bridge is None, self._config_size)
         self._reset_bits = self._capabilities.reset_bits
         pin = self._config.u8(PCI_INTERRUPT_PIN)
         if pin:
-            self._intx.gsi = intx_gsi(bdf >> 3 & 31, pin)
+            self._intx.gsi = bus.intx_gsi(slot >> 3, pin)
             self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
 
     def reset(self) -> None:
@@ -275,7 +273,7 @@ class Assigned(Function):
         # The guest reaches a BAR only while the device decodes it: a mapped access to a device
         # that doesn't would end the guest. So BARs go before the device is told, and come after.
         for mapping in self._mappings:
-            if mapping.address != self._decoded(mapping):
+            if mapping.address != self._reached(mapping.bar):
                 mapping.move(None)
         self._tell(offset, size, value)
         self._power.settle()
@@ -283,12 +281,29 @@ class Assigned(Function):
             self._reset_by_guest()
         if not self.guard.gone:
             for mapping in self._mappings:
-                mapping.move(self._decoded(mapping))
+                mapping.move(self._reached(mapping.bar))
         self._intx.disabled = bool(self._config.u16(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE)
         self._interrupts.reconcile()
 
-    def _decoded(self, mapping: BarMapping) -> int | None:
-        return mapping.bar.decoded() if self._power.on else None
+    def _reached(self, bar: Bar) -> int | None:
+        """Where the guest reaches a BAR: if it decodes, and the bridge above, if any, forwards."""
+        address, bridge = bar.decoded() if self._power.on else None, self.bus.bridge
+        if address is None or bridge is None or bridge.forwards(address, bar.size, io=bar.io):
+            return address
+        return None
+
+    def bridge_changed(self) -> None:
+        with self._lock:
+            if not self.guard.gone:
+                for mapping in self._mappings:
+                    mapping.move(self._reached(mapping.bar))
+
+    def bus_reset(self) -> None:
+        if not self.guard.gone:
+            try:
+                self.reset()
+            except (VfioError, PciError) as error:
+                self.guard.failed("resets refused", error)
 
     def _reset_by_guest(self) -> None:
         """A function-level reset (PCI Express Base 6.0, section 6.6.2).

@@ -48,6 +48,7 @@ class HostBridge(Function):
         config.set_ids(0x8086, 0x29C0, class_code=0x060000)
         config.set_u16(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER)
         config.set_u32(_PCIEXBAR, ECAM_BASE | _PCIEXBAR_ENABLE)
+        self._boot = bytes(config.data)
 
     @property
     def bars(self) -> tuple[Bar, ...]:
@@ -58,6 +59,9 @@ class HostBridge(Function):
 
     def config_write(self, offset: int, size: int, value: int) -> None:
         self.config.write(offset, size, value)
+
+    def reset(self) -> None:
+        self.config.data[:] = self._boot
 
 
 class ConfigPorts:
