@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 IA32_MISC_ENABLE = 0x1A0
 IA32_MTRR_DEF_TYPE = 0x2FF
 
+# Banks of machine checks, in KVM: KVM_MAX_MCE_BANKS, four registers each.
+_MC0_CTL, _MC_BANKS = 0x400, 32
+
+UNLISTED = (
+    *range(0x200, 0x210),  # MTRRs: of variable ranges, then of fixed ones
+    *(0x250, 0x258, 0x259, *range(0x268, 0x270)),
+    IA32_MTRR_DEF_TYPE,
+    *range(_MC0_CTL, _MC0_CTL + 4 * _MC_BANKS),
+)
+"""Registers that a KVM may have and doesn't list."""
+
 _FAST_STRINGS = 1
 _MTRR_ENABLE = 1 << 11
 _WRITE_BACK = 6
