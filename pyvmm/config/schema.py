@@ -242,6 +242,31 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
 
+    on_reset: Annotated[
+        Literal["restart", "exit"],
+        Meta(
+            description="What follows when the guest asks for a reset. restart: it boots again, as "
+            "on a PC; exit: the run ends, with an exit status of its own.",
+            extra={"expected": "one of restart and exit"},
+        ),
+    ] = "restart"
+    max_resets: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+        Meta(
+            description="How many resets of its own a guest has before the next one ends the run. "
+            "Without it, as many as it likes.",
+            extra={"expected": "a whole number from 1 to 1000000"},
+        ),
+    ] = None
+    on_triple_fault: Annotated[
+        Literal["crash", "reset"],
+        Meta(
+            description="What a triple fault is. crash: the end of the run, with a report; reset: "
+            "a way to ask for a reset, as on a PC (Linux has reboot=triple).",
+            extra={"expected": "one of crash and reset"},
+        ),
+    ] = "crash"
+
     def __post_init__(self) -> None:
         if (self.kernel is None) == (self.firmware is None):
             given = ["kernel", "firmware"] if self.kernel is not None else []
@@ -252,6 +277,11 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     raise ConfigInvalid(
                         f"{key} goes with a kernel; this VM boots firmware", key=(key,)
                     )
+        if self.max_resets is not None and self.on_reset == "exit":
+            raise ConfigInvalid(
+                "max_resets goes with on_reset: restart; here the first one ends the run",
+                key=("max_resets",),
+            )
         _check_slots(self.devices)
 
 

@@ -82,7 +82,10 @@ class Function(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Be as at power-on, but where it was placed. No vCPU may be running."""
+        """Be as at power-on, but where it was placed. No vCPU may be running.
+
+        What is behind a bridge is reset by itself.
+        """
 
     # What the bridge above it has done, on a vCPU's thread.
 
@@ -187,6 +190,8 @@ class Bus:
         """Reset all functions, here and behind bridges. Raises what theirs raise."""
         for function in self.functions:
             function.reset()
+        for bridge in self.bridges:
+            bridge.secondary.reset()
 
     # -- configuration space ------------------------------------------------------------------
 

@@ -119,9 +119,7 @@ class RootPort(Bridge):
         self._boot = bytes(self.config.data)
 
     def reset(self) -> None:
-        """Reset it and what is behind it. Raises what theirs raise."""
         self.config.data[:] = self._boot
-        self.secondary.reset()
         functions = self.secondary.functions
         self._express.plug(functions[0] if functions else None)
         self._settle()
