@@ -159,6 +159,7 @@ def test_a_bzimage_starts_in_64_bit_mode(guest: Guest, tmp_path: Path) -> None:
             str(kernel),
             cpus=1,
             mmio64=(0, 0),
+            last_bus=0,
             intx_gsi=lambda device, pin: 16,
             command_line="root",
             initrd=str(initrd),

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from pyvmm.memory import DEVICE, AddressMap, GuestMemory
-from pyvmm.pci.allocator import Windows, place
+from pyvmm.pci.allocator import Windows, number_buses, place
 from pyvmm.pci.assigned import Assigned
 from pyvmm.pci.bus import Bus
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.host_bridge import Ecam
-from pyvmm.vfio import (
-    Interval,
-)
+from pyvmm.pci.root_port import RootPort
+from pyvmm.vfio import Interval
 from tests.unit.pci.fake_device import ROM, FakeDevice
 from tests.unit.pci.fake_vm import FakeVm
 
@@ -35,10 +34,10 @@ _LINK = (0x100, 0x40, 0x1103)
 
 
 class Setting:
-    """A machine around one assigned device, with the device at 00:03.0, or on another bus."""
+    """A machine around one assigned device, the device at 00:03.0 or behind a port there."""
 
-    def __init__(self, device: FakeDevice, *, bus: int = 0, **options: Any) -> None:
-        self.bdf = bus << 8 | 3 << 3
+    def __init__(self, device: FakeDevice, *, behind_port: bool = False, **options: Any) -> None:
+        self.bdf = 1 << 8 if behind_port else 3 << 3
         self.device = device
         self.memory = GuestMemory(16 << 20)
         self.mmio = AddressMap("MMIO")
@@ -62,7 +61,14 @@ class Setting:
             self.memory.close()
             raise
         try:
-            self.bus.add(self.function, bus=bus, device=3)
+            if behind_port:
+                port = RootPort(1)
+                self.bus.add(port, device=3)
+                number_buses(self.bus)
+                port.secondary.add(self.function, device=0)
+                port.reset()
+            else:
+                self.bus.add(self.function, device=3)
         except BaseException:
             self.close()
             raise
