@@ -12,6 +12,9 @@ RUN_STAMP := $(VENV)/.installed
 # Named after the place: scripts in a virtual environment know where they are.
 VENV_STAMP := $(VENV)/.made-in-$(shell pwd -P | cksum | tr ' ' -)
 
+# Many Pythons are started here, in the lab too: each would compile all of pyvmm anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint bench guests clean help
 
 demo: $(RUN_STAMP) guests ## boot a guest that drives a PCI device; in software if there is no KVM

@@ -3,6 +3,9 @@
 
 A test that can't run here is skipped with the reason and the cure. In CI (CI=true) a group that
 was skipped as a whole, although this machine has what it needs, fails the run.
+
+Of each property a little is tried in every run, and other examples each time;
+`pytest --hypothesis-profile=thorough` tries as much as a change of the code under test deserves.
 """
 
 from __future__ import annotations
@@ -21,6 +24,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 GUESTS = ROOT / "guests" / "build"
+if "PYVMM_LAB" not in os.environ:  # no properties are tested there, and importing takes seconds
+    from hypothesis import settings
+
+    # No limit of time for an example: other processes take theirs.
+    settings.register_profile("every run", max_examples=25, stateful_step_count=30, deadline=None)
+    settings.register_profile("thorough", max_examples=500, stateful_step_count=50, deadline=None)
+    settings.load_profile("every run")
+
 QEMU = shlex.split(os.environ.get("PYVMM_QEMU") or "qemu-system-x86_64")
 """The command of the QEMU to test against"""
 

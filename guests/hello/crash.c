@@ -9,21 +9,11 @@
 #include "paging.h"
 #include "panic.h"
 #include "print.h"
+#include "reset.h"
 
 #define UNCLAIMED_PORT		0x1234
 #define UNCLAIMED_ADDRESS	0xd7654000	/* in the PCI hole, where no BAR is */
 #define UNMAPPED_ADDRESS	0x654321000	/* not in the page tables */
-
-/* An empty IDT: the exception, then the double fault, find no gate. */
-static void triple_fault(void)
-{
-	const struct {
-		uint16_t limit;
-		uint64_t base;
-	} __attribute__((packed)) empty = {0, 0};
-
-	asm volatile("lidt %0; ud2" : : "m"(empty));
-}
 
 static void touch_unclaimed_port(void)
 {

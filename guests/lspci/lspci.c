@@ -5,12 +5,16 @@
  */
 #include "runtime.h"
 
+#include "bridges.h"
 #include "check.h"
+#include "interrupt.h"
 #include "msi.h"
 #include "msix.h"
 #include "names.h"
+#include "options.h"
 #include "pci.h"
 #include "pci_bar.h"
+#include "pci_bridge.h"
 #include "platform.h"
 #include "print.h"
 
@@ -30,6 +34,24 @@ static void list_bars(const struct pci_function *f)
 		else if (bar.kind != PCI_BAR_NONE)
 			printf("    bar %u: %s%s at 0x%lx, size 0x%lx\n", index, kinds[bar.kind],
 			       bar.prefetchable ? " prefetchable" : "", bar.address, bar.size);
+	}
+}
+
+static void list_bridge(const struct pci_function *f)
+{
+	static const char *const kinds[PCI_WINDOWS] = {
+		[PCI_WINDOW_IO] = "io", [PCI_WINDOW_MEMORY] = "memory",
+		[PCI_WINDOW_PREFETCHABLE] = "prefetchable memory",
+	};
+
+	printf("    buses %02x to %02x\n", pci_read8(f, PCI_SECONDARY_BUS),
+	       pci_read8(f, PCI_SUBORDINATE_BUS));
+	for (unsigned kind = 0; kind < PCI_WINDOWS; kind++) {
+		const struct pci_window window = pci_bridge_window(f, kind);
+
+		if (window.start < window.end)
+			printf("    window: %s from 0x%lx to 0x%lx\n", kinds[kind], window.start,
+			       window.end - 1);
 	}
 }
 
@@ -94,6 +116,8 @@ static void list(const struct pci_function *f)
 		printf("    interrupt pin %c, line %u\n", 'A' + pin - 1,
 		       pci_read8(f, PCI_INTERRUPT_LINE));
 	list_bars(f);
+	if (f->header_type == PCI_HEADER_TYPE_BRIDGE)
+		list_bridge(f);
 	list_capabilities(f);
 	list_extended_capabilities(f);
 }
@@ -113,5 +137,9 @@ int main(void)
 				    "%02x:%02x.%u reads the same by ports and by ECAM",
 				    pci_functions[i].bus, pci_functions[i].device,
 				    pci_functions[i].function);
+	if (option_given("bridges")) {
+		interrupts_init();
+		test_bridges();
+	}
 	return check_result();
 }

@@ -3,6 +3,7 @@
 
 #include "paging.h"
 #include "panic.h"
+#include "pci_bridge.h"
 
 #define BAR_IO			0x1
 #define BAR_TYPE_MASK		0x6
@@ -105,9 +106,18 @@ struct pci_bar pci_bar_probe(const struct pci_function *f, unsigned index)
 	return bar;
 }
 
+/* Below 4 GiB a bridge's window for what is not prefetchable takes everything. */
+static enum pci_window_kind window_kind(const struct pci_bar *bar)
+{
+	if (bar->kind == PCI_BAR_IO)
+		return PCI_WINDOW_IO;
+	return bar->address >> 32 ? PCI_WINDOW_PREFETCHABLE : PCI_WINDOW_MEMORY;
+}
+
 void pci_bar_move(const struct pci_function *f, struct pci_bar *bar, uint64_t address)
 {
 	bar->address = address;
+	pci_bridge_widen(f, window_kind(bar), address, bar->size);
 	pci_write32(f, bar->offset, address);
 	if (bar->kind == PCI_BAR_MEM64)
 		pci_write32(f, bar->offset + 4, address >> 32);

@@ -34,7 +34,10 @@ struct pci_bar {
  */
 struct pci_bar pci_bar_probe(const struct pci_function *f, unsigned index);
 
-/* Write an address to the register. Decoding should be off. A ROM's enable bit is cleared. */
+/*
+ * Write an address to the register, and widen the windows of bridges above, if there are any, so
+ * that they pass it on. Decoding should be off. A ROM's enable bit is cleared.
+ */
 void pci_bar_move(const struct pci_function *f, struct pci_bar *bar, uint64_t address);
 
 /* An address, naturally aligned, below 4 GiB, where no BAR of any function is. */

@@ -67,6 +67,7 @@ def load_kernel(
     *,
     cpus: int,
     mmio64: tuple[int, int],
+    last_bus: int,
     intx_gsi: Callable[[int, int], int],
     command_line: str = "",
     console: str = "",
@@ -75,8 +76,7 @@ def load_kernel(
 ) -> Entry:
     """Load a kernel, its initrd and command line, and the ACPI tables into guest RAM.
 
-    mmio64 is the window [start, end) for 64-bit BARs; intx_gsi(device, pin) is the GSI behind
-    an interrupt pin (1 is INTA) of a device of bus 0. console is what Linux is told to take for
+    For mmio64, last_bus and intx_gsi see acpi.build(). console is what Linux is told to take for
     its console, if command_line doesn't say; "" is nothing. done is called with a phase's name
     when that is over. Can be repeated to boot the guest again. Raises BootError.
     """
@@ -92,7 +92,7 @@ def load_kernel(
     if initrd is not None:
         module = _load_initrd(initrd, placement, kernel.initrd_limit)
         done("initrd")
-    memory.write(layout.ACPI_BASE, acpi.build(cpus, mmio64, intx_gsi))
+    memory.write(layout.ACPI_BASE, acpi.build(cpus, mmio64, last_bus, intx_gsi))
     entry = kernel.hand_over(
         memory,
         command_line=encoded,

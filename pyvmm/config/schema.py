@@ -113,6 +113,16 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             },
         ),
     ] = None
+    root_port: Annotated[
+        bool,
+        Meta(
+            description="true: the device is behind a PCI Express root port, as if in a slot of "
+            "a PC, for drivers that want a link above their device; `slot` is then the port's "
+            "place, and the function's number the device's own. false: it is on bus 0, as if it "
+            "were a part of the chipset, where a guest finds it soonest.",
+            extra={"expected": "true or false"},
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         kinds = ("model", "socket", "host")
@@ -232,6 +242,31 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
 
+    on_reset: Annotated[
+        Literal["restart", "exit"],
+        Meta(
+            description="What follows when the guest asks for a reset. restart: it boots again, as "
+            "on a PC; exit: the run ends, with an exit status of its own.",
+            extra={"expected": "one of restart and exit"},
+        ),
+    ] = "restart"
+    max_resets: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+        Meta(
+            description="How many resets of its own a guest has before the next one ends the run. "
+            "Without it, as many as it likes.",
+            extra={"expected": "a whole number from 1 to 1000000"},
+        ),
+    ] = None
+    on_triple_fault: Annotated[
+        Literal["crash", "reset"],
+        Meta(
+            description="What a triple fault is. crash: the end of the run, with a report; reset: "
+            "a way to ask for a reset, as on a PC (Linux has reboot=triple).",
+            extra={"expected": "one of crash and reset"},
+        ),
+    ] = "crash"
+
     def __post_init__(self) -> None:
         if (self.kernel is None) == (self.firmware is None):
             given = ["kernel", "firmware"] if self.kernel is not None else []
@@ -242,6 +277,11 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     raise ConfigInvalid(
                         f"{key} goes with a kernel; this VM boots firmware", key=(key,)
                     )
+        if self.max_resets is not None and self.on_reset == "exit":
+            raise ConfigInvalid(
+                "max_resets goes with on_reset: restart; here the first one ends the run",
+                key=("max_resets",),
+            )
         _check_slots(self.devices)
 
 
@@ -275,4 +315,10 @@ def _check_slots(devices: tuple[Device, ...]) -> None:
                 f"expected a device at {notation.slot_text(first)} too: without function 0, "
                 f"no guest looks for {notation.slot_text(slot)}",
                 key=("devices", index, "slot"),
+            )
+        if devices[index].root_port != devices[taken[first]].root_port:
+            raise ConfigInvalid(
+                f"expected the same as that of devices[{taken[first]}], of which this is another "
+                "function",
+                key=("devices", index, "root_port"),
             )

@@ -40,17 +40,14 @@ _RESEND = 0xFE
 
 
 class I8042:
-    """The controller; reset is called when the guest asks for a reset of the machine.
+    """The controller; request_reset is called when the guest asks for a reset of the machine.
 
     data and command are the I/O handlers of its two ports, one byte each.
     """
 
-    def __init__(self, reset: Callable[[], None]) -> None:
-        self._reset = reset
-        self._config = _CONFIG_AT_RESET
-        self._output = 0
-        self._status = _STATUS_UNLOCKED | _STATUS_SYSTEM
-        self._awaiting_data = 0
+    def __init__(self, request_reset: Callable[[], None]) -> None:
+        self._request_reset = request_reset
+        self.reset()
         self._replies = {
             _TEST_CONTROLLER: _TEST_PASSED,
             _TEST_KEYBOARD: _CLOCK_STUCK_LOW,
@@ -60,6 +57,13 @@ class I8042:
         }
         self.data = _Port(self._read_data, self._write_data)
         self.command = _Port(self._read_status, self._write_command)
+
+    def reset(self) -> None:
+        """As at power-on."""
+        self._config = _CONFIG_AT_RESET
+        self._output = 0
+        self._status = _STATUS_UNLOCKED | _STATUS_SYSTEM
+        self._awaiting_data = 0
 
     def _reply(self, value: int, flags: int = 0) -> None:
         self._output = value
@@ -81,7 +85,7 @@ class I8042:
         elif command in self._replies:
             self._reply(self._replies[command])
         elif command >= _PULSE_OUTPUT_PORT and not command & _OUTPUT_NOT_RESET:
-            self._reset()
+            self._request_reset()
 
     def _write_data(self, value: int) -> None:
         self._status &= ~_STATUS_COMMAND
@@ -90,7 +94,7 @@ class I8042:
             self._config = value
         elif command == _WRITE_OUTPUT_PORT:
             if not value & _OUTPUT_NOT_RESET:
-                self._reset()
+                self._request_reset()
         elif command in (_LOOP_KEYBOARD, _LOOP_AUX):
             # Not marked as from the AUX side: by that a guest sees that there is none.
             self._reply(value)

@@ -35,6 +35,10 @@ class PowerManagement(ByteRegisters):
 
     def __init__(self, power_off: Callable[[], None]) -> None:
         self._power_off = power_off
+        self.reset()
+
+    def reset(self) -> None:
+        """As at power-on."""
         self._registers = bytearray(PM1A_PORTS)
         self._registers[_CONTROL] = _SCI_ENABLED
 

@@ -36,6 +36,7 @@ _A_RATE = 0x0F
 _B_SET, _B_BINARY, _B_24_HOURS = 0x80, 0x04, 0x02
 _C_REQUEST, _C_PERIODIC, _C_UPDATED = 0x80, 0x40, 0x10
 _C_ENABLES = 0x70
+_B_AT_RESET = 0x87  # what a reset leaves of B: neither interrupts nor the square wave
 _D_VALID = 0x80
 _PM = 0x80
 
@@ -73,6 +74,13 @@ class Rtc(ByteRegisters):
         _put(memory, _MEMORY_ABOVE_16M, 2, max(0, low_ram - 16 * _MIB) >> 16)
         _put(memory, _MEMORY_ABOVE_4G, 3, high_ram >> 16)
         self._memory = memory
+
+    def reset(self) -> None:
+        """The chip's reset: time, settings and memory stay, which the battery keeps."""
+        with self._lock:
+            self._index = 0
+            self._flags_read = self._clock()
+            self._memory[_B] &= _B_AT_RESET
 
     def read_byte(self, offset: int) -> int:
         if offset == 0:

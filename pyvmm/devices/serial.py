@@ -71,16 +71,7 @@ class Serial(ByteRegisters):
         self._level = False
         self._queue = bytearray()
         self._refused = False
-        self._received: deque[int] = deque()
-        self._overrun = False
-        self._transmit_pending = False
-        self._ier = 0
-        self._fcr = 0
-        self._lcr = 0
-        self._mcr = 0
-        self._msr = _MSR_CTS | _MSR_DSR | _MSR_DCD
-        self._scratch = 0
-        self._divisor = 12  # 9,600 baud, as firmware leaves it
+        self._power_on()
         self._readers = (
             self._read_data,
             self._read_ier,
@@ -101,6 +92,27 @@ class Serial(ByteRegisters):
             self._write_nothing,
             self._write_scratch,
         )
+
+    def _power_on(self) -> None:
+        self._received: deque[int] = deque()
+        self._overrun = False
+        self._transmit_pending = False
+        self._ier = 0
+        self._fcr = 0
+        self._lcr = 0
+        self._mcr = 0
+        self._msr = _MSR_CTS | _MSR_DSR | _MSR_DCD
+        self._scratch = 0
+        self._divisor = 12  # 9,600 baud, as firmware leaves it
+
+    def reset(self) -> None:
+        """The chip as at power-on, and its interrupt line down.
+
+        What the chip had received is lost; what waits on the host's side is still to come.
+        """
+        with self._lock:
+            self._power_on()
+            self._update_line()
 
     # -- the host's side ----------------------------------------------------------------------
 

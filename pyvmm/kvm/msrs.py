@@ -32,6 +32,17 @@ _MTRR_FIX64K = 0x250
 _MTRR_FIX16K = (0x258, 0x259)
 _MTRR_FIX4K = range(0x268, 0x270)
 
+# Banks of machine checks, in KVM: KVM_MAX_MCE_BANKS, four registers each.
+_MC0_CTL, _MC_BANKS = 0x400, 32
+
+UNLISTED = (
+    *range(IA32_MTRR_PHYS_BASE0, IA32_MTRR_PHYS_BASE0 + 16),
+    *(_MTRR_FIX64K, *_MTRR_FIX16K, *_MTRR_FIX4K),
+    IA32_MTRR_DEF_TYPE,
+    *range(_MC0_CTL, _MC0_CTL + 4 * _MC_BANKS),
+)
+"""Registers that a KVM may have and doesn't list."""
+
 _FAST_STRINGS = 1 << 0
 _FEAT_CTL_LOCKED, _FEAT_CTL_VMX = 1 << 0, 1 << 2
 _MTRR_ENABLE, _MTRR_FIXED_ENABLE = 1 << 11, 1 << 10

@@ -7,6 +7,7 @@ Source: the kernel's Documentation/virt/kvm/api.rst, "System ioctls".
 from __future__ import annotations
 
 import os
+from ctypes import sizeof
 from errno import EACCES, EBUSY, EINTR, ENODEV, ENOENT, ENOMEM, ENOTTY, ENXIO, EPERM
 
 from ..uapi import kvm as uapi
@@ -45,6 +46,9 @@ REQUIRED = (
     uapi.KVM_CAP_SIGNAL_MSI,
     uapi.KVM_CAP_IMMEDIATE_EXIT,
 )
+
+# Far beyond what any kernel has.
+_MAX_MSRS = 4096
 
 
 class System:
@@ -124,6 +128,15 @@ class System:
                 if entry.function == 1:
                     entry.ecx |= TSC_DEADLINE_TIMER
         return supported
+
+    def msr_indices(self) -> list[int]:
+        """The model-specific registers that KVM lists as those to save. Raises KvmCallFailed."""
+        size = sizeof(uapi.kvm_msr_list)
+        memory = bytearray(size + 4 * _MAX_MSRS)
+        header = uapi.kvm_msr_list.from_buffer(memory)
+        header.nmsrs = _MAX_MSRS
+        call(self.fd, uapi.KVM_GET_MSR_INDEX_LIST, header, doing="asking which MSRs KVM has")
+        return memoryview(memory)[size : size + 4 * header.nmsrs].cast("I").tolist()
 
     def create_vm(self) -> Vm:
         """Make an empty VM. Raises KvmCallFailed."""

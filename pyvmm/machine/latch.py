@@ -13,15 +13,17 @@ import threading
 class Latch:
     """Shut at first; whoever opens it lets all through, and it stays open."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "_shut")
 
     def __init__(self) -> None:
+        self._shut = threading.Lock()  # who opens it takes it, for good
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def open(self) -> None:
-        """From any thread or signal handler, once."""
-        self._lock.release()
+        """From any thread or signal handler. Idempotent."""
+        if self._shut.acquire(blocking=False):
+            self._lock.release()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is open, at most timeout seconds; whether it is."""

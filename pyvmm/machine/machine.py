@@ -4,39 +4,26 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack, contextmanager, suppress
-
-from pyvmm import boot
-from pyvmm.kvm import HandlerFailed, System, SystemEvent
-from pyvmm.memory import THP, AddressMap, GuestMemory, layout, thp_enabled
-from pyvmm.pci.allocator import Windows
-from pyvmm.pci.bus import Bus
-from pyvmm.pci.host_bridge import ConfigPorts, Ecam, HostBridge
-from pyvmm.pci.pins import intx_gsi
-from pyvmm.uapi.kvm import KVM_SYSTEM_EVENT_RESET
+from contextlib import contextmanager, suppress
 
 from .console import Console
 from .errors import MachineStopped
-from .latch import Latch
+from .hardware import Hardware
 from .outcome import End, Outcome
 from .phases import Phases
-from .platform import Platform
-from .processors import Processors
-from .vcpu_threads import VcpuThreads
+from .run import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pyvmm.config import VmConfig
-    from pyvmm.kvm import Exit, Vcpu
+    from pyvmm.kvm import Vm
+    from pyvmm.memory import GuestMemory
+    from pyvmm.pci.bus import Bus
 
-    from .devices import DeviceOpeners
-    from .plugged_device import PluggedDevice
-
-# Seconds that a device in another process may keep a vCPU for, after the end of the run; and
-# that all of them have in order to be let go of. Then they are hung up on.
-_GRACE = 1.0
+# Seconds that all devices in other processes have in order to be let go of. Then they are hung up
+# on.
 _LEAVE = 2.0
 
 
@@ -54,8 +41,13 @@ class Machine:
     a signal handler; undone when all is taken back but the console's output, by close().
 
     All methods may be called on any thread. On a vCPU's, that is in notice and in what the
-    console's sinks do, stop() does not wait, and close() is refused.
+    console's sinks do, stop() and reset() do not wait, and close() is refused.
     """
+
+    memory: GuestMemory
+    """From build() on; so are the next two."""
+    vm: Vm
+    bus: Bus
 
     def __init__(
         self,
@@ -69,25 +61,17 @@ class Machine:
         self.config = config
         self.console = Console()
         self.phases = phases or Phases()
-        self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
         self.notice = notice
-        self.devices: list[PluggedDevice] = []
+        self.hardware = Hardware(config, self.console, notice, self.phases)
+        self.ports, self.mmio = self.hardware.ports, self.hardware.mmio
+        self.devices = self.hardware.devices
+        self._run = Run(config, self.hardware, notice, self._ended)
         self._tell_ended = ended
         self._tell_undone = undone
         self._life = threading.RLock()  # who builds, starts or closes it
         self._built = False
         self._closed = False
         self._closing = False
-        self._first = threading.Lock()  # who ends the run takes it, for good
-        self._ended = Latch()
-        self._outcome: Outcome | None = None
-        self._lock = threading.Lock()  # of the next two
-        self._device_errors: list[Exception] = []
-        self._running = False
-        self._vcpus: list[Vcpu] = []
-        self._threads: VcpuThreads | None = None
-        self._openers: DeviceOpeners | None = None
-        self._parts = ExitStack()
 
     def __enter__(self) -> Machine:
         return self
@@ -111,7 +95,10 @@ class Machine:
             with self._closed_on_failure():
                 if self.config.timeout is not None:
                     self._end_after(self.config.timeout)
-                self._build()
+                self.hardware.build(self._run)
+                self.memory, self.vm = self.hardware.memory, self.hardware.vm
+                self.bus = self.hardware.bus
+                self._run.prepare()
 
     def start(self) -> None:
         """Let the guest run, or, if a stop was requested already, not a step of it.
@@ -125,18 +112,12 @@ class Machine:
                     self.build()
                 except MachineStopped:
                     return
-            threads = self._threads
+            threads = self._run.threads
             if self._closed or threads is None or threads.started:
                 closed = "this one is closed" if self._closed else "this one has been started"
                 raise RuntimeError(f"a machine is built and runs once; {closed}")
             with self._closed_on_failure():
-                with self._lock:
-                    self._running = self._outcome is None
-                    if self._running and self._device_errors:
-                        raise self._device_errors[0]
-                if not self._running:
-                    threads.stop()
-                threads.start()
+                self._run.start()
         self.phases.done("vCPU threads")
 
     @contextmanager
@@ -145,8 +126,8 @@ class Machine:
             yield
         except BaseException as error:
             # A device that was lost explains best what came of it; unless we have hung up on it.
-            lost = self._device_errors[:1] if isinstance(error, Exception) else []
-            outcome = self._outcome if isinstance(error, Exception) else None
+            lost = self._run.device_errors[:1] if isinstance(error, Exception) else []
+            outcome = self._run.outcome if isinstance(error, Exception) else None
             self.close()
             if outcome is not None:
                 raise MachineStopped(f"stopped before it was built: {outcome.detail}") from None
@@ -154,11 +135,27 @@ class Machine:
                 raise lost[0] from None
             raise
 
+    def reset(self, reason: str = "reset") -> bool:
+        """Reset the guest, as a PC's reset button does; returns when it boots again.
+
+        RAM keeps its contents, but for the images, which are read again. False if the run has
+        ended instead; what can't be reset ends it. On a vCPU's thread it is a mere request, and
+        False. Raises RuntimeError before start().
+        """
+        threads = self._run.threads
+        if threads is None or not threads.started:
+            if self._run.outcome is not None:
+                return False
+            raise RuntimeError("a machine is reset while it runs; this one has not been started")
+        over = self._run.request_reset(reason)
+        if threads.has_caller:
+            return False
+        over.wait()
+        return self._run.outcome is None
+
     def wait(self, timeout: float | None = None) -> Outcome | None:
         """Wait for the end, at most timeout seconds; None if there is none yet."""
-        if not self._ended.wait(timeout):
-            return None
-        return self._finished()
+        return self._run.finish() if self._run.wait(timeout) else None
 
     def stop(self, reason: str = "stopped") -> Outcome:
         """Stop the guest, if it hasn't ended by itself, and say how it ended.
@@ -166,51 +163,20 @@ class Machine:
         On a vCPU's thread it is a mere request.
         """
         self.request_stop(reason)
-        return self._finished()
+        return self._run.finish()
 
     def request_stop(self, reason: str) -> None:
         """Have the guest stopped, without waiting. From any thread or signal handler."""
-        self._end(Outcome(End.STOPPED, reason))
+        self._run.end(Outcome(End.STOPPED, reason))
 
-    def _finished(self) -> Outcome:
-        outcome = self._outcome
-        assert outcome is not None
-        threads = self._threads
-        if threads is not None and not threads.has_caller:
-            if not threads.join(_GRACE):
-                self._take_from_devices(threads, outcome)
-            with self._lock:
-                if outcome.end is End.TIMEOUT and not outcome.report:
-                    from .whereabouts import whereabouts
-
-                    outcome.report = whereabouts(self._vcpus)
-            self._count_devices(outcome)
-        return outcome
-
-    def _take_from_devices(self, threads: VcpuThreads, outcome: Outcome) -> None:
-        """Get the vCPUs out of handlers that wait for devices in other processes."""
-        if self._openers is not None and self._openers.connections:
-            if self._count_devices(outcome):
-                self.notice(
-                    f"a device still keeps a vCPU {_GRACE:g} s after the end of the run; "
-                    "all devices' servers are hung up on"
-                )
-            self._openers.hang_up()
-        threads.join()
-
-    def _count_devices(self, outcome: Outcome) -> bool:
-        """What devices do from here on, while they are closed, is no part of the run."""
-        with self._lock:
-            if not self._running:
-                return False
-            self._running = False
-            outcome.device_errors = tuple(self._device_errors)
-        return True
+    def _ended(self, outcome: Outcome) -> None:
+        self.console.ended()
+        self._tell_ended(outcome)
 
     @property
     def outcome(self) -> Outcome | None:
         """How the run ended; None before."""
-        return self._outcome
+        return self._run.outcome
 
     def close(self) -> None:
         """Stop the guest and undo everything, in reverse. Idempotent.
@@ -218,7 +184,7 @@ class Machine:
         Whoever comes while another thread does it waits for that. Raises RuntimeError on a
         vCPU's thread, for which it has to wait.
         """
-        if self._threads is not None and self._threads.has_caller:
+        if self._run.threads is not None and self._run.threads.has_caller:
             raise RuntimeError(
                 "a machine can't be closed on a vCPU's thread; request_stop() there, and close it "
                 "on another"
@@ -237,12 +203,12 @@ class Machine:
 
     def _close(self) -> None:
         self._built = True
-        if self._threads is not None:
+        if self._run.threads is not None:
             self.stop("closed")
         self._closed = True
         try:
             with self._hung_up_after(_LEAVE):
-                self._parts.close()
+                self.hardware.close()
         finally:
             self._tell_undone()
             self.console.close()
@@ -250,10 +216,10 @@ class Machine:
     @contextmanager
     def _hung_up_after(self, seconds: float) -> Iterator[None]:
         """Devices in other processes may hold up the block for so long, and no longer."""
-        if self._openers is None or not self._openers.connections:
+        if not self.hardware.held_by_others:
             yield
             return
-        timer = _timer(seconds, self._openers.hang_up)
+        timer = _timer(seconds, self.hardware.hang_up)
         with suppress(RuntimeError):  # no thread can be started: they hold it up as they like
             timer.start()
         try:
@@ -263,7 +229,22 @@ class Machine:
             if timer.ident is not None:
                 timer.join()
 
+    def _end_after(self, seconds: float) -> None:
+        def end() -> None:
+            what = "is not built" if self._run.threads is None else "has not ended"
+            self._run.end(Outcome(End.TIMEOUT, f"the guest {what} within {seconds:g} s"))
+
+        timer = _timer(seconds, end)
+        timer.start()
+        self.hardware.parts.callback(timer.join)
+        self.hardware.parts.callback(timer.cancel)
+
     # -- what one can see of it ---------------------------------------------------------------
+
+    @property
+    def resets(self) -> int:
+        """How often the guest has been reset, by itself or by others."""
+        return self._run.resets
 
     def stats(self) -> dict[str, int]:
         """KVM's counters of exits and the like, summed over the vCPUs; see Vcpu.stats().
@@ -271,184 +252,11 @@ class Machine:
         From build() to close(); none before and after.
         """
         total: dict[str, int] = {}
-        for vcpu in self._vcpus:
+        for vcpu in self.hardware.vcpus:
             for name, value in vcpu.stats().items():
                 if isinstance(value, int):
                     total[name] = total.get(name, 0) + value
         return total
-
-    # -- building -----------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        config, parts, done = self.config, self._parts, self.phases.done
-        if config.devices:
-            # First of all, so that their processes start while the rest is built.
-            from .devices import DeviceOpeners
-
-            self._openers = DeviceOpeners(config.devices)
-            parts.callback(self._openers.close)
-            done("model processes")
-        self.memory = parts.enter_context(GuestMemory(config.memory.size, config.memory.backing))
-        if config.memory.backing == THP and not thp_enabled():
-            self.notice(
-                "memory.backing is thp, but this host has no transparent huge pages for shared "
-                "memory: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"
-            )
-        done("guest RAM")
-        system = parts.enter_context(System())
-        self.vm = vm = parts.enter_context(system.create_vm())
-        processors = Processors(system, config)
-        processors.check_reach(config.memory.size)
-        windows = Windows(config.memory.size, processors.physical_bits)
-        done("KVM")
-        # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
-        # that has KVM wait for a grace period at every later change of memslots.
-        entry = self._load((windows.mmio64.start, windows.mmio64.end))
-        self.memory.add_observer(vm.memslots)
-        parts.callback(self.memory.remove_observer, vm.memslots)
-        vm.set_identity_map(layout.IDENTITY_MAP_BASE)
-        vm.set_tss(layout.TSS_BASE)
-        vm.create_irqchip()
-        vm.create_pit()
-        done("memslots, irqchip")
-        self.platform = Platform(
-            vm,
-            self.ports,
-            ram_size=config.memory.size,
-            transmit=self.console.output,
-            room=self.console.room,
-            exit_guest=self._exit_guest,
-            reset=self._reset,
-            power_off=lambda: self._end(Outcome(End.POWER_OFF, "the guest powered off")),
-        )
-        self.console.connect(self.platform.serial.receive)
-        done("platform")
-        self._build_pci(windows)
-        done("PCI")
-        processors.create(vm)
-        entry.apply(vm.vcpus[0])
-        done("vCPUs")
-        if self._outcome is not None:
-            raise MachineStopped(self._outcome.detail)  # its devices have been hung up on
-        self._vcpus = vm.vcpus
-        self._threads = VcpuThreads(vm.vcpus, self.ports, self.mmio, self._vcpu_left, self._bug)
-
-    def _load(self, mmio64: tuple[int, int]) -> boot.Entry:
-        config, done = self.config, self.phases.done
-        if config.firmware is not None:
-            return boot.load_firmware(self.memory, config.firmware, done=done)
-        assert config.kernel is not None
-        return boot.load_kernel(
-            self.memory,
-            config.kernel,
-            cpus=config.cpus,
-            mmio64=mmio64,
-            intx_gsi=intx_gsi,
-            command_line=config.cmdline,
-            console="ttyS0" if config.cmdline_defaults and config.serial != "none" else "",
-            initrd=config.initrd,
-            done=done,
-        )
-
-    def _build_pci(self, windows: Windows) -> None:
-        self.bus = Bus()
-        self.bus.add(HostBridge(), device=0)
-        ConfigPorts(self.bus, lambda _: self._reset("the reset control register")).add_to(
-            self.ports
-        )
-        Ecam(self.bus).add_to(self.mmio)
-        if self._openers is not None:
-            self._plug(self._openers, windows)
-
-    def _plug(self, openers: DeviceOpeners, windows: Windows) -> None:
-        from .dma import DmaSpaces
-        from .pci_devices import put_on_bus
-        from .plugged_device import PluggedDevice
-
-        spaces = DmaSpaces(self.memory, self.notice)
-        for open in openers:
-            if self._outcome is not None:
-                raise MachineStopped(self._outcome.detail)
-            plugged = PluggedDevice(
-                open,
-                self._device_lost,
-                vm=self.vm,
-                memory=self.memory,
-                spaces=spaces,
-                ports=self.ports,
-                mmio=self.mmio,
-                notice=self.notice,
-                settle=self._settle,
-            )
-            self.devices.append(self._parts.enter_context(plugged))
-        functions = [plugged.function for plugged in self.devices]
-        slots = [device.slot for device in self.config.devices]
-        put_on_bus(functions, slots, self.bus, windows)
-
-    def _settle(self) -> None:
-        if self._threads is not None:
-            self._threads.settle()
-
-    def _end_after(self, seconds: float) -> None:
-        def end() -> None:
-            what = "is not built" if self._threads is None else "has not ended"
-            self._end(Outcome(End.TIMEOUT, f"the guest {what} within {seconds:g} s"))
-
-        timer = _timer(seconds, end)
-        timer.start()
-        self._parts.callback(timer.join)
-        self._parts.callback(timer.cancel)
-
-    # -- the end ------------------------------------------------------------------------------
-
-    def _end(self, outcome: Outcome) -> None:
-        """The run is over, and the first to say so decides how.
-
-        From any thread, and from a signal handler, which may have come in the midst of this very
-        method: so nothing here waits for a lock that isn't reentrant.
-        """
-        if not self._first.acquire(blocking=False):
-            return
-        self._outcome = outcome
-        if self._threads is not None:
-            self._threads.stop()
-        elif self._openers is not None:
-            self._openers.hang_up()  # nothing runs yet, and nothing is going to
-        self.console.ended()
-        self._tell_ended(outcome)
-        self._ended.open()
-
-    def _exit_guest(self, code: int) -> None:
-        self._end(Outcome(End.EXIT, f"the guest exited with code {code}", code=code))
-
-    def _reset(self, how: str) -> None:
-        self._end(Outcome(End.RESET, f"the guest asked for a reset, by {how}"))
-
-    def _vcpu_left(self, exit: Exit) -> None:
-        """On the vCPU's thread: it came out of the guest for good."""
-        if isinstance(exit, SystemEvent) and not exit.is_crash:
-            end = End.RESET if exit.type == KVM_SYSTEM_EVENT_RESET else End.POWER_OFF
-            self._end(Outcome(end, str(exit)))
-        elif isinstance(exit, HandlerFailed):
-            self._end(Outcome(End.INTERNAL, str(exit), cause=exit.error))
-        else:
-            report = exit.report(self.memory.read)
-            self._end(Outcome(End.CRASH, str(exit), report=report))
-
-    def _bug(self, error: BaseException) -> None:
-        """On a vCPU's thread: pyvmm itself has failed, or who was called back."""
-        self._end(Outcome(End.INTERNAL, f"{type(error).__name__}: {error}", cause=error))
-
-    def _device_lost(self, error: Exception) -> None:
-        """On any thread: a device is no longer there. A guest that runs goes on without it."""
-        with self._lock:
-            self._device_errors.append(error)
-            running = self._running
-        if running:
-            try:
-                self.notice(f"{error}; the guest goes on without the device")
-            except BaseException as bug:  # on a device's thread perhaps, which has its own work
-                self._bug(bug)
 
 
 def _timer(seconds: float, do: Callable[[], None]) -> threading.Timer:

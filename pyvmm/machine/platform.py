@@ -49,11 +49,19 @@ class Platform:
     ) -> None:
         self.serial = Serial(lambda level: vm.irq_line(layout.COM1_GSI, level), transmit, room)
         low_ram = min(ram_size, layout.LOW_RAM_LIMIT)
+        rtc = Rtc(low_ram, ram_size - low_ram)
         i8042 = I8042(lambda: reset("the i8042"))
+        power = PowerManagement(power_off)
         ports.add(layout.COM1_PORT, SERIAL_PORTS, self.serial)
-        ports.add(layout.RTC_PORT, RTC_PORTS, Rtc(low_ram, ram_size - low_ram))
+        ports.add(layout.RTC_PORT, RTC_PORTS, rtc)
         ports.add(I8042_DATA_PORT, 1, i8042.data)
         ports.add(I8042_COMMAND_PORT, 1, i8042.command)
-        ports.add(layout.PM1A_EVENT_PORT, PM1A_PORTS, PowerManagement(power_off))
+        ports.add(layout.PM1A_EVENT_PORT, PM1A_PORTS, power)
         ports.add(layout.DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, DebugExit(exit_guest))
         ports.add(POST_CODE_PORT, 1, PostCode())
+        self._resettable = (self.serial, rtc, i8042, power)
+
+    def reset(self) -> None:
+        """The devices as at power-on, and their interrupt lines down. Time and CMOS memory stay."""
+        for device in self._resettable:
+            device.reset()

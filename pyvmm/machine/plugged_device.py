@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 
 from pyvmm.kvm import KvmError
 from pyvmm.pci.assigned import Assigned
+from pyvmm.pci.errors import PciError
 from pyvmm.uapi.pci_regs import PCI_COMMAND
 from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from pyvmm.vfio import DeviceGone, VfioError
@@ -60,6 +61,9 @@ class PluggedDevice:
         self._assigned: Assigned | None = None
         self._notices: Notices | None = None
         self._given_up = False
+        self._told = threading.Lock()  # who tells of its loss takes it, for good
+        self.resets = 0
+        """How often the guest's resets have reset it."""
         self._lock = threading.Lock()  # who takes it back; not before there is all of it
         with self._lock, ExitStack() as undo:
             self._device = device = undo.enter_context(open(self._gone))
@@ -98,6 +102,21 @@ class PluggedDevice:
             self._notices.close()
         self._take_back()
 
+    def reset(self) -> None:
+        """Reset the function, as a guest's reset does. No vCPU may be in the guest.
+
+        One that can't be reset is lost to the guest: what it would go on with, nobody knows.
+        """
+        if self.function.guard.gone:
+            return
+        try:
+            self.function.reset()
+        except (VfioError, PciError) as error:
+            self._gone(error if isinstance(error, VfioError) else DeviceGone(str(error)))
+            self._silence()
+        else:
+            self.resets += 1
+
     def _take_back(self) -> None:
         with self._lock:
             self._undo.close()
@@ -105,7 +124,13 @@ class PluggedDevice:
     def _gone(self, error: VfioError) -> None:
         if self._assigned is not None:
             self._assigned.lost(error)
-        self._lost(error)
+        if self._told.acquire(blocking=False):
+            self._lost(error)
+
+    def _silence(self) -> None:
+        """No more DMA of a device that may still be there."""
+        with suppress(VfioError):
+            self._device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, bytes(2))
 
     # -- on the thread of the notices ---------------------------------------------------------
 
@@ -123,8 +148,7 @@ class PluggedDevice:
         self._gone(error)
         # Nobody begins to use it any more; who has begun may have its file's number in hand.
         self._settle()
-        with suppress(VfioError):  # no more DMA
-            self._device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, bytes(2))
+        self._silence()
         try:
             self._take_back()
         except (VfioError, KvmError) as failure:

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""One thread for each vCPU: run, and say what it came out for."""
+"""One thread for each vCPU: run, say what it came out for, and wait where the guest must not run.
+
+Between two runs each thread passes a gate. Whoever shuts it has all vCPUs out of the guest, each
+with its last access ended, so that their state is whole: to be looked at, or to be reset.
+"""
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from time import monotonic
 
 from pyvmm.kvm import KICKED, run
 
 from .errors import MachineError
+from .latch import Latch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pyvmm.kvm import Exit, Vcpu
     from pyvmm.memory import AddressMap
@@ -22,7 +28,8 @@ class VcpuThreads:
     """Owns the threads that run a VM's vCPUs.
 
     on_exit is called on the vCPU's thread with each exit that is no port or MMIO access and no
-    kick, on_bug with an exception that no exit stands for; after it, that vCPU runs no more.
+    kick, and says whether the vCPU is going to run again; on_bug is called with an exception that
+    no exit stands for, after which it doesn't.
     """
 
     def __init__(
@@ -30,7 +37,7 @@ class VcpuThreads:
         vcpus: Sequence[Vcpu],
         ports: AddressMap,
         mmio: AddressMap,
-        on_exit: Callable[[Exit], None],
+        on_exit: Callable[[Exit], bool],
         on_bug: Callable[[BaseException], None],
     ) -> None:
         self._vcpus = vcpus
@@ -41,9 +48,15 @@ class VcpuThreads:
         self.started = False
         self._stopping = False
         self._threads: list[threading.Thread] = []
-        # Of those that run, by their ids: how often they have come out of run().
+        self._changed = threading.Condition()
+        # Of those that run, by their ids: how often they have come to the gate.
         self._turns: dict[int, int] = {}
-        self._turned = threading.Condition()
+        self._at_gate: set[int] = set()
+        self._paused = False
+        # Not the condition: a signal handler may have to let the threads through.
+        self._gate = Latch()
+        self._gate.open()
+        self._job: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Let all vCPUs run, once. Raises MachineError."""
@@ -59,60 +72,132 @@ class VcpuThreads:
                 ) from None
             self._threads.append(thread)
 
+    # -- on a vCPU's thread -------------------------------------------------------------------
+
     def _run(self, vcpu: Vcpu) -> None:
         ident = threading.get_ident()
-        self._turns[ident] = 0
+        with self._changed:
+            self._turns[ident] = 0
         try:
+            self._pass_gate(ident)
             while not self._stopping:
                 exit = run(vcpu, self._ports, self._mmio)
-                if exit is not KICKED:
-                    self._on_exit(exit)
+                if exit is not KICKED and not self._on_exit(exit):
                     return
-                with self._turned:
-                    self._turns[ident] += 1
-                    self._turned.notify_all()
+                self._pass_gate(ident)
         except BaseException as error:
             # SystemExit too. Nobody waits for this thread before the run has ended: it has to
             # end now.
             self._on_bug(error)
         finally:
-            with self._turned:
+            with self._changed:
                 del self._turns[ident]
-                self._turned.notify_all()
+                self._at_gate.discard(ident)
+                self._changed.notify_all()
+
+    def _pass_gate(self, ident: int) -> None:
+        with self._changed:
+            self._turns[ident] += 1
+            self._at_gate.add(ident)
+            self._changed.notify_all()
+            job, self._job = self._job, None
+        if job is not None:
+            with self.paused():
+                if not self._stopping:
+                    job()
+        while True:
+            self._gate.wait()
+            with self._changed:
+                if self._stopping or not self._paused:
+                    self._at_gate.discard(ident)
+                    return
 
     @property
     def has_caller(self) -> bool:
         """Whether it is one of these threads that asks: it can't wait for itself."""
         return threading.get_ident() in self._turns
 
+    # -- from any thread ----------------------------------------------------------------------
+
+    def request(self, job: Callable[[], None]) -> None:
+        """Have job() done on a vCPU's thread while no vCPU is in the guest. Does not wait.
+
+        A vCPU that asks for it in a handler does not get back into the guest before. One job
+        takes the place of another that was not begun. What is asked for before start() waits.
+        """
+        with self._changed:
+            self._job = job
+        self._kick()
+
+    @contextmanager
+    def paused(self, timeout: float | None = None) -> Iterator[bool]:
+        """Have no vCPU in the guest for the length of the block. Not from a vCPU's handler.
+
+        A vCPU that is in a handler comes out of that first. False is what the block gets if one
+        has not after timeout seconds. Where the threads are to end, they end, block or no block.
+        """
+        left = _countdown(timeout)
+        with self._changed:
+            ours = self._changed.wait_for(lambda: not self._paused, left())
+            if ours:
+                self._paused = True
+                self._gate = Latch()
+                if self._stopping:
+                    self._gate.open()
+        try:
+            yield ours and self._wait_for_all(left)
+        finally:
+            if ours:
+                with self._changed:
+                    self._paused = False
+                    self._gate.open()
+                    self._changed.notify_all()
+
+    def _wait_for_all(self, left: Callable[[], float | None]) -> bool:
+        self._kick()
+        with self._changed:
+            return self._changed.wait_for(lambda: self._at_gate.issuperset(self._turns), left())
+
     def settle(self) -> None:
         """Wait until no vCPU is in a handler in which it is now. Not from a vCPU's thread.
 
         What has been changed before is what they all see from here on.
         """
-        with self._turned:
+        with self._changed:
             before = list(self._turns.items())
-            for vcpu in self._vcpus:
-                vcpu.kick()
-            self._turned.wait_for(
+            self._kick()
+            self._changed.wait_for(
                 lambda: all(self._turns.get(ident) != turns for ident, turns in before)
             )
 
-    def stop(self) -> None:
-        """Have all vCPUs come out of the guest. Does not wait; from any thread."""
-        self._stopping = True
+    def _kick(self) -> None:
         for vcpu in self._vcpus:
             vcpu.kick()
 
+    def stop(self) -> None:
+        """Have all vCPUs come out of the guest. Does not wait; also from a signal handler."""
+        self._stopping = True
+        self._gate.open()
+        self._kick()
+
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until no vCPU runs, after stop(). Not from a vCPU's thread.
+        """Wait until no vCPU runs, after stop(), and nobody looks. Not from a vCPU's thread.
 
         A vCPU that is in a handler comes out of that first: False if one has not after timeout
         seconds.
         """
-        deadline = None if timeout is None else monotonic() + timeout
+        left = _countdown(timeout)
         for thread in self._threads:
-            thread.join(None if deadline is None else max(0.0, deadline - monotonic()))
+            thread.join(left())
             if thread.is_alive():
                 return False
-        return True
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._paused, left())
+
+
+def _countdown(timeout: float | None) -> Callable[[], float | None]:
+    """What is left of so many seconds from now on; None of None."""
+    if timeout is None:
+        return lambda: None
+    deadline = monotonic() + timeout
+    return lambda: max(0.0, deadline - monotonic())

@@ -13,6 +13,7 @@ import threading
 from bisect import bisect_right
 
 from .errors import Overlap
+from .layout import PAGE_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,9 +48,20 @@ class AddressMap:
         self._lock = threading.Lock()
         self._starts: list[int] = []
         self._areas: list[tuple[int, int, IoHandler]] = []
+        self._crowded: dict[int, Callable[[], None]] = {}  # by start
 
-    def add(self, start: int, size: int, handler: IoHandler) -> None:
-        """Have handler answer [start, start + size). Raises Overlap."""
+    def add(
+        self,
+        start: int,
+        size: int,
+        handler: IoHandler,
+        crowded: Callable[[], None] | None = None,
+    ) -> bool:
+        """Have handler answer [start, start + size). Raises Overlap.
+
+        Returns whether it has its pages for itself. Once others come there, crowded() is called,
+        on any thread and before they can be reached; it must not use this map.
+        """
         with self._lock:
             at = bisect_right(self._starts, start)
             for neighbour in self._areas[max(0, at - 1) : at + 1]:
@@ -58,9 +70,27 @@ class AddressMap:
                         f"{self.name} {start:#x}-{start + size - 1:#x} overlaps "
                         f"{neighbour[0]:#x}-{neighbour[1] - 1:#x}"
                     )
+            others = self._in_pages_of(start, size, at)
+            for other in others:
+                if other in self._crowded:
+                    self._crowded[other]()
             self._starts.insert(at, start)
             self._areas.insert(at, (start, start + size, handler))
+            if crowded is not None:
+                self._crowded[start] = crowded
             self.cache.clear()
+            return not others
+
+    def _in_pages_of(self, start: int, size: int, at: int) -> list[int]:
+        """The starts of the areas that share a page with one that would be inserted at an index."""
+        first = start & -PAGE_SIZE
+        last = (start + size - 1) | (PAGE_SIZE - 1)
+        low, high = at, at
+        while low and self._areas[low - 1][1] > first:
+            low -= 1
+        while high < len(self._starts) and self._starts[high] <= last:
+            high += 1
+        return self._starts[low:high]
 
     def remove(self, start: int) -> None:
         """Remove the area that starts at start. Raises KeyError if there is none.
@@ -72,6 +102,7 @@ class AddressMap:
             if at < 0 or self._starts[at] != start:
                 raise KeyError(start)
             del self._starts[at], self._areas[at]
+            self._crowded.pop(start, None)
             self.cache.clear()
 
     def lookup(self, address: int, size: int) -> Access:

@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Places BARs before boot, as firmware would: each at a multiple of its size, in a window.
+"""Places BARs and bridges' windows before boot, as firmware would, and numbers the buses.
 
 BARs that have only one window come first, larger ones before smaller ones, each in the lowest
-gap it fits in. Since sizes are powers of two this wastes nothing but what alignment costs.
+gap it fits in. Since sizes are powers of two this wastes nothing but what alignment costs. The BARs
+behind a bridge are placed together: there each of its windows has just the room they need.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 from pyvmm.memory import layout
 
 from .bars import IO, MEM64
-from .bus import bdf_name
+from .bridge_windows import GRANULES, IO_WINDOW, MEMORY_WINDOW, PREFETCHABLE_WINDOW
+from .bus import Bridge, bdf_name
 from .errors import NoRoom
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .bars import Bar
-    from .bus import Function
+    from .bridge_windows import WindowKind
+    from .bus import Bus, Function
 
 
 class Window:
@@ -87,29 +92,121 @@ class Windows:
             return windows if bar.prefetchable else windows[::-1]
         return (self.mmio32,)
 
+    def choices_of_bridge(self, kind: WindowKind) -> tuple[Window, ...]:
+        """The windows that one of a bridge's may lie in, the best first."""
+        if kind == IO_WINDOW:
+            return (self.io,)
+        return (self.mmio64, self.mmio32) if kind == PREFETCHABLE_WINDOW else (self.mmio32,)
+
+
+# What a bridge's windows have at least, which Linux wants those of slots to have too.
+_SMALLEST: dict[WindowKind, int] = {
+    IO_WINDOW: 0,
+    MEMORY_WINDOW: 2 * layout.MIB,
+    PREFETCHABLE_WINDOW: 2 * layout.MIB,
+}
+
+
+class _Want:
+    """Something to be placed: a BAR, or a bridge's window with all that lies in it."""
+
+    __slots__ = ("alignment", "choices", "place", "room", "what")
+
+    def __init__(
+        self,
+        what: str,
+        room: int,
+        alignment: int,
+        choices: tuple[Window, ...],
+        place: Callable[[int], None],
+    ) -> None:
+        self.what = what
+        self.room = room
+        self.alignment = alignment
+        self.choices = choices
+        self.place = place
+
+
+def number_buses(bus: Bus) -> None:
+    """Number the buses behind bus 0's bridges, in order of the bridges' addresses."""
+    for number, bridge in enumerate(bus.bridges, 1):
+        bridge.number_bus(number)
+
 
 def place(functions: Iterable[Function], windows: Windows) -> None:
-    """Give every BAR an address. Raises NoRoom.
+    """Give every BAR of functions of bus 0, and of those behind them, an address. Raises NoRoom.
 
     Memory BARs smaller than a page get a page of their own, so that each can be mapped without
     its neighbours.
     """
-    wanted = [
-        (function, bar, windows.choices(bar)) for function in functions for bar in function.bars
-    ]
-    wanted.sort(key=lambda want: (len(want[2]), -want[1].size))
-    for function, bar, choices in wanted:
-        room = bar.size if bar.io else max(bar.size, layout.PAGE_SIZE)
-        address = next((a for w in choices if (a := w.take(room, room)) is not None), None)
-        if address is None:
-            tried = " nor the ".join(map(str, choices))
-            able = [window.cure for window in choices if room <= window.largest]
-            cures = "; ".join(dict.fromkeys(able)) or (
-                f"BARs of this kind can have {max(w.largest for w in choices):#x} bytes: "
-                "configure the device to have a smaller one"
-            )
-            raise NoRoom(
-                f"{function.name} at {bdf_name(function.bdf)}: {bar} ({bar.kind}, {bar.size:#x} "
-                f"bytes) fits in no gap of the {tried}; {cures}"
-            )
-        bar.place(address)
+    wants: list[_Want] = []
+    for function in functions:
+        for bar in function.bars:
+            room = _room(bar)
+            what = f"{_named(function)}: {bar} ({bar.kind}, {bar.size:#x} bytes)"
+            wants.append(_Want(what, room, room, windows.choices(bar), bar.place))
+        if isinstance(function, Bridge):
+            wants += _wants_of_bridge(function, windows)
+    wants.sort(key=lambda want: (len(want.choices), -want.alignment))
+    for want in wants:
+        for window in want.choices:
+            address = window.take(want.room, want.alignment)
+            if address is not None:
+                want.place(address)
+                break
+        else:
+            raise NoRoom(f"{want.what} fits in no gap of the {_where_and_cure(want)}")
+
+
+def _wants_of_bridge(bridge: Bridge, windows: Windows) -> list[_Want]:
+    behind = bridge.secondary.functions
+    wants = []
+    for kind, smallest in _SMALLEST.items():
+        bars = [bar for function in behind for bar in function.bars if _window_kind(bar) == kind]
+        bars.sort(key=lambda bar: -_room(bar))
+        granule = GRANULES[kind]
+        room = -(-max(smallest, sum(map(_room, bars))) // granule) * granule
+        if room:
+            names = ", ".join(function.name for function in behind)
+            what = f"{_named(bridge)}: its {kind} for {names} ({room:#x} bytes)"
+            alignment = max([granule, *map(_room, bars)])
+            fill = partial(_fill, bridge, kind, room, bars)
+            wants.append(_Want(what, room, alignment, windows.choices_of_bridge(kind), fill))
+    return wants
+
+
+def _fill(bridge: Bridge, kind: WindowKind, room: int, bars: Iterable[Bar], start: int) -> None:
+    """Open a bridge's window at start, and place bars in it, the largest first."""
+    bridge.place_window(kind, start, start + room)
+    for bar in bars:
+        bar.place(start)
+        start += _room(bar)
+
+
+def _window_kind(bar: Bar) -> WindowKind:
+    """Which of a bridge's windows a BAR has to lie in.
+
+    What is not prefetchable can't be in the one for prefetchable memory, and of what is, that with
+    64 bits is enough, as in Linux: the others would keep the window below 4 GiB.
+    """
+    if bar.kind == IO:
+        return IO_WINDOW
+    return PREFETCHABLE_WINDOW if bar.kind == MEM64 and bar.prefetchable else MEMORY_WINDOW
+
+
+def _room(bar: Bar) -> int:
+    return bar.size if bar.io else max(bar.size, layout.PAGE_SIZE)
+
+
+def _named(function: Function) -> str:
+    return f"{function.name} at {bdf_name(function.bdf)}"
+
+
+def _where_and_cure(want: _Want) -> str:
+    tried = " nor the ".join(map(str, want.choices))
+    able = [window.cure for window in want.choices if want.room <= window.largest]
+    cures = "; ".join(dict.fromkeys(able)) or (
+        f"BARs of this kind can have {max(w.largest for w in want.choices):#x} bytes: "
+        "configure the device to have a smaller one"
+    )
+    return f"{tried}; {cures}"

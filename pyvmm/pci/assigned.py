@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """Assigned: a vfio.Device as the guest sees it, a function on the PCI bus.
 
-config_view.py has the table of whose configuration bits are whose. A guest's write changes our
+config_table.py has the table of whose configuration bits are whose. A guest's write changes our
 bits first; `_settle` then brings the device, the address space and the interrupts in line.
 """
 
@@ -20,6 +20,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_COMMAND_INTX_DISABLE,
     PCI_COMMAND_IO,
     PCI_COMMAND_MEMORY,
+    PCI_DEVICE_ID,
     PCI_HEADER_TYPE,
     PCI_HEADER_TYPE_MASK,
     PCI_HEADER_TYPE_NORMAL,
@@ -31,13 +32,13 @@ from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_INTX_IRQ_INDE
 from pyvmm.vfio import Device, DeviceGone, Interval, VfioError
 
 from .bar_mapping import BarMapping
-from .bars import Bar
-from .bus import Function
+from .bars import ROM, Bar
+from .bus import Bus, Function
 from .config_space import ConfigSpace
-from .config_view import HEADER, ConfigView
+from .config_view import ConfigView
 from .device_bars import declare_bars, doorbells, map_areas
-from .device_capabilities import declare_capabilities
-from .errors import BadDevice, BadLayer
+from .device_capabilities import DeviceCapabilities
+from .errors import BadDevice, BadLayer, PciError
 from .function_lock import FunctionLock
 from .guard import Guard
 from .handlers import Layer, RegionHandler, stack
@@ -45,7 +46,8 @@ from .interfaces import Report, Vm
 from .interrupts import Interrupts
 from .intx import Intx
 from .msix import Msix, MsixPba, MsixTable
-from .pins import intx_gsi
+from .power import Power
+from .rom import RomHandler
 
 _CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
 _NOBODY = 0xFFFF  # the vendor id that is read where nothing answers
@@ -69,12 +71,14 @@ class Assigned(Function):
         vm: Vm,
         report: Report,
         layers: Sequence[Layer] = (),
+        rom: bytes | None = None,
     ) -> None:
         """Learn what the device is, and map what can be mapped.
 
         vm is where its interrupts and doorbells go (pyvmm.kvm.Vm); report is Guard's. layers
-        lie on the handlers of its BARs, and what they cover is trapped. Raises BadDevice,
-        BadLayer, VfioError.
+        lie on the handlers of its BARs, and what they cover is trapped. rom is an expansion ROM
+        to have instead of the device's own; empty, it has none. Raises BadDevice, BadLayer,
+        VfioError.
         """
         self.name = device.name
         self._device = device
@@ -83,23 +87,30 @@ class Assigned(Function):
         self._lock = FunctionLock(self._remove)
         self.guard = Guard(device, report, self._lock.request)
 
-        snapshot = ConfigSpace()
-        self._config = ConfigSpace(_config_size(device))
-        snapshot.data[:] = device.region_read(_CONFIG, 0, snapshot.size)
-        _check_header(device, snapshot)
-        self._bars = declare_bars(device, self._config, snapshot)
-        declared = declare_capabilities(device, self._config, snapshot, vm)
-        self._view = ConfigView(self._config, (*HEADER, *declared.rows))
+        self._config = ConfigSpace(PCI_CFG_SPACE_EXP_SIZE)
+        snapshot, self._config_size = _snapshot(device)
+        self._bars = declare_bars(device, self._config, snapshot, rom)
+        declared = DeviceCapabilities(device, self._config, snapshot, vm)
+        self._capabilities = declared
+        # From attached() on:
+        self._view: ConfigView
+        self._reset_bits: Sequence[tuple[int, int]] = ()
+        self._used = False  # the guest has written to configuration space
         self._msi = declared.msi
-        if device.irq_info(VFIO_PCI_INTX_IRQ_INDEX).count:
-            pin = snapshot.u8(PCI_INTERRUPT_PIN)
-            self._config.set_interrupt_pin(pin if pin <= _INTD else 0)
+        self._power = Power(self.guard, declared.power_control)
         self._intx = Intx(device, vm, partial(self.guard.failed, "INTx not unmasked"))
         self._interrupts = Interrupts(self.guard, self._intx, declared.msi, declared.msix)
+        ids = snapshot.u16(PCI_VENDOR_ID), snapshot.u16(PCI_DEVICE_ID)
+        self._rom = RomHandler(device, self.guard, ids, rom)
 
         _check_layers(device, self._bars, layers)
         if declared.msix is not None:
-            layers = (*self._msix_layers(declared.msix), *layers)
+            layers = (*self._msix_layers(declared.msix, declared.has_pba), *layers)
+            if not declared.has_pba:
+                report(
+                    f"{device.name}: its MSI-X pending bits should be where it has no BAR; the "
+                    "guest reads none"
+                )
         # BAR registers as the device has been told them, by offset.
         self._told: dict[int, int] = {}
         self._mappings: list[BarMapping] = []
@@ -108,10 +119,11 @@ class Assigned(Function):
             for bar in self._bars:
                 on_bar = [layer for layer in layers if layer.region == bar.index]
                 held = [layer.interval for layer in on_bar]
+                below = RegionHandler(self.guard, device.region_info(bar.index))
                 mapping = BarMapping(
                     bar,
                     f"{self.name} {bar}",
-                    stack(RegionHandler(self.guard, device.region_info(bar.index)), on_bar),
+                    stack(self._rom if bar.kind == ROM else below, on_bar),
                     ports if bar.io else mmio,
                     memory=memory,
                     mapped=map_areas(device, bar, held, self.guard),
@@ -130,13 +142,14 @@ class Assigned(Function):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _msix_layers(self, msix: Msix) -> tuple[Layer, Layer]:
+    def _msix_layers(self, msix: Msix, has_pba: bool) -> list[Layer]:
         lock, reconcile = self._lock, self._interrupts.reconcile
-        return (
-            # The device's own table is VFIO's to fill in: nothing goes through to it.
-            Layer(msix.table_region, msix.table_area, lambda _: MsixTable(msix, lock, reconcile)),
-            Layer(msix.pba_region, msix.pba_area, lambda below: MsixPba(msix, lock, below)),
+        # The device's own table is VFIO's to fill in: nothing goes through to it.
+        table = Layer(
+            msix.table_region, msix.table_area, lambda _: MsixTable(msix, lock, reconcile)
         )
+        pba = Layer(msix.pba_region, msix.pba_area, lambda below: MsixPba(msix, lock, below))
+        return [table, pba] if has_pba else [table]
 
     def lost(self, error: VfioError) -> None:
         """The device is lost: the guest sees an empty slot from now on. From any thread.
@@ -175,11 +188,13 @@ class Assigned(Function):
     def bars(self) -> tuple[Bar, ...]:
         return self._bars
 
-    def attached(self, bdf: int) -> None:
-        super().attached(bdf)
+    def attached(self, bus: Bus, slot: int) -> None:
+        super().attached(bus, slot)
+        self._view = self._capabilities.view(bus.bridge is None, self._config_size)
+        self._reset_bits = self._capabilities.reset_bits
         pin = self._config.u8(PCI_INTERRUPT_PIN)
         if pin:
-            self._intx.gsi = intx_gsi(bdf >> 3 & 31, pin)
+            self._intx.gsi = bus.intx_gsi(slot >> 3, pin)
             self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
 
     def reset(self) -> None:
@@ -191,18 +206,14 @@ class Assigned(Function):
         with self._lock:
             if self.guard.gone:
                 raise self.guard.gone
-            for mapping in self._mappings:
-                mapping.move(None)
-            self._interrupts.reset()
-            self._config.set_u16(PCI_COMMAND, 0)
+            self._stop()
             self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
             for bar in self._bars:
                 bar.reset()
-            self._told.clear()
-            # A reset of the device may leave its configuration as it is.
-            for row in self._view.told_rows:
-                value = self._config.read(row.offset, row.size)
-                self.guard.write(_CONFIG, row.offset, row.size, value)
+            if self._used:
+                self._used = False
+                for register in self._view.put_back:
+                    self.guard.write(_CONFIG, *register)
             try:
                 if self._device.info.resettable:
                     self._device.reset()
@@ -214,11 +225,25 @@ class Assigned(Function):
                 raise BadDevice(f"{self.name} does not answer after its reset")
             self._interrupts.reconcile()
 
+    def _stop(self) -> None:
+        """Take BARs and interrupts from the guest, and leave our bits as a reset does."""
+        for mapping in self._mappings:
+            mapping.move(None)
+        self._interrupts.reset()
+        self._rom.forget()
+        self._power.wake()
+        self._config.set_u16(PCI_COMMAND, 0)
+        self._told.clear()
+        # A reset of the device may leave its configuration as it is; vfio-pci's does.
+        for row in self._view.told_rows:
+            value = self._config.read(row.offset, row.size)
+            self.guard.write(_CONFIG, row.offset, row.size, value)
+
     # -- what the guest does ------------------------------------------------------------------
 
     def config_read(self, offset: int, size: int) -> int:
         nothing = (1 << 8 * size) - 1
-        if self.guard.gone or offset + size > self._config.size:
+        if self.guard.gone or offset + size > self._view.size:
             return nothing
         ours = self._view.ours(offset, size)
         if not ours:
@@ -232,9 +257,10 @@ class Assigned(Function):
         return value
 
     def config_write(self, offset: int, size: int, value: int) -> None:
-        if self.guard.gone or offset + size > self._config.size:
+        if self.guard.gone or offset + size > self._view.size:
             return
-        if not self._view.ours(offset, size):
+        self._used = True
+        if self._view.is_the_devices(offset, size):
             self.guard.write(_CONFIG, offset, size, value)
             return
         with self._lock:
@@ -243,17 +269,58 @@ class Assigned(Function):
 
     def _settle(self, offset: int, size: int, value: int) -> None:
         """Have everything follow from a write to our bits, and tell the device of it."""
+        self._power.expect(offset, size, value)
         # The guest reaches a BAR only while the device decodes it: a mapped access to a device
         # that doesn't would end the guest. So BARs go before the device is told, and come after.
         for mapping in self._mappings:
-            if mapping.address != mapping.bar.decoded():
+            if mapping.address != self._reached(mapping.bar):
                 mapping.move(None)
         self._tell(offset, size, value)
+        self._power.settle()
+        if any(_writes_to(offset, size, value, at) & mask for at, mask in self._reset_bits):
+            self._reset_by_guest()
         if not self.guard.gone:
             for mapping in self._mappings:
-                mapping.move(mapping.bar.decoded())
+                mapping.move(self._reached(mapping.bar))
         self._intx.disabled = bool(self._config.u16(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE)
         self._interrupts.reconcile()
+
+    def _reached(self, bar: Bar) -> int | None:
+        """Where the guest reaches a BAR: if it decodes, and the bridge above, if any, forwards."""
+        address, bridge = bar.decoded() if self._power.on else None, self.bus.bridge
+        if address is None or bridge is None or bridge.forwards(address, bar.size, io=bar.io):
+            return address
+        return None
+
+    def bridge_changed(self) -> None:
+        with self._lock:
+            if not self.guard.gone:
+                for mapping in self._mappings:
+                    mapping.move(self._reached(mapping.bar))
+
+    def bus_reset(self) -> None:
+        if not self.guard.gone:
+            try:
+                self.reset()
+            except (VfioError, PciError) as error:
+                self.guard.failed("resets refused", error)
+
+    def _reset_by_guest(self) -> None:
+        """A function-level reset (PCI Express Base 6.0, section 6.6.2).
+
+        The device doesn't see the bit: it is reset by VFIO, which tells us if that failed, and
+        which keeps what configuration the guest can't see. Our bits become what a reset makes of
+        them: nothing decoded, no DMA, interrupts off, BARs at 0.
+        """
+        self._stop()
+        for bar in self._bars:
+            bar.clear()
+        if self.guard.gone:
+            return
+        try:
+            self._device.reset()
+        except VfioError as error:
+            self.guard.failed("function-level resets failed", error)
 
     def _tell(self, offset: int, size: int, value: int) -> None:
         """Tell the device of a write. It may refuse: servers do so over bits they don't know."""
@@ -264,19 +331,26 @@ class Assigned(Function):
                     if self._told.get(register) != content:
                         self._told[register] = content
                         self.guard.write(_CONFIG, register, 4, content)
-        for at, length in self._view.told(offset, size):
-            part = value >> 8 * (at - offset) & (1 << 8 * length) - 1
-            self.guard.write(_CONFIG, at, length, part)
+        for register, length, part in self._view.told(offset, size, value):
+            self.guard.write(_CONFIG, register, length, part)
 
 
-def _config_size(device: Device) -> int:
+def _writes_to(offset: int, size: int, value: int, at: int) -> int:
+    """The byte that a write has for an offset; 0 if none."""
+    return value >> 8 * (at - offset) & 0xFF if offset <= at < offset + size else 0
+
+
+def _snapshot(device: Device) -> tuple[ConfigSpace, int]:
+    """The device's own configuration space as it is now, and how much of it there is.
+
+    Raises BadDevice for what can't be assigned.
+    """
     size = device.region_info(_CONFIG).size
     if size < PCI_CFG_SPACE_SIZE:
         raise BadDevice(f"{device.name}: {size} bytes of configuration space; no PCI device")
-    return PCI_CFG_SPACE_SIZE if size < PCI_CFG_SPACE_EXP_SIZE else PCI_CFG_SPACE_EXP_SIZE
-
-
-def _check_header(device: Device, snapshot: ConfigSpace) -> None:
+    size = PCI_CFG_SPACE_SIZE if size < PCI_CFG_SPACE_EXP_SIZE else PCI_CFG_SPACE_EXP_SIZE
+    snapshot = ConfigSpace(PCI_CFG_SPACE_EXP_SIZE)
+    snapshot.data[:size] = device.region_read(_CONFIG, 0, size)
     if snapshot.u16(PCI_VENDOR_ID) == _NOBODY:
         raise BadDevice(
             f"{device.name} does not answer: its configuration space reads as all-ones; "
@@ -285,6 +359,10 @@ def _check_header(device: Device, snapshot: ConfigSpace) -> None:
     kind = snapshot.u8(PCI_HEADER_TYPE) & PCI_HEADER_TYPE_MASK
     if kind != PCI_HEADER_TYPE_NORMAL:
         raise BadDevice(f"{device.name} is a bridge (header type {kind}); assign what is behind it")
+    # None is shown that is not there for us.
+    if not device.irq_info(VFIO_PCI_INTX_IRQ_INDEX).count or snapshot.u8(PCI_INTERRUPT_PIN) > _INTD:
+        snapshot.set_u8(PCI_INTERRUPT_PIN, 0)
+    return snapshot, size
 
 
 def _check_layers(device: Device, bars: Sequence[Bar], layers: Sequence[Layer]) -> None:

@@ -4,6 +4,8 @@
 The whole BAR is one area of the AddressMap, whose handler answers every access that exits. On
 top of it the mapped parts are memory, where accesses don't exit, and doorbells are KVM's. So a
 part that can't be mapped, or a doorbell that KVM doesn't take, is slower and nothing else.
+
+A BAR smaller than a page is memory only while it has its guest page for itself (lone_page.py).
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ from pyvmm.memory import (
     MemoryRegion,
     Overlap,
 )
-from pyvmm.memory.layout import FIRMWARE_LIMIT, IOAPIC_BASE
+from pyvmm.memory.layout import FIRMWARE_LIMIT, IOAPIC_BASE, PAGE_SIZE
 from pyvmm.vfio import IoEventFd, Mapping, VfioError
 
 from .bars import Bar
 from .interfaces import Vm
+from .lone_page import LonePage
 
 if TYPE_CHECKING:
     from pyvmm.memory import IoHandler
@@ -88,22 +91,23 @@ class BarMapping:
             self._failed("BARs not taken back", error)
         if address is None:
             return
+        page = None
+        if self._mapped and self.bar.size < PAGE_SIZE:
+            page = LonePage(self._memory, self._region(address, *self._mapped[0]), self._failed)
         try:
-            self._claim(address)
+            alone = self._claim(address, page)
         except Overlap as error:
             conflict = Overlap(f"{self.name} is not mapped where the guest put it: {error}")
             self._failed("BARs on top of something else", conflict)
             return
         self.address = address
-        for offset, mapping in self._mapped:
-            region = MemoryRegion(
-                address + offset, mapping.size, host=mapping.address, kind=DEVICE, name=self.name
-            )
-            try:
-                self._memory.add_region(region)
-                self._undo.callback(self._memory.remove_region, region)
-            except _ERRORS as error:
-                self._failed("BAR areas not mapped", error)
+        if page is not None:
+            if alone and not address % PAGE_SIZE:
+                page.show()
+                self._undo.callback(page.hide)
+        else:
+            for offset, mapping in self._mapped:
+                self._show(self._region(address, offset, mapping))
         for bell in self._doorbells:
             where = (bell.fd, address + bell.offset, bell.size)
             how: _How = {"pio": self.bar.io, "datamatch": bell.datamatch}
@@ -113,17 +117,37 @@ class BarMapping:
             except KvmError as error:
                 self._failed("doorbells not connected", error)
 
-    def _claim(self, address: int) -> None:
-        """Take the addresses, or raise Overlap."""
+    def _region(self, address: int, offset: int, mapping: Mapping) -> MemoryRegion:
+        return MemoryRegion(
+            address + offset, mapping.size, host=mapping.address, kind=DEVICE, name=self.name
+        )
+
+    def _show(self, region: MemoryRegion) -> None:
+        try:
+            self._memory.add_region(region)
+            self._undo.callback(self._memory.remove_region, region)
+        except _ERRORS as error:
+            self._failed("BAR areas not mapped", error)
+
+    def _claim(self, address: int, page: LonePage | None) -> bool:
+        """Take the addresses, or raise Overlap. Tells whether they share no page with others."""
         end = address + self.bar.size
-        if not self.bar.io:
-            if address < FIRMWARE_LIMIT and end > IOAPIC_BASE:
-                raise Overlap(
-                    f"{address:#x}-{end - 1:#x} overlaps the interrupt controllers or the firmware"
-                )
-            self._memory.check_free(address, self.bar.size, self.name)
-        self._space.add(address, self.bar.size, self._handler)
+        if not self.bar.io and address < FIRMWARE_LIMIT and end > IOAPIC_BASE:
+            raise Overlap(
+                f"{address:#x}-{end - 1:#x} overlaps the interrupt controllers or the firmware"
+            )
+        # First of all, so that whoever is mapped in the same page leaves it.
+        alone = self._space.add(
+            address, self.bar.size, self._handler, page.crowd if page is not None else None
+        )
+        try:
+            if not self.bar.io:
+                self._memory.check_free(address, self.bar.size, self.name)
+        except Overlap:
+            self._space.remove(address)
+            raise
         self._undo.callback(self._space.remove, address)
+        return alone
 
     def close(self) -> None:
         """Be nowhere, and give the device's memory back. Idempotent."""

@@ -99,10 +99,17 @@ class Bar:
 
     def reset(self) -> None:
         """Back to the address of place(), or to 0; a ROM is off."""
+        self._set(self._boot)
+
+    def clear(self) -> None:
+        """To 0, as after a reset of the function alone; a ROM is off."""
+        self._set(0)
+
+    def _set(self, address: int) -> None:
         flags = self._config.u32(self._offset) & (self._smallest() - 1) & ~self._enable_bit()
-        self._config.set_u32(self._offset, self._boot & 0xFFFF_FFFF | flags)
+        self._config.set_u32(self._offset, address & 0xFFFF_FFFF | flags)
         if self.kind == MEM64:
-            self._config.set_u32(self._offset + 4, self._boot >> 32)
+            self._config.set_u32(self._offset + 4, address >> 32)
 
     def decoded(self) -> int | None:
         """Where it answers as its function's configuration space stands, or None.

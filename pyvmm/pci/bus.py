@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Bus: the functions of one PCI segment, by bus, device and function number.
+"""Bus: the functions of one PCI bus, and the way to the buses behind its bridges.
 
-Configuration accesses come in from the host bridge (CF8/CFC, ECAM) and go out to functions. The
-bus owns what no function can know by itself: whether its device has other functions.
+Configuration accesses come in from the host bridge (CF8/CFC, ECAM) to bus 0, and go out to its
+functions or through a bridge. A bus owns what no function can know by itself: whether its device
+has other functions, and where the device's interrupt pins end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from abc import ABC, abstractmethod
 
 from pyvmm.uapi.pci_regs import PCI_CFG_SPACE_EXP_SIZE, PCI_HEADER_TYPE, PCI_HEADER_TYPE_MFD
 
+from . import pins
 from .errors import BusConflict
 
 TYPE_CHECKING = False
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .bars import Bar
+    from .bridge_windows import WindowKind
 
 BUSES = 256
 DEVICES = 32
@@ -40,13 +43,24 @@ def bdf_name(bdf: int) -> str:
 
 
 class Function(ABC):
-    """One PCI function, as its bus sees it. config_read and config_write never raise."""
+    """One PCI function, as its bus sees it. What a guest can bring about in it never raises."""
 
     name: str
     """What to call it in messages."""
 
-    bdf: int = -1
-    """Its routing id, once it is on a bus."""
+    bus: Bus
+    """Where it is, once it is on a bus."""
+
+    slot: int = -1
+    """Its place there: device << 3 | function."""
+
+    multifunction: bool = False
+    """Its device has other functions."""
+
+    @property
+    def bdf(self) -> int:
+        """Its routing id, as bus numbers are now; once it is on a bus."""
+        return self.bus.number << 8 | self.slot
 
     @property
     @abstractmethod
@@ -61,49 +75,139 @@ class Function(ABC):
     def config_write(self, offset: int, size: int, value: int) -> None:
         """Write likewise; value fits in size."""
 
-    def attached(self, bdf: int) -> None:
-        """It is on a bus now, at this address."""
-        self.bdf = bdf
+    def attached(self, bus: Bus, slot: int) -> None:
+        """It is on a bus now, in this slot."""
+        self.bus = bus
+        self.slot = slot
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Be as at power-on, but where it was placed. No vCPU may be running.
+
+        What is behind a bridge is reset by itself.
+        """
+
+    # What the bridge above it has done, on a vCPU's thread.
+
+    def bridge_changed(self) -> None:  # noqa: B027
+        """It passes on other addresses than before."""
+
+    def bus_reset(self) -> None:  # noqa: B027
+        """It has reset its bus, or has lost the link: nothing is passed on."""
+
+
+class Bridge(Function):
+    """A function with a bus behind it, the guest's to number."""
+
+    secondary: Bus
+    """That bus."""
+
+    @abstractmethod
+    def number_bus(self, number: int) -> None:
+        """Give that bus its number before boot, which reset() returns to."""
+
+    @abstractmethod
+    def place_window(self, kind: WindowKind, start: int, end: int) -> None:
+        """Open a window from start up to end, in granules, before boot; likewise."""
+
+    @property
+    @abstractmethod
+    def secondary_number(self) -> int:
+        """Its number; 0 while it has none."""
+
+    @abstractmethod
+    def leads_to(self, number: int) -> bool:
+        """Accesses to configuration space on the bus of that number reach the bus behind it."""
+
+    @abstractmethod
+    def forwards(self, address: int, size: int, *, io: bool) -> bool:
+        """Accesses to all of these ports, or guest-physical addresses, reach it."""
 
 
 class Bus:
-    """All functions of the machine, on buses 0 to 255. Safe from any thread once built."""
+    """The functions of one bus. Safe from any thread once built."""
 
-    def __init__(self) -> None:
+    def __init__(self, bridge: Bridge | None = None) -> None:
+        """Bus 0, or the bus behind a port of PCI Express, which is a link to one device."""
+        self.bridge = bridge
         self._functions: dict[int, Function] = {}
-        self._multifunction: set[int] = set()  # routing ids of function 0
+        self._bridges: list[Bridge] = []
+
+    @property
+    def number(self) -> int:
+        """The bus number, as it is now."""
+        return 0 if self.bridge is None else self.bridge.secondary_number
 
     @property
     def functions(self) -> tuple[Function, ...]:
-        """All functions, in order of their addresses."""
-        return tuple(self._functions[bdf] for bdf in sorted(self._functions))
+        """Its own functions, in order of their addresses."""
+        return tuple(self._functions[slot] for slot in sorted(self._functions))
 
-    def add(self, function: Function, *, bus: int = 0, device: int, number: int = 0) -> None:
-        """Put a function at bus:device.number. Raises BusConflict.
+    @property
+    def bridges(self) -> tuple[Bridge, ...]:
+        """Those of its functions that have a bus behind them."""
+        return tuple(function for function in self.functions if isinstance(function, Bridge))
+
+    def add(self, function: Function, *, device: int, number: int = 0) -> None:
+        """Put a function at device.number of this bus. Raises BusConflict.
 
         Function 0 comes first: software doesn't look for the others of a device that has no
         function 0 (PCI Local Bus 3.0, section 3.2.2.3.4).
         """
-        at = bdf(bus, device, number)
-        there = self._functions.get(at)
+        at = bdf(self.number, device, number)
+        if device and self.bridge is not None:
+            raise BusConflict(
+                f"{function.name} can't be at {bdf_name(at)}: behind {self.bridge.name} there is "
+                "device 0 alone"
+            )
+        there = self._functions.get(at & 0xFF)
         if there is not None:
             raise BusConflict(
                 f"{function.name} can't be at {bdf_name(at)}, where {there.name} is; "
                 "give one of them another address"
             )
-        if number and at & ~7 not in self._functions:
+        siblings = [other for slot, other in self._functions.items() if slot >> 3 == device]
+        if number and not siblings:
             raise BusConflict(
                 f"{function.name} at {bdf_name(at)} would be invisible, since there is no "
                 f"function {bdf_name(at & ~7)}; add that one first, or use it"
             )
-        self._functions[at] = function
-        if number:
-            self._multifunction.add(at & ~7)
-        function.attached(at)
+        self._functions[at & 0xFF] = function
+        if isinstance(function, Bridge):
+            self._bridges.append(function)
+        if siblings:
+            for one in (*siblings, function):
+                one.multifunction = True
+        function.attached(self, at & 0xFF)
+
+    def intx_gsi(self, device: int, pin: int) -> int:
+        """The GSI that a pin (1 is INTA) of a device of this bus is wired to."""
+        if self.bridge is None:
+            return pins.intx_gsi(device, pin)
+        return self.bridge.bus.intx_gsi(self.bridge.slot >> 3, pins.swizzle(device, pin))
+
+    def reset(self) -> None:
+        """Reset all functions, here and behind bridges. Raises what theirs raise."""
+        for function in self.functions:
+            function.reset()
+        for bridge in self.bridges:
+            bridge.secondary.reset()
+
+    # -- configuration space ------------------------------------------------------------------
+
+    def _find(self, bdf: int) -> Function | None:
+        """Who is at a routing id, here or behind one of the bridges."""
+        number = bdf >> 8
+        if number == self.number:
+            return self._functions.get(bdf & 0xFF)
+        for bridge in self._bridges:
+            if bridge.leads_to(number):
+                return bridge.secondary._find(bdf)
+        return None
 
     def config_read(self, bdf: int, offset: int, size: int) -> int:
         """Read 1, 2, 4 or 8 bytes at any offset of a function; all-ones if it isn't there."""
-        function = self._functions.get(bdf)
+        function = self._find(bdf)
         if function is None:
             return (1 << 8 * size) - 1
         if offset & size - 1 or size > 4:
@@ -116,12 +220,12 @@ class Bus:
         # All-ones is a function that has gone, which has no header type.
         if offset <= PCI_HEADER_TYPE < offset + size and value != (1 << 8 * size) - 1:
             bit = PCI_HEADER_TYPE_MFD << 8 * (PCI_HEADER_TYPE - offset)
-            value = value | bit if bdf & ~7 in self._multifunction else value & ~bit
+            value = value | bit if function.multifunction else value & ~bit
         return value
 
     def config_write(self, bdf: int, offset: int, size: int, value: int) -> None:
         """Write likewise; dropped if there is no such function."""
-        function = self._functions.get(bdf)
+        function = self._find(bdf)
         if function is None:
             return
         if offset & size - 1 or size > 4:

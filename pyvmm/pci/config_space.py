@@ -55,7 +55,7 @@ _COMMAND_BITS = (
     | PCI_COMMAND_SERR
     | PCI_COMMAND_INTX_DISABLE
 )
-_STATUS_ERRORS = (
+STATUS_ERRORS = (
     PCI_STATUS_PARITY
     | PCI_STATUS_SIG_TARGET_ABORT
     | PCI_STATUS_REC_TARGET_ABORT
@@ -63,16 +63,18 @@ _STATUS_ERRORS = (
     | PCI_STATUS_SIG_SYSTEM_ERROR
     | PCI_STATUS_DETECTED_PARITY
 )
+"""The bits of a status register, or a bridge's secondary one, that tell of errors."""
+
 _CAPABILITY_HEADER = 2  # id, next
 _EXTENDED_HEADER = 4  # id, version, next
 
 
 class ConfigSpace:
-    """A type 0 configuration space of 256 bytes, or of 4096 with the extended part.
+    """A configuration space of 256 bytes, or of 4096 with the extended part.
 
-    The header's command, status (error bits, write-1-to-clear), cache line size, latency timer
-    and interrupt line behave as the PCI specification has them; all else is zero and read-only
-    until declared.
+    What headers of all types have, command, status (error bits, write-1-to-clear), cache line
+    size, latency timer and interrupt line, behaves as the PCI specification has it; all else is
+    zero and read-only until declared. BARs are those of a type 0 header.
     """
 
     __slots__ = ("_claimed", "_last", "_last_extended", "_writable", "_write_1_to_clear", "data")
@@ -91,7 +93,7 @@ class ConfigSpace:
         self._last = 0  # offset of the capability added last, the end of the chain
         self._last_extended = 0
         self.make_writable(PCI_COMMAND, 2, _COMMAND_BITS)
-        self.make_write_1_to_clear(PCI_STATUS, 2, _STATUS_ERRORS)
+        self.make_write_1_to_clear(PCI_STATUS, 2, STATUS_ERRORS)
         self.make_writable(PCI_CACHE_LINE_SIZE, 1)
         self.make_writable(PCI_LATENCY_TIMER, 1)
         self.make_writable(PCI_INTERRUPT_LINE, 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from pyvmm.memory.layout import PAGE_SIZE
 from pyvmm.uapi.pci_regs import (
     PCI_BASE_ADDRESS_0,
     PCI_BASE_ADDRESS_MEM_PREFETCH,
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
     from .bars import Kind
 
 
-def declare_bars(device: Device, config: ConfigSpace, snapshot: ConfigSpace) -> tuple[Bar, ...]:
+def declare_bars(
+    device: Device, config: ConfigSpace, snapshot: ConfigSpace, rom: bytes | None = None
+) -> tuple[Bar, ...]:
     """Declare the device's BARs in config; snapshot holds the device's own registers.
 
-    Raises BadDevice, VfioError.
+    rom is a ROM instead of the device's own; empty, there is none. Raises BadDevice, VfioError.
     """
     bars: list[Bar] = []
     for index in range(PCI_STD_NUM_BARS):
@@ -44,7 +47,7 @@ def declare_bars(device: Device, config: ConfigSpace, snapshot: ConfigSpace) -> 
         if size:
             flags = snapshot.u32(PCI_BASE_ADDRESS_0 + 4 * index)
             bars.append(_declare(device, config, index, _kind(flags), size, flags))
-    size = device.region_info(VFIO_PCI_ROM_REGION_INDEX).size
+    size = device.region_info(VFIO_PCI_ROM_REGION_INDEX).size if rom is None else len(rom)
     if size:
         bars.append(_declare(device, config, ROM_INDEX, ROM, size, 0))
     return tuple(bars)
@@ -77,11 +80,14 @@ def map_areas(
     """
     info = device.region_info(bar.index)
     # One that is only half accessible would end the guest at the first wrong access.
-    if bar.io or not (info.mappable and info.readable and info.writable):
+    if bar.io or bar.kind == ROM or not (info.mappable and info.readable and info.writable):
         return []
+    wanted = areas.split(info.size, info.areas, held).mapped
+    if device.owns_page(bar.index) and not any(held):
+        wanted = (Interval(0, PAGE_SIZE),)
     mapped: list[tuple[int, Mapping]] = []
     try:
-        for area in areas.split(info.size, info.areas, held).mapped:
+        for area in wanted:
             try:
                 mapped.append((area.start, device.map_region(bar.index, area)))
             except DeviceError as error:

@@ -22,3 +22,7 @@ class BadLayer(PciError):
 
 class BadDevice(PciError):
     """What a device tells of itself can't be true, or can't be shown to a guest."""
+
+
+class BadRom(PciError):
+    """A file is no expansion ROM."""

@@ -48,10 +48,14 @@ class HostBridge(Function):
         config.set_ids(0x8086, 0x29C0, class_code=0x060000)
         config.set_u16(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER)
         config.set_u32(_PCIEXBAR, ECAM_BASE | _PCIEXBAR_ENABLE)
+        self._at_power_on = bytes(config.data)
 
     @property
     def bars(self) -> tuple[Bar, ...]:
         return ()
+
+    def reset(self) -> None:
+        self.config.data[:] = self._at_power_on
 
     def config_read(self, offset: int, size: int) -> int:
         return self.config.read(offset, size)
@@ -71,7 +75,10 @@ class ConfigPorts:
 
     def __init__(self, bus: Bus, reset: Callable[[int], None]) -> None:
         self._bus = bus
-        self._reset = reset
+        self._request_reset = reset
+        self.reset()
+
+    def reset(self) -> None:
         self._address = 0
         self._reset_control = 0
 
@@ -104,7 +111,7 @@ class ConfigPorts:
         elif size == 1 and offset == _RESET_OFFSET:
             self._reset_control = value & _RST_KIND
             if value & _RST_CPU:
-                self._reset(value)
+                self._request_reset(value)
 
 
 class Ecam:

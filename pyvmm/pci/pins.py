@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Interrupt pins: which GSI each INTx pin of bus 0 is wired to."""
+"""Interrupt pins: which GSI those of bus 0 are wired to, and the way there through bridges."""
 
 from __future__ import annotations
 
 FIRST_GSI = 16
 _LINES = 4
+_PINS = 4
 
 
 def intx_gsi(device: int, pin: int) -> int:
@@ -14,3 +15,11 @@ def intx_gsi(device: int, pin: int) -> int:
     neighbouring devices goes to different ones. ACPI's _PRT must tell the guest the same.
     """
     return FIRST_GSI + (device + pin - 1) % _LINES
+
+
+def swizzle(device: int, pin: int) -> int:
+    """The pin that a bridge raises for a pin of the device with that number behind it.
+
+    Source: PCI-to-PCI Bridge Architecture 1.2, section 9.1. Guests reckon it likewise.
+    """
+    return (device + pin - 1) % _PINS + 1

@@ -26,7 +26,7 @@ from .capability_chain import InfoCapability
 from .dma import DmaSpace
 from .errors import DeviceError
 from .intervals import Interval
-from .mapping import Mapping
+from .mapping import PAGE_SIZE, Mapping, huge_alignment
 from .region_info import RegionInfo
 
 __all__ = [
@@ -161,16 +161,34 @@ class Device(ABC):
         """
         return -1
 
+    def owns_page(self, index: int) -> bool:
+        """Whether a region smaller than a page has the rest of its page for itself.
+
+        Then all of the page may be mapped: there is nobody else's in it.
+        """
+        return False
+
     def map_region(self, index: int, area: Interval) -> Mapping:
         """Map a page-aligned part of one of the region's areas. The caller closes it."""
         info = self.region_info(index)
         what = f"{self.name}: mapping {area} of region {index}"
-        if area.start >= area.end or not any(whole.covers(area) for whole in info.areas):
+        areas = info.areas
+        if self.owns_page(index):
+            areas = (Interval(0, PAGE_SIZE),)
+        if area.start >= area.end or not any(whole.covers(area) for whole in areas):
             raise DeviceError.answered(what, errno.EINVAL, "it is not in a mappable area")
         fd = self.region_fd(index)
         if fd < 0:
             raise DeviceError.answered(what, errno.ENODEV, "the region has no file to map")
-        return Mapping(fd, info.offset + area.start, area.size, writable=info.writable, what=what)
+        return Mapping(
+            fd,
+            info.offset + area.start,
+            area.size,
+            writable=info.writable,
+            what=what,
+            alignment=huge_alignment(info.size),
+            skew=area.start,
+        )
 
     def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
         """The doorbells of a region that may be rung by eventfd instead of region_write()."""

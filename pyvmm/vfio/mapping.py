@@ -14,6 +14,14 @@ from .errors import DeviceError
 
 PAGE_SIZE = mmap.PAGESIZE
 
+_HUGE = (2 << 20, 1 << 30)
+"""Sizes of huge pages: the smallest and the largest."""
+
+# What Python's mmap doesn't name.
+_PROT_NONE = 0
+_MAP_FIXED = 0x10
+_MAP_NORESERVE = 0x4000
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _mmap = _libc.mmap
 _mmap.restype = ctypes.c_void_p
@@ -46,6 +54,31 @@ def check_size(fd: int, end: int, what: str) -> None:
         )
 
 
+def huge_alignment(size: int) -> int:
+    """The alignment with which size bytes of a device can have the largest pages there are.
+
+    A BAR lies at a multiple of its size. Smaller than a huge page it has no use for any.
+    """
+    if size < _HUGE[0]:
+        return PAGE_SIZE
+    return min(1 << size.bit_length() - 1, _HUGE[-1])
+
+
+def _reserve(size: int, alignment: int, skew: int, what: str) -> int:
+    """Addresses for size bytes, the first of which is skew modulo alignment. Raises DeviceError."""
+    room = size + alignment
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+    start: int = _mmap(None, room, _PROT_NONE, flags, -1, 0)
+    if start == _FAILED:
+        raise DeviceError.answered(f"{what}: mmap", ctypes.get_errno())
+    address = start + (skew - start) % alignment
+    if address > start:
+        _munmap(start, address - start)
+    if start + room > address + size:
+        _munmap(address + size, start + room - (address + size))
+    return address
+
+
 class Mapping:
     """Bytes of a shared file, mapped (mmap(2)); a context manager.
 
@@ -56,11 +89,20 @@ class Mapping:
     """
 
     def __init__(
-        self, fd: int, offset: int, size: int, *, writable: bool = True, what: str = "mapping"
+        self,
+        fd: int,
+        offset: int,
+        size: int,
+        *,
+        writable: bool = True,
+        what: str = "mapping",
+        alignment: int = PAGE_SIZE,
+        skew: int = 0,
     ) -> None:
         """Map size bytes from offset, a multiple of the page size; `what` is for errors.
 
-        Raises DeviceError.
+        The address is skew modulo alignment, a power of two and at least a page: the kernel uses
+        huge pages only where both ends of a mapping have the same alignment. Raises DeviceError.
         """
         if size <= 0 or offset < 0 or offset % PAGE_SIZE or offset + size > 1 << 63:
             raise DeviceError.answered(
@@ -69,9 +111,15 @@ class Mapping:
             )
         check_size(fd, offset + size, what)
         prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        address = _mmap(None, size, prot, mmap.MAP_SHARED, fd, offset)
+        place, flags = None, mmap.MAP_SHARED
+        if alignment > PAGE_SIZE:
+            place, flags = _reserve(size, alignment, skew, what), flags | _MAP_FIXED
+        address = _mmap(place, size, prot, flags, fd, offset)
         if address == _FAILED:
-            raise DeviceError.answered(f"{what}: mmap", ctypes.get_errno())
+            number = ctypes.get_errno()
+            if place is not None:
+                _munmap(place, size)
+            raise DeviceError.answered(f"{what}: mmap", number)
         self.address: int = address
         self.size = size
         self.writable = writable

@@ -1,32 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""AML as bytes: one function for each term and resource descriptor our tables use.
+"""AML as bytes: one function for each term our tables use.
 
-Terms nest as ASL does, so that a table reads like its source. Sources: ACPI 6.5, section 20.2
-(AML grammar) and section 6.4 (resource data types).
+Terms nest as ASL does, so that a table reads like its source.
+
+Source: ACPI 6.5, section 20.2 (AML grammar).
 """
 
 from __future__ import annotations
-
-import struct
 
 _ROOT = 0x5C
 _MULTI_NAME = 0x2F
 _DUAL_NAME = 0x2E
 
-# General flags of an address space descriptor: both ends fixed, decoded positively.
-_FIXED_RANGE = 0x0C
-_MEMORY, _IO, _BUS_NUMBER = 0, 1, 2
-_READ_WRITE = 0x01
-_ENTIRE_RANGE = 0x03
+ARG0, ARG1, ARG2, ARG3 = b"\x68", b"\x69", b"\x6a", b"\x6b"
+LOCAL0 = b"\x60"
+_NOWHERE = b"\0"  # a target that takes no result
 
-_WORD_ADDRESS = struct.Struct("<BHBBBHHHHH")
-_DWORD_ADDRESS = struct.Struct("<BHBBBIIIII")
-_QWORD_ADDRESS = struct.Struct("<BHBBBQQQQQ")
-_IO_PORT = struct.Struct("<BBHHBB")
-_FIXED_MEMORY = struct.Struct("<BHBII")
+_SERIALIZED = 0x08
 
-
-# -- terms ------------------------------------------------------------------------------------
+# -- objects ----------------------------------------------------------------------------------
 
 
 def scope(path: str, *terms: bytes) -> bytes:
@@ -39,6 +31,12 @@ def device(path: str, *terms: bytes) -> bytes:
 
 def name(path: str, value: bytes) -> bytes:
     return b"\x08" + name_string(path) + value
+
+
+def method(path: str, arguments: int, *terms: bytes) -> bytes:
+    """A control method, for one thread at a time: those that name objects have to be."""
+    flags = bytes((arguments | _SERIALIZED,))
+    return _package_with(b"\x14", name_string(path) + flags + b"".join(terms))
 
 
 def package(*elements: bytes) -> bytes:
@@ -61,6 +59,12 @@ def integer(value: int) -> bytes:
     if value < 1 << 32:
         return b"\x0c" + value.to_bytes(4, "little")
     return b"\x0e" + value.to_bytes(8, "little")
+
+
+def uuid(text: str) -> bytes:
+    """A UUID as a buffer of 16 bytes, its first three fields little-endian (section 19.6.142)."""
+    first, second, third, *rest = (bytes.fromhex(part) for part in text.split("-"))
+    return buffer(first[::-1] + second[::-1] + third[::-1] + b"".join(rest))
 
 
 def eisa_id(text: str) -> bytes:
@@ -96,51 +100,43 @@ def _package_with(opcode: bytes, body: bytes) -> bytes:
     return opcode + length + body
 
 
-# -- resource descriptors ---------------------------------------------------------------------
+# -- statements and expressions, in methods ---------------------------------------------------
 
 
-def resources(*descriptors: bytes) -> bytes:
-    """A buffer of resource descriptors, for _CRS; its end tag has no checksum."""
-    return buffer(b"".join(descriptors) + b"\x79\x00")
+def create_dword_field(source: bytes, offset: int, path: str) -> bytes:
+    """Name the 32 bits at a byte offset of a buffer."""
+    return b"\x8a" + source + integer(offset) + name_string(path)
 
 
-def bus_numbers(first: int, last: int) -> bytes:
-    return _WORD_ADDRESS.pack(
-        0x88, 13, _BUS_NUMBER, _FIXED_RANGE, 0, 0, first, last, 0, last - first + 1
-    )
+def if_(condition: bytes, *terms: bytes) -> bytes:
+    return _package_with(b"\xa0", condition + b"".join(terms))
 
 
-def io_window(start: int, end: int) -> bytes:
-    """Ports [start, end) that a bridge passes on."""
-    return _WORD_ADDRESS.pack(
-        0x88, 13, _IO, _FIXED_RANGE, _ENTIRE_RANGE, 0, start, end - 1, 0, end - start
-    )
+def else_(*terms: bytes) -> bytes:
+    """What follows an if_()."""
+    return _package_with(b"\xa1", b"".join(terms))
 
 
-def memory_window32(start: int, end: int) -> bytes:
-    """Addresses [start, end) below 4 GiB that a bridge passes on."""
-    return _DWORD_ADDRESS.pack(
-        0x87, 23, _MEMORY, _FIXED_RANGE, _READ_WRITE, 0, start, end - 1, 0, end - start
-    )
+def return_(value: bytes) -> bytes:
+    return b"\xa4" + value
 
 
-def memory_window64(start: int, end: int) -> bytes:
-    """Addresses [start, end) that a bridge passes on."""
-    return _QWORD_ADDRESS.pack(
-        0x8A, 43, _MEMORY, _FIXED_RANGE, _READ_WRITE, 0, start, end - 1, 0, end - start
-    )
+def store(value: bytes, target: bytes) -> bytes:
+    return b"\x70" + value + target
 
 
-def io_ports(start: int, count: int) -> bytes:
-    """Ports a device itself decodes, all 16 address bits of them."""
-    return _IO_PORT.pack(0x47, 1, start, start, 1, count)
+def and_(left: bytes, right: bytes, target: bytes = _NOWHERE) -> bytes:
+    """Bitwise, as or_() is."""
+    return b"\x7b" + left + right + target
 
 
-def fixed_memory32(start: int, size: int) -> bytes:
-    """Writable memory at a fixed place below 4 GiB."""
-    return _FIXED_MEMORY.pack(0x86, 9, 1, start, size)
+def or_(left: bytes, right: bytes, target: bytes = _NOWHERE) -> bytes:
+    return b"\x7d" + left + right + target
 
 
-def irq(number: int) -> bytes:
-    """An ISA interrupt: edge-triggered, active high, not shared."""
-    return b"\x22" + (1 << number).to_bytes(2, "little")
+def equal(left: bytes, right: bytes) -> bytes:
+    return b"\x93" + left + right
+
+
+def not_equal(left: bytes, right: bytes) -> bytes:
+    return b"\x92" + equal(left, right)

@@ -2,7 +2,7 @@
 """The DSDT: the platform's devices that a guest can't find by itself, and how to power off.
 
 Sources: ACPI 6.5, section 5.2.11.1 and chapter 6; PCI Firmware 3.3, section 4.1.2, has the
-ECAM area be a resource of a motherboard device.
+ECAM area be a resource of a motherboard device, and section 4.5 is about _OSC.
 """
 
 from __future__ import annotations
@@ -10,20 +10,38 @@ from __future__ import annotations
 from pyvmm.memory import layout
 
 from .aml import (
-    bus_numbers,
+    ARG0,
+    ARG1,
+    ARG3,
+    LOCAL0,
+    and_,
+    create_dword_field,
     device,
     eisa_id,
-    fixed_memory32,
+    else_,
+    equal,
+    if_,
     integer,
+    method,
+    name,
+    name_string,
+    not_equal,
+    or_,
+    package,
+    return_,
+    scope,
+    store,
+    uuid,
+)
+from .resources import (
+    bus_numbers,
+    fixed_memory32,
     io_ports,
     io_window,
     irq,
     memory_window32,
     memory_window64,
-    name,
-    package,
     resources,
-    scope,
 )
 
 TYPE_CHECKING = False
@@ -33,9 +51,17 @@ if TYPE_CHECKING:
 _DEVICES, _PINS = 32, 4
 _ANY_FUNCTION = 0xFFFF
 
+# What a guest may control by itself: hot-plug in root ports' slots, and the PCI Express capability.
+# Errors, power management events and latency tolerance are not in it: root ports know of none of
+# them, and those of an assigned device are its host's to deal with.
+_PCI_HOST_BRIDGE = "33db4d5b-1ff7-401c-9657-7441c03dd766"
+_HOT_PLUG, _CAPABILITY = 1 << 0, 1 << 4
+_GRANTED = _HOT_PLUG | _CAPABILITY
+_UNKNOWN_UUID, _UNKNOWN_REVISION, _MASKED = 1 << 2, 1 << 3, 1 << 4
 
-def dsdt(mmio64: tuple[int, int], intx_gsi: Callable[[int, int], int]) -> bytes:
-    """The table's body. For mmio64 and intx_gsi see build()."""
+
+def dsdt(mmio64: tuple[int, int], last_bus: int, intx_gsi: Callable[[int, int], int]) -> bytes:
+    """The table's body. For the arguments see build()."""
     sleep_type = integer(layout.SLP_TYP_S5)
     zero = integer(0)
     return scope(
@@ -45,8 +71,11 @@ def dsdt(mmio64: tuple[int, int], intx_gsi: Callable[[int, int], int]) -> bytes:
             name("_HID", eisa_id("PNP0A08")),
             name("_CID", eisa_id("PNP0A03")),
             name("_UID", zero),
-            name("_CRS", _windows(mmio64)),
+            name("_SEG", zero),
+            name("_BBN", zero),
+            name("_CRS", _windows(mmio64, last_bus)),
             name("_PRT", _interrupt_routing(intx_gsi)),
+            _operating_system_capabilities(),
         ),
         device(
             "MBRD",
@@ -76,9 +105,9 @@ def dsdt(mmio64: tuple[int, int], intx_gsi: Callable[[int, int], int]) -> bytes:
     ) + name("\\_S5", package(sleep_type, zero, zero, zero))
 
 
-def _windows(mmio64: tuple[int, int]) -> bytes:
+def _windows(mmio64: tuple[int, int], last_bus: int) -> bytes:
     windows = [
-        bus_numbers(0, 255),
+        bus_numbers(0, last_bus),
         io_ports(0xCF8, 8),
         io_window(layout.IO_START, layout.IO_END),
         memory_window32(layout.MMIO32_START, layout.MMIO32_END),
@@ -102,4 +131,32 @@ def _interrupt_routing(intx_gsi: Callable[[int, int], int]) -> bytes:
             for slot in range(_DEVICES)
             for pin in range(1, _PINS + 1)
         )
+    )
+
+
+def _operating_system_capabilities() -> bytes:
+    """_OSC: the guest says what it would control, and is told what of it it may.
+
+    Arguments are a UUID, a revision, a count, and a buffer of so many dwords, which is also the
+    answer: errors, what the guest supports, what it would control.
+    """
+    errors, control = name_string("CDW1"), name_string("CDW3")
+
+    def error(bit: int) -> bytes:
+        return or_(errors, integer(bit), errors)
+
+    return method(
+        "_OSC",
+        4,
+        create_dword_field(ARG3, 0, "CDW1"),
+        if_(
+            equal(ARG0, uuid(_PCI_HOST_BRIDGE)),
+            create_dword_field(ARG3, 8, "CDW3"),
+            if_(not_equal(ARG1, integer(1)), error(_UNKNOWN_REVISION)),
+            and_(control, integer(_GRANTED), LOCAL0),
+            if_(not_equal(control, LOCAL0), error(_MASKED)),
+            store(LOCAL0, control),
+        ),
+        else_(error(_UNKNOWN_UUID)),
+        return_(ARG3),
     )

@@ -119,6 +119,6 @@ def madt(cpus: int) -> bytes:
 # -- MCFG -------------------------------------------------------------------------------------
 
 
-def mcfg() -> bytes:
-    """Configuration space of segment 0, buses 0 to 255, by memory access."""
-    return struct.pack("<8xQHBB4x", layout.ECAM_BASE, 0, 0, 255)
+def mcfg(last_bus: int) -> bytes:
+    """Configuration space of segment 0, buses 0 to last_bus, by memory access."""
+    return struct.pack("<8xQHBB4x", layout.ECAM_BASE, 0, 0, last_bus)

@@ -32,11 +32,15 @@ _RSDP_REVISION = 2
 _ALIGNMENT = 64
 
 
-def build(cpus: int, mmio64: tuple[int, int], intx_gsi: Callable[[int, int], int]) -> bytes:
+def build(
+    cpus: int, mmio64: tuple[int, int], last_bus: int, intx_gsi: Callable[[int, int], int]
+) -> bytes:
     """The tables of a machine with so many processors, to be copied to layout.ACPI_BASE.
 
     The RSDP comes first. mmio64 is the window [start, end) for 64-bit BARs, which may be empty;
-    intx_gsi(device, pin) is the GSI behind an interrupt pin (1 is INTA) of a device of bus 0.
+    last_bus is the highest number that a PCI bus can have: Linux looks for devices on every bus
+    up to there. intx_gsi(device, pin) is the GSI behind an interrupt pin (1 is INTA) of a device
+    of bus 0.
     """
     block = bytearray(_ALIGNMENT)
 
@@ -45,11 +49,11 @@ def build(cpus: int, mmio64: tuple[int, int], intx_gsi: Callable[[int, int], int
         block.extend(content.ljust(-(-len(content) // _ALIGNMENT) * _ALIGNMENT, b"\0"))
         return address
 
-    dsdt_address = add(_table(b"DSDT", 2, dsdt(mmio64, intx_gsi)))
+    dsdt_address = add(_table(b"DSDT", 2, dsdt(mmio64, last_bus, intx_gsi)))
     pointers = (
         add(_table(b"FACP", 6, fadt(dsdt_address, facs_address=add(facs())))),
         add(_table(b"APIC", 5, madt(cpus))),
-        add(_table(b"MCFG", 1, mcfg())),
+        add(_table(b"MCFG", 1, mcfg(last_bus))),
     )
     xsdt_address = add(_table(b"XSDT", 1, struct.pack(f"<{len(pointers)}Q", *pointers)))
     root = _rsdp(xsdt_address)

@@ -28,7 +28,7 @@ def function_of(fd: int, *, root: str = "/") -> HostFunction:
     """The PCI function whose cdev a file descriptor is. Raises HostDeviceUnavailable."""
     try:
         status = os.fstat(fd)
-    except OSError:
+    except (OSError, OverflowError):
         raise HostDeviceUnavailable(f"fd {fd} is not open") from None
     number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     link = os.path.join(root, "sys/dev/char", number)

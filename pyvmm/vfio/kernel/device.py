@@ -7,14 +7,14 @@ import errno
 import threading
 from collections.abc import Callable, Sequence
 
-from ...uapi.pci_regs import PCI_COMMAND, PCI_COMMAND_MEMORY
+from ...uapi.pci_regs import PCI_COMMAND, PCI_COMMAND_MEMORY, PCI_STD_NUM_BARS
 from ...uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
 from ..device import Device, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
 from ..errors import DeviceError, HostDeviceUnavailable
 from ..host.functions import HostFunction
 from ..intervals import Interval
-from ..mapping import Mapping
+from ..mapping import PAGE_SIZE, Mapping
 from . import hot_reset, ioeventfd, queries
 from .dma_logging import DmaLogging
 from .features import Features
@@ -87,6 +87,14 @@ class KernelDevice(Device):
 
     def region_fd(self, index: int) -> int:
         return self._file.fileno() if self.region_info(index).areas else -1
+
+    def owns_page(self, index: int) -> bool:
+        """Device.owns_page(): vfio-pci lets a BAR smaller than a page be mapped only then.
+
+        It must begin a page, the rest of which vfio-pci reserves, so that no BAR comes there.
+        """
+        info = self.region_info(index)
+        return index < PCI_STD_NUM_BARS and bool(info.areas) and info.size < PAGE_SIZE
 
     def map_region(self, index: int, area: Interval) -> Mapping:
         with self._file.held:

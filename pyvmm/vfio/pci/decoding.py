@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from weakref import WeakSet
 
-from ..errors import VfioError
+from ..errors import DeviceGone, VfioError
 from .bars import MappedBar
 from .config import Config
 from .conventional import PowerManagement
@@ -29,10 +29,14 @@ class Decoding:
         self._config = config
         self._lock = threading.RLock()
         self._mapped: WeakSet[MappedBar] = WeakSet()
+        self._closed = False
 
     def add(self, mapped: MappedBar) -> None:
-        """Look after this one, too, until it is closed."""
+        """Look after this one, too, until it is closed. Raises DeviceGone after close()."""
         with self._lock:
+            if self._closed:
+                mapped.close()
+                raise DeviceGone(f"{mapped.name}: the device was closed")
             self._mapped.add(mapped)
             if not self._on():
                 mapped.suspend()
@@ -52,8 +56,9 @@ class Decoding:
                         bar.resume()
 
     def close(self) -> None:
-        """Close the mapped BARs."""
+        """Close the mapped BARs, and let there be no more."""
         with self._lock:
+            self._closed = True
             for mapped in list(self._mapped):
                 mapped.close()
 

@@ -7,7 +7,7 @@ import errno
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from ...uapi.vfio import (
     VFIO_IRQ_SET_ACTION_MASK,
@@ -56,7 +56,7 @@ class Interrupt:
         """
         with self._lock:
             if self._over:
-                raise VfioError(f"{self.name}: it was disabled", "enable() gives new ones")
+                raise self.disabled()
             count = self._eventfd.read()
         if self._loss.error:
             raise DeviceGone(f"{self.name}: the device has gone: {self._loss.error}")
@@ -103,15 +103,19 @@ class Interrupt:
 
     def mask(self) -> None:
         """Hold it back until unmask(). INTx only: DeviceError (ENOTTY) for others."""
-        self._kind.act(VFIO_IRQ_SET_ACTION_MASK, self.vector)
+        self._kind.act(VFIO_IRQ_SET_ACTION_MASK, self)
 
     def unmask(self) -> None:
         """Let it through again; INTx so after each one, when the device has been quieted."""
-        self._kind.act(VFIO_IRQ_SET_ACTION_UNMASK, self.vector)
+        self._kind.act(VFIO_IRQ_SET_ACTION_UNMASK, self)
 
     def trigger(self) -> None:
         """Have it signalled as if the device had: a test of the way to here."""
-        self._kind.act(VFIO_IRQ_SET_ACTION_TRIGGER, self.vector)
+        self._kind.act(VFIO_IRQ_SET_ACTION_TRIGGER, self)
+
+    def disabled(self) -> VfioError:
+        """What whoever uses it is told once it was."""
+        return VfioError(f"{self.name}: it was disabled", "enable() gives new ones")
 
     def end(self) -> None:
         """Wake who waits, and let go. For `Interrupts.disable`."""
@@ -127,16 +131,25 @@ class Interrupt:
 
 
 class Interrupts:
-    """The interrupts of one kind that a device has: `enable` gives them, `disable` takes them."""
+    """The interrupts of one kind that a device has: `enable` gives them, `disable` takes them.
 
-    def __init__(self, device: Device, index: int, name: str, loss: Loss) -> None:
-        """`index` is VFIO_PCI_*_IRQ_INDEX, `name` what to call it."""
+    Safe to call from any thread.
+    """
+
+    def __init__(
+        self, device: Device, index: int, name: str, loss: Loss, lock: AbstractContextManager[bool]
+    ) -> None:
+        """`index` is VFIO_PCI_*_IRQ_INDEX, `name` what to call it; kinds that exclude each other
+        share a lock, which its holder may take again.
+        """
         self.name = f"{device.name}: {name}"
         self.index = index
         self.rivals: tuple[Interrupts, ...] = ()
         """kinds that can't be on at the same time"""
         self._device = device
         self._loss = loss
+        self._lock = lock
+        self._closed = False
         self._enabled: list[Interrupt] = []
 
     @property
@@ -165,6 +178,14 @@ class Interrupts:
         INTx, MSI and MSI-X exclude each other. Raises DeviceError: EINVAL if there are not as
         many, EBUSY if this kind or another of the three is on; or what the device says.
         """
+        with self._lock:
+            if self._closed:
+                raise DeviceGone(f"{self.name}: closed")
+            self._check(count)
+            self._enabled = self._made(count)
+            return list(self._enabled)
+
+    def _check(self, count: int) -> None:
         doing = f"{self.name}: enabling {count}"
         info = self.info
         if not 1 <= count <= info.count:
@@ -172,34 +193,47 @@ class Interrupts:
         for kind in (self, *self.rivals):
             if kind.enabled:
                 raise DeviceError.answered(doing, errno.EBUSY, f"disable() {kind.name} first")
+
+    def _made(self, count: int) -> list[Interrupt]:
+        automasked = self.info.automasked
         with ExitStack() as undo:
             interrupts = []
             for vector in range(count):
                 eventfd = undo.enter_context(EventFd())
-                interrupt = Interrupt(self, vector, eventfd, self._loss, info.automasked)
-                interrupts.append(interrupt)
+                interrupts.append(Interrupt(self, vector, eventfd, self._loss, automasked))
                 self._loss.add(eventfd.signal)
                 undo.callback(self._loss.remove, eventfd.signal)
             self._device.set_triggers(self.index, 0, [irq.fileno() for irq in interrupts])
             undo.pop_all()
-        self._enabled = interrupts
-        return list(interrupts)
+        return interrupts
 
     def disable(self) -> None:
         """Turn them off; who waits for one gets a VfioError. Idempotent."""
-        interrupts, self._enabled = self._enabled, []
-        if not interrupts:
-            return
-        try:
-            self._device.disable_irqs(self.index)
-        finally:
-            for interrupt in interrupts:
-                interrupt.end()
+        with self._lock:
+            interrupts, self._enabled = self._enabled, []
+            if not interrupts:
+                return
+            try:
+                self._device.disable_irqs(self.index)
+            finally:
+                for interrupt in interrupts:
+                    interrupt.end()
 
-    def act(self, action: int, vector: int) -> None:
-        """Mask, unmask or trigger one that is enabled. Raises DeviceError."""
+    def close(self) -> None:
+        """Turn them off for good. Idempotent."""
+        with self._lock:
+            self._closed = True
+            self.disable()
+
+    def act(self, action: int, interrupt: Interrupt) -> None:
+        """Mask, unmask or trigger one that is enabled. Raises DeviceError, and VfioError if it was
+        disabled: its vector may be another's now.
+        """
         masking = action in (VFIO_IRQ_SET_ACTION_MASK, VFIO_IRQ_SET_ACTION_UNMASK)
         if masking and not self.info.maskable:
             cure = "VFIO masks only INTx; have the device itself not send it"
-            raise DeviceError.answered(f"{self.name}: masking {vector}", errno.ENOTTY, cure)
-        self._device.set_irqs(self.index, action, vector, 1, None)
+            raise DeviceError.answered(f"{interrupt.name}: masking it", errno.ENOTTY, cure)
+        with self._lock:
+            if interrupt not in self._enabled:
+                raise interrupt.disabled()
+            self._device.set_irqs(self.index, action, interrupt.vector, 1, None)

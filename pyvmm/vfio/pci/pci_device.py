@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from contextlib import ExitStack
 from typing import Self
 
@@ -62,12 +63,12 @@ class PciDevice:
             self.bars = tuple(self._bar(index) for index in range(_NUM_BARS))
             """BARs 0 to 5; `size` is 0 where there is none"""
             self.rom = Bar(device, VFIO_PCI_ROM_REGION_INDEX, "ROM", 0, self._decoding.add)
-            loss = loss or Loss()
-            self.intx = Interrupts(device, VFIO_PCI_INTX_IRQ_INDEX, "INTx", loss)
-            self.msi = Interrupts(device, VFIO_PCI_MSI_IRQ_INDEX, "MSI", loss)
-            self.msix = Interrupts(device, VFIO_PCI_MSIX_IRQ_INDEX, "MSI-X", loss)
-            self.err = Interrupts(device, VFIO_PCI_ERR_IRQ_INDEX, "error notice", loss)
-            self.req = Interrupts(device, VFIO_PCI_REQ_IRQ_INDEX, "request to let go", loss)
+            common = loss or Loss(), threading.RLock()
+            self.intx = Interrupts(device, VFIO_PCI_INTX_IRQ_INDEX, "INTx", *common)
+            self.msi = Interrupts(device, VFIO_PCI_MSI_IRQ_INDEX, "MSI", *common)
+            self.msix = Interrupts(device, VFIO_PCI_MSIX_IRQ_INDEX, "MSI-X", *common)
+            self.err = Interrupts(device, VFIO_PCI_ERR_IRQ_INDEX, "error notice", *common)
+            self.req = Interrupts(device, VFIO_PCI_REQ_IRQ_INDEX, "request to let go", *common)
             undo.pop_all()
         self.intx.rivals = (self.msi, self.msix)
         self.msi.rivals = (self.intx, self.msix)
@@ -112,7 +113,7 @@ class PciDevice:
             # A device that has gone needs nothing of this.
             for kind in (self.intx, self.msi, self.msix, self.err, self.req):
                 with contextlib.suppress(VfioError):
-                    kind.disable()
+                    kind.close()
             with contextlib.suppress(VfioError):
                 self.config.command = self._command
 

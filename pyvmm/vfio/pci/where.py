@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def open(
-    where: str | os.PathLike[str],
+    where: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
     space: KernelSpace | None = None,
     backend: str | None = None,
@@ -36,7 +36,7 @@ def open(
     `vf_token` is the secret of a virtual function's owner. For vfio-user: `timeout` is how many
     seconds an answer may take. `bus_master` is as for PciDevice. Raises VfioError.
     """
-    where = os.fspath(where)
+    where = os.fsdecode(where)
     address = parse(where)
     if address:
         if timeout is not None:

@@ -301,10 +301,13 @@ class Client(Device):
 
 
 def _connect(path: str, name: str, timeout: float) -> socket.socket:
+    if "\0" in path[1:]:  # which may come first: in the name of an abstract socket
+        raise DeviceGone(f"connecting to {name!r}: no path has a null character")
+    # Only a full queue of waiting clients makes this wait at all.
+    patience = pack_timeval(timeout)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Only a full queue of waiting clients makes this wait at all.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, pack_timeval(timeout))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         sock.connect(path)
     except OSError as e:
         sock.close()

@@ -97,6 +97,7 @@ def test_a_pvh_image_starts_as_the_protocol_has_it(guest: Guest, tmp_path: Path)
             str(kernel),
             cpus=1,
             mmio64=(0, 0),
+            last_bus=0,
             intx_gsi=lambda device, pin: 16,
             command_line="root",
             initrd=str(initrd),
@@ -124,7 +125,12 @@ def test_a_pvh_guest_starts_with_a_usable_stack_and_interrupts_off(
     kernel = tmp_path / "kernel.elf"
     kernel.write_bytes(pvh_elf(code))
     entry = boot.load_kernel(
-        guest.memory, str(kernel), cpus=1, mmio64=(0, 0), intx_gsi=lambda device, pin: 16
+        guest.memory,
+        str(kernel),
+        cpus=1,
+        mmio64=(0, 0),
+        last_bus=0,
+        intx_gsi=lambda device, pin: 16,
     )
     values, end = guest.run(entry)
     assert isinstance(end, Halted), end
@@ -153,6 +159,7 @@ def test_a_bzimage_starts_in_64_bit_mode(guest: Guest, tmp_path: Path) -> None:
             str(kernel),
             cpus=1,
             mmio64=(0, 0),
+            last_bus=0,
             intx_gsi=lambda device, pin: 16,
             command_line="root",
             initrd=str(initrd),

@@ -35,7 +35,7 @@ def with_more(make: MakeMachine, guest: str) -> Machine:
     """A guest whose tables list 300 processors."""
     vm = make(guest)
     vm.build()
-    vm.memory.write(layout.ACPI_BASE, acpi.build(300, (1 << 33, 1 << 34), intx_gsi))
+    vm.memory.write(layout.ACPI_BASE, acpi.build(300, (1 << 33, 1 << 34), 0, intx_gsi))
     vm.start()
     return vm
 

@@ -178,7 +178,7 @@ def test_a_time_limit_that_is_not_reached(make: MakeMachine) -> None:
 )
 def test_a_guest_that_ends_without_a_code(make: MakeMachine, way: str, end: End) -> None:
     """A reset is no success: it is what many guests do when they panic."""
-    vm = make("hello", cmdline=way)
+    vm = make("hello", cmdline=way, on_reset="exit")
     vm.start()
     outcome = vm.wait(LIMIT)
     assert outcome is not None

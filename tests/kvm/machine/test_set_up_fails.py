@@ -54,7 +54,7 @@ def test_too_much_memory(config: Config, no_leaks: None) -> None:
 
 
 def test_no_kvm(config: Config, no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyvmm.machine.machine.System", partial(System, "/dev/no-kvm"))
+    monkeypatch.setattr("pyvmm.machine.hardware.System", partial(System, "/dev/no-kvm"))
     fails(config("hello", devices=[PROCESS]), KvmMissing)
 
 

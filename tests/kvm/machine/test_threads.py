@@ -51,7 +51,7 @@ def test_close_waits_for_another_close(config: Callable[..., VmConfig], no_leaks
         assert go_on.wait(LIMIT)
         undone.append("once")
 
-    vm._parts.callback(slow)
+    vm.hardware.parts.callback(slow)
     seen: list[list[str]] = []
 
     def close() -> None:
@@ -112,7 +112,7 @@ def test_close_on_a_vcpus_thread_is_refused(make: MakeMachine) -> None:
 def test_close_by_what_is_closed(config: Callable[..., VmConfig], no_leaks: None) -> None:
     with Machine(config("hello")) as vm:
         vm.build()
-        vm._parts.callback(vm.close)
+        vm.hardware.parts.callback(vm.close)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])

@@ -67,12 +67,12 @@ class Tables:
 
 @pytest.fixture
 def tables() -> Tables:
-    return Tables(acpi.build(4, MMIO64, intx_gsi))
+    return Tables(acpi.build(4, MMIO64, 3, intx_gsi))
 
 
 def test_all_tables_are_there_and_fit(tables: Tables) -> None:
     assert set(tables.by_signature) == {"XSDT", "FACP", "APIC", "MCFG", "DSDT"}
-    assert layout.ACPI_BASE + len(acpi.build(1024, MMIO64, intx_gsi)) <= layout.VGA_HOLE_END
+    assert layout.ACPI_BASE + len(acpi.build(1024, MMIO64, 3, intx_gsi)) <= layout.VGA_HOLE_END
 
 
 def test_fadt(tables: Tables) -> None:
@@ -105,7 +105,7 @@ def madt_entries(madt: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("cpus", [1, 8, 255, 300])
 def test_madt_has_every_processor(cpus: int) -> None:
-    madt = Tables(acpi.build(cpus, MMIO64, intx_gsi))["APIC"]
+    madt = Tables(acpi.build(cpus, MMIO64, 3, intx_gsi))["APIC"]
     assert struct.unpack_from("<II", madt, 36) == (0xFEE0_0000, 1)
     ids = []
     for entry in madt_entries(madt):
@@ -131,7 +131,7 @@ def test_madt_tells_how_interrupts_are_wired(tables: Tables) -> None:
 
 
 def test_mcfg(tables: Tables) -> None:
-    assert struct.unpack("<QHBBI", tables["MCFG"][44:]) == (0xE000_0000, 0, 0, 255, 0)
+    assert struct.unpack("<QHBBI", tables["MCFG"][44:]) == (0xE000_0000, 0, 0, 3, 0)
 
 
 # -- what ACPICA says -------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_the_routing_table_has_every_pin(tables: Tables, iasl: Path) -> None:
 
 
 def test_a_guest_without_room_for_64_bit_bars(iasl: Path) -> None:
-    tables = Tables(acpi.build(1, (1 << 33, 1 << 33), intx_gsi))
+    tables = Tables(acpi.build(1, (1 << 33, 1 << 33), 0, intx_gsi))
     text = disassemble(iasl, "DSDT", tables["DSDT"])
     assert "DWordMemory" in text
     assert "QWordMemory" not in text

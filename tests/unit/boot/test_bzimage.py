@@ -54,6 +54,7 @@ def load(memory: GuestMemory, path: str, **options: object) -> boot.Entry:
     defaults: dict[str, object] = {
         "cpus": 2,
         "mmio64": (1 << 33, 1 << 40),
+        "last_bus": 0,
         "intx_gsi": lambda device, pin: 16 + (device + pin - 1) % 8,
     }
     entry: boot.Entry = boot.load_kernel(memory, path, **{**defaults, **options})  # type: ignore[arg-type]

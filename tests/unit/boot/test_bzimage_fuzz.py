@@ -87,6 +87,6 @@ def test_only_boot_errors_and_only_claimed_ram(
     assert memory.read(at, _SIZE - at) == _USUAL[at:]
     if kernel is not None:
         entry = boot.load_kernel(
-            memory, str(path), cpus=1, mmio64=(0, 0), intx_gsi=lambda device, pin: 16
+            memory, str(path), cpus=1, mmio64=(0, 0), last_bus=0, intx_gsi=lambda device, pin: 16
         )
         assert MIB <= entry.address < _SIZE

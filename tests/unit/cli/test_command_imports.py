@@ -37,7 +37,7 @@ def modules_of(*arguments: str) -> set[str]:
         (["schema"], {"config", "kvm", "uapi"}),
         (["devices", "ffff:ff:1f.7"], {"uapi", "vfio"}),
         (["bind", "ffff:ff:1f.7"], {"uapi", "vfio"}),
-        (["lab", "check"], {"uapi"}),
+        (["lab", "check"], {"debian", "uapi"}),
         # What a VM waits for whose devices are in processes.
         (["serve", "edu", "--fd", "0"], {"models", "pci", "uapi", "vfio"}),
     ],

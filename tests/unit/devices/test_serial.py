@@ -7,7 +7,6 @@ import threading
 from itertools import pairwise
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -417,4 +416,3 @@ class SerialMachine(RuleBasedStateMachine):
 
 
 TestSerialMachine = SerialMachine.TestCase
-TestSerialMachine.settings = settings(max_examples=60, stateful_step_count=40)

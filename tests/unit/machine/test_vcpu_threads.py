@@ -35,7 +35,7 @@ class FakeVcpu:
         return KICKED
 
 
-def unexpected(what: Any) -> None:
+def unexpected(what: Any) -> Any:
     raise AssertionError(what)
 
 

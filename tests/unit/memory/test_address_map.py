@@ -110,3 +110,24 @@ def test_accesses_agree_with_a_byte_by_byte_model(
             for i in range(size):
                 if address + i in model:
                     model[address + i] = data[i]
+
+
+def test_who_is_alone_in_its_pages_is_told() -> None:
+    areas = AddressMap("test")
+    calls: list[str] = []
+    assert areas.add(0x2000, 0x100, Bytes(8), crowded=lambda: calls.append("first"))
+    assert areas.add(0x1000, 0x1000, Bytes(8))
+    assert areas.add(0x3000, 0x1800, Bytes(8))
+    assert calls == [], "up to their edges they share no page"
+    assert not areas.add(0x4FF0, 0x10, Bytes(8), crowded=lambda: calls.append("second"))
+    assert not areas.add(0x2FFF, 1, Bytes(8))
+    assert calls == ["first"]
+    with pytest.raises(Overlap):
+        areas.add(0x20FF, 4, Bytes(8))
+    assert calls == ["first"], "who can't come disturbs nobody"
+    assert not areas.add(0x4800, 1, Bytes(8))
+    assert calls == ["first", "second"]
+    areas.remove(0x2000)
+    areas.remove(0x2FFF)
+    assert areas.add(0x2800, 8, Bytes(8))
+    assert calls == ["first", "second"], "who has gone isn't called"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvmm import models
@@ -25,7 +25,6 @@ accesses = st.tuples(
 
 
 @pytest.mark.parametrize("name", models.MODELS)
-@settings(deadline=None, max_examples=150)
 @given(st.lists(accesses, max_size=40))
 def test_any_access(name: str, steps: list[tuple[int, int, int, bytes | None]]) -> None:
     with pytest.MonkeyPatch.context() as patch, models.create(name) as model:

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pyvmm.models import Bar, Identity, Model, Msi, MsiX
@@ -488,5 +487,4 @@ class IntxMachine(RuleBasedStateMachine):
         self.expected = 0
 
 
-IntxMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestIntx = IntxMachine.TestCase

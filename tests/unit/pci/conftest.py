@@ -3,34 +3,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from pyvmm.memory import DEVICE, AddressMap, GuestMemory
-from pyvmm.pci.allocator import Windows, place
+from pyvmm.pci.allocator import Windows, number_buses, place
 from pyvmm.pci.assigned import Assigned
 from pyvmm.pci.bus import Bus
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.host_bridge import Ecam
-from pyvmm.vfio import (
-    Interval,
-)
+from pyvmm.pci.root_port import RootPort
+from pyvmm.vfio import Interval
 from tests.unit.pci.fake_device import ROM, FakeDevice
 from tests.unit.pci.fake_vm import FakeVm
 
 COMMAND = 0x04
 IO, MEMORY, MASTER, NO_INTX = 1, 2, 4, 0x400
 MSI_AT, MSIX_AT, VENDOR_AT = 0x50, 0x70, 0x90
+PM_AT, EXPRESS_AT = 0x40, 0xA0
+PM_CONTROL, DEVICE_CONTROL = PM_AT + 4, EXPRESS_AT + 8
+ENDPOINT, LEGACY, INTEGRATED = 0, 1, 9
+
+# Capabilities, control and status: FLR, phantom functions and extended tags; a link.
+_DEVICE = (0x10008039, 0x2110, 0)
+_LINK = (0x100, 0x40, 0x1103)
 
 
 class Setting:
-    """A machine around one assigned device, with the device at 00:03.0."""
+    """A machine around one assigned device, the device at 00:03.0 or behind a port there."""
 
-    BDF = 3 << 3
-
-    def __init__(self, device: FakeDevice, **options: Any) -> None:
+    def __init__(self, device: FakeDevice, *, behind_port: bool = False, **options: Any) -> None:
+        self.bdf = 1 << 8 if behind_port else 3 << 3
         self.device = device
         self.memory = GuestMemory(16 << 20)
         self.mmio = AddressMap("MMIO")
@@ -53,13 +60,24 @@ class Setting:
             device.close()
             self.memory.close()
             raise
-        self.bus.add(self.function, device=3)
+        try:
+            if behind_port:
+                port = RootPort(1)
+                self.bus.add(port, device=3)
+                number_buses(self.bus)
+                port.secondary.add(self.function, device=0)
+                port.reset()
+            else:
+                self.bus.add(self.function, device=3)
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, offset: int, size: int) -> int:
-        return self.bus.config_read(self.BDF, offset, size)
+        return self.bus.config_read(self.bdf, offset, size)
 
     def write(self, offset: int, size: int, value: int) -> None:
-        self.bus.config_write(self.BDF, offset, size, value)
+        self.bus.config_write(self.bdf, offset, size, value)
 
     def load(self, address: int, size: int) -> int:
         """A guest's trapped read of memory."""
@@ -97,6 +115,27 @@ def make_device(kind: type[FakeDevice] = FakeDevice) -> FakeDevice:
         bytes([0x11, 0, 15, 0]) + (0x1800).to_bytes(4, "little") + (0x1C00).to_bytes(4, "little"),
     )
     device.add_capability(MSI_AT, bytes([0x05, 0, 0x86, 0x01]) + bytes(20))
+    return device
+
+
+def make_express_device(
+    kind: type[FakeDevice] = FakeDevice,
+    *,
+    type: int = ENDPOINT,
+    version: int = 2,
+    extended: Sequence[tuple[int, int]] = (),
+) -> FakeDevice:
+    """The same with power management and PCI Express, with a link of 16 lanes and with FLR.
+
+    extended are its extended capabilities, (id, offset), the first at 0x100.
+    """
+    device = make_device(kind)
+    device.add_capability(PM_AT, b"\x01\0" + struct.pack("<HHH", 0xFE03, 0x8100, 0))
+    body = struct.pack("<BBHIHHIHH", 0x10, 0, 0x100 | type << 4 | version, *_DEVICE, *_LINK)
+    body += bytes(0x24 - len(body)) + struct.pack("<IHHIHH", 0xC0830, 0x400, 0, 0xE, 3, 1)
+    device.add_capability(EXPRESS_AT, body)
+    for (id, at), (_, target) in pairwise([*extended, (0, 0)]):
+        device.config[at : at + 4] = (target << 20 | 1 << 16 | id).to_bytes(4, "little")
     return device
 
 

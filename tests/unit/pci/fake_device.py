@@ -115,7 +115,7 @@ class FakeDevice(Device):
             self.config[0x10 + 4 * index] = register
         if mappable:
             self._memfds[index] = fd = os.memfd_create(f"region {index}")
-            os.truncate(fd, size)
+            os.truncate(fd, -(-size // 4096) * 4096)
 
     def add_capability(self, at: int, body: bytes) -> None:
         """Add a capability (id first, next included) at the head of the chain."""

@@ -47,6 +47,10 @@ class WithBars(Function):
     def config_write(self, offset: int, size: int, value: int) -> None:
         self.config.write(offset, size, value)
 
+    def reset(self) -> None:
+        for bar in self._bars:
+            bar.reset()
+
 
 def on_a_bus(*functions: WithBars) -> tuple[WithBars, ...]:
     bus = Bus()
@@ -103,11 +107,11 @@ def test_small_memory_bars_have_pages_of_their_own() -> None:
 def test_what_fits_nowhere_is_told_with_its_cure() -> None:
     bus = Bus()
     function = WithBars((MEM32, 1 << 28, False), (MEM32, 1 << 29, False), name="gpu")
-    bus.add(function, bus=1, device=2)
+    bus.add(function, device=2)
     with pytest.raises(NoRoom) as caught:
         place([function], Windows(GIB, 40))
     assert str(caught.value) == (
-        "gpu at 01:02.0: BAR 0 (32-bit memory, 0x10000000 bytes) fits in no gap of the 32-bit "
+        "gpu at 00:02.0: BAR 0 (32-bit memory, 0x10000000 bytes) fits in no gap of the 32-bit "
         "window (0xc0000000-0xdfffffff); assign fewer devices with such BARs"
     )
 

@@ -34,6 +34,9 @@ class Log(Function):
     def config_write(self, offset: int, size: int, value: int) -> None:
         self.seen.append((offset, size, value))
 
+    def reset(self) -> None:
+        self.seen.clear()
+
 
 class Guest:
     """Port and memory accesses, as a vCPU makes them."""
@@ -42,8 +45,8 @@ class Guest:
         self.bus = Bus()
         self.log = Log()
         self.bus.add(HostBridge(), device=0)
-        self.bus.add(Log(), bus=2, device=5)
-        self.bus.add(self.log, bus=2, device=5, number=3)
+        self.bus.add(Log(), device=5)
+        self.bus.add(self.log, device=5, number=3)
         self.resets: list[int] = []
         self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
         ConfigPorts(self.bus, self.resets.append).add_to(self.ports)
@@ -66,8 +69,8 @@ class Guest:
         write(offset, size, value)
 
 
-HERE = ENABLE | 2 << 16 | 5 << 11 | 3 << 8 | 0x40
-ECAM_HERE = ECAM_BASE | 2 << 20 | 5 << 15 | 3 << 12
+HERE = ENABLE | 5 << 11 | 3 << 8 | 0x40
+ECAM_HERE = ECAM_BASE | 5 << 15 | 3 << 12
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -162,4 +161,3 @@ class SwitchingMachine(RuleBasedStateMachine):
 
 
 TestSwitchingMachine = SwitchingMachine.TestCase
-TestSwitchingMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -364,4 +363,3 @@ class IntxMachine(RuleBasedStateMachine):
 
 
 TestIntxMachine = IntxMachine.TestCase
-TestIntxMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -290,4 +289,3 @@ class MsiMachine(RuleBasedStateMachine):
 
 
 TestMsiMachine = MsiMachine.TestCase
-TestMsiMachine.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)

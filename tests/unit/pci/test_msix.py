@@ -7,7 +7,6 @@ import errno
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -473,4 +472,3 @@ class MsixMachine(RuleBasedStateMachine):
 
 
 TestMsixMachine = MsixMachine.TestCase
-TestMsixMachine.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

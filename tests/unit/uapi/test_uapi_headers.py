@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvmm.uapi.layout import build
@@ -204,7 +204,6 @@ def bodies(keyword: str, depth: int) -> st.SearchStrategy[str]:
 scalar_names = st.sampled_from(sorted(SCALARS))
 
 
-@settings(max_examples=60, deadline=None)
 @given(body=bodies("struct", 2))
 def test_any_layout_is_the_compilers(include: Path, body: str) -> None:
     number = itertools.count()

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvmm.vfio import DeviceError, DmaFault
@@ -434,7 +434,6 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(operations)
 def test_it_behaves_like_a_dictionary_of_bytes(steps: list[tuple[str, int, int, bool]]) -> None:
     """Against a model: one entry for each mapped IOVA, of file offset and writability."""

@@ -10,7 +10,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvmm.vfio import EventFd, Fds, Interval, VfioError
@@ -24,8 +24,6 @@ from tests.unit.vfio.fakes import (
     open_files,
     wait_until,
 )
-
-EXAMPLES = settings(max_examples=150, deadline=None)
 
 u64s = st.one_of(
     st.sampled_from([0, 1, 2, 4, 7, 8, 16, 20, 24, 32, 80, 0x1000, 0x2000, 0x3000, 1 << 20]),
@@ -108,7 +106,6 @@ def drain(peer: Peer) -> None:
             assert received.flags in (0, F_REPLY, F_REPLY | 0x20)
 
 
-@EXAMPLES
 @given(st.binary(max_size=300), st.booleans())
 def test_random_bytes_to_the_server(data: bytes, greeted: bool) -> None:
     with served_stranger() as peer:
@@ -119,7 +116,6 @@ def test_random_bytes_to_the_server(data: bytes, greeted: bool) -> None:
         drain(peer)
 
 
-@EXAMPLES
 @given(messages)
 def test_random_messages_to_the_server(
     sequence: list[tuple[int, int, int, int, bytes, list[str]]],
@@ -180,7 +176,6 @@ def use_all(client: Client) -> None:
         client.set_irqs(0, 1 << 4, 0, 1, Fds([eventfd.fileno()]))
 
 
-@settings(EXAMPLES, max_examples=50)
 @given(st.lists(st.binary(max_size=100), min_size=1, max_size=12))
 def test_random_bytes_to_the_client(pieces: list[bytes]) -> None:
     """Each command is answered with some bytes; in the end the server hangs up."""
@@ -199,7 +194,6 @@ def test_random_bytes_to_the_client(pieces: list[bytes]) -> None:
         use_all(client)
 
 
-@EXAMPLES
 @given(messages, st.booleans())
 def test_random_replies_to_the_client(
     sequence: list[tuple[int, int, int, int, bytes, list[str]]], honest_header: bool

@@ -18,10 +18,15 @@ from tests.unit.vfio.fakes import open_files
 from tests.unit.vfio.kernel.fake_kernel import FakeKernel, answer, refuse
 
 BDF = "fffe:1f:1e.7"
-BAR0, BAR1, BROKEN, CONFIG = 0, 1, 2, vfio.VFIO_PCI_CONFIG_REGION_INDEX
+BAR0, BAR1, BROKEN, SMALL, CONFIG = 0, 1, 2, 3, vfio.VFIO_PCI_CONFIG_REGION_INDEX
 READ, WRITE = vfio.VFIO_REGION_INFO_FLAG_READ, vfio.VFIO_REGION_INFO_FLAG_WRITE
 MMAP = vfio.VFIO_REGION_INFO_FLAG_MMAP
-SIZES = {BAR0: (READ | WRITE | MMAP, 0x1000), BAR1: (READ, 0x1000), CONFIG: (READ | WRITE, 0x1000)}
+SIZES = {
+    BAR0: (READ | WRITE | MMAP, 0x1000),
+    BAR1: (READ, 0x1000),
+    SMALL: (READ | WRITE | MMAP, 0x100),
+    CONFIG: (READ | WRITE, 0x1000),
+}
 KVM_FILE = 17
 
 
@@ -96,8 +101,19 @@ def test_what_it_is(device: KernelDevice) -> None:
 def test_no_region_is_at_anothers_index(device: KernelDevice) -> None:
     regions = device.regions
     assert [region.index for region in regions] == list(range(9))
-    assert [region.index for region in regions if region.size] == [BAR0, BAR1, CONFIG]
+    assert [region.index for region in regions if region.size] == [BAR0, BAR1, SMALL, CONFIG]
     assert [region.index for region in regions if region.note] == [BROKEN]
+
+
+def test_a_bar_smaller_than_a_page_is_mapped_with_the_page(device: KernelDevice) -> None:
+    assert [index for index in range(9) if device.owns_page(index)] == [SMALL]
+    page = Interval(0, 0x1000)
+    with device.map_region(SMALL, page) as mapping:
+        mapping.view[0:4] = b"here"
+        assert device.region_read(SMALL, 0, 4) == b"here"
+        assert mapping.size == 0x1000
+    with pytest.raises(DeviceError, match="not in a mappable area"):
+        device.map_region(SMALL, Interval(0, 0x2000))
 
 
 def test_each_question_is_asked_once(device: KernelDevice, told: FakeKernel) -> None:

@@ -136,6 +136,8 @@ def test_fds_of_something_else(made: MadeVfio) -> None:
     # Not even what is opened meanwhile under the same number.
     with pytest.raises(HostDeviceUnavailable, match="is not open"):
         open_device(fd=next_fd(), root=made.root)
+    with pytest.raises(HostDeviceUnavailable, match="is not open"):
+        open_device(fd=1 << 40, root=made.root)
 
 
 def next_fd() -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from pyvmm.models import testdev
-from pyvmm.vfio import DeviceGone, PciDevice
+from pyvmm.vfio import DeviceGone, Interval, Mapping, PciDevice
 from pyvmm.vfio.pci.conventional import PowerManagement
 
 MAPPED = 0x4000
@@ -101,3 +101,22 @@ def test_a_reset_that_switches_off(
     assert calls == [MAPPED]
     assert bar.u32[MAPPED] == 0
     assert calls == [MAPPED]
+
+
+def test_one_that_is_mapped_while_the_device_is_closed(
+    dev: PciDevice, model: testdev.TestDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep a device of the host open, for as long as anybody has it."""
+    made: list[Mapping] = []
+    map_region = model.map_region
+
+    def closing(index: int, area: Interval) -> Mapping:
+        made.append(map_region(index, area))
+        dev.close()
+        return made[0]
+
+    monkeypatch.setattr(model, "map_region", closing)
+    with pytest.raises(DeviceGone, match="the device was closed"):
+        dev.bars[0].map()
+    with pytest.raises(ValueError, match="closed mapping"):
+        _ = made[0].view

@@ -8,6 +8,7 @@ import errno
 import select
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from pyvmm.vfio import DeviceError, DeviceGone, InterruptTimeout, PciDevice, Vfi
 from pyvmm.vfio.pci.loss import Loss
 
 LIMIT = 30  # seconds; nothing here takes as long
+SHORT = 0.3  # for what is to wait, and could otherwise have been done
 RAISE, INTX = 0x10, 0x14
 
 
@@ -225,3 +227,66 @@ def test_interrupts_go_on_after_a_reset(dev: PciDevice) -> None:
     dev.reset()
     dev.bars[0].u32[RAISE] = 1
     assert irqs[1].wait(LIMIT) == 1
+
+
+def in_mid_call(
+    monkeypatch: pytest.MonkeyPatch, model: testdev.TestDevice, other: Callable[[], object]
+) -> list[threading.Thread]:
+    """Have another thread begin with something while the device is told of its triggers."""
+    set_irqs = model.set_irqs
+    threads: list[threading.Thread] = []
+
+    def slow(*args: Any) -> None:
+        if not threads:
+            threads.append(threading.Thread(target=other))
+            threads[0].start()
+            threads[0].join(SHORT)
+        set_irqs(*args)
+
+    monkeypatch.setattr(model, "set_irqs", slow)
+    return threads
+
+
+def test_enabling_twice_at_once(
+    dev: PciDevice, model: testdev.TestDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes second is told so, and takes away nothing."""
+    told: list[int] = []
+
+    def second() -> None:
+        try:
+            dev.msi.enable()
+        except DeviceError as error:
+            told.append(error.errno)
+
+    threads = in_mid_call(monkeypatch, model, second)
+    (irq,) = dev.msix.enable()
+    threads[0].join(LIMIT)
+    assert told == [errno.EBUSY]
+    irq.trigger()
+    assert irq.wait(LIMIT) == 1
+
+
+def test_closing_while_they_are_enabled(
+    model: testdev.TestDevice, monkeypatch: pytest.MonkeyPatch, no_leaks: None
+) -> None:
+    dev = PciDevice(model)
+    threads = in_mid_call(monkeypatch, model, dev.close)
+    (irq,) = dev.msix.enable()
+    with pytest.raises(VfioError):
+        irq.wait(LIMIT)
+    threads[0].join(LIMIT)
+    with pytest.raises(DeviceGone, match="closed"):
+        dev.msix.enable()
+
+
+@pytest.mark.parametrize("do", [lambda irq: irq.trigger(), lambda irq: irq.unmask()])
+def test_what_was_disabled_has_no_hand_in_what_came_after(
+    dev: PciDevice, do: Callable[[object], None]
+) -> None:
+    (old,) = dev.intx.enable()
+    dev.intx.disable()
+    (new,) = dev.intx.enable()
+    with pytest.raises(VfioError, match="it was disabled"):
+        do(old)
+    assert new.take() == 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -25,6 +26,12 @@ def test_what_is_neither_address_nor_socket() -> None:
     assert str(caught.value) == (
         "opening nvme0: it is neither a PCI address such as 0000:01:00.0 nor a socket"
     )
+
+
+@pytest.mark.parametrize("where", ["/a\0b", b"/a\0b", "/" + "a" * 5000])
+def test_what_is_no_path(where: str | bytes, no_leaks: None) -> None:
+    with pytest.raises(DeviceGone):
+        vfio.open(where)
 
 
 def test_what_goes_with_which() -> None:
@@ -52,7 +59,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_socket(path: Path, no_leaks: None) -> None:
-    with vfio.open(path) as dev:
+    with vfio.open(os.fsencode(path)) as dev:
         assert dev.config.device_id == 0x7E57
         bar = dev.bars[0].map()
         bar.u32[0x4000] = 5

@@ -8,9 +8,6 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .apt import Apt, unpack
-from .errors import NoSuchPackage
-
 if TYPE_CHECKING:
     from .cache import Cache, Progress
 
@@ -22,16 +19,24 @@ _PT_INTERP = 3
 
 
 def find_busybox(cache: Cache) -> Path | None:
-    """The host's busybox if it is static, or one in the cache."""
+    """The host's busybox if it is static, or Debian's in the cache."""
     host = shutil.which("busybox")
     if host is not None and is_static(Path(host)):
         return Path(host)
+    return find_debians_busybox(cache)
+
+
+def find_debians_busybox(cache: Cache) -> Path | None:
+    """The one in the cache: whatever the host has, its programs are always the same."""
     folder = cache.find("busybox", "busybox")
     return None if folder is None else folder / "busybox"
 
 
 def fetch_busybox(cache: Cache, progress: Progress) -> Path:
-    """Unpack Debian's into the cache; hold its lock. Raises LabError."""
+    """Unpack Debian's into the cache; hold its lock. Raises DebianError."""
+    from .apt import Apt, unpack
+    from .errors import NoSuchPackage
+
     failures = []
     for suite in _SUITES:
         try:

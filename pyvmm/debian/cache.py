@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The lab's part of the user's cache folder: what is in it is whole, and never changes.
+"""What came from Debian and was made of it, in the user's cache: whole things, which never change.
 
     lock                     held while anything is being made
     staging/                 what is being made; found there without the lock held, it is rubbish
@@ -7,9 +7,9 @@
     kernels-1/6.12-VERSION/    its files
 
 A thing is made in staging and takes its place by rename(2), so that whoever is killed meanwhile
-leaves nothing half-made in it. Processes that run a lab hold no lock: what they use stays, for a
-lab sees its modules, and QEMU its firmware, as long as it runs. What another version has taken the
-place of goes when nobody has looked for it for a month: its time of change is when somebody did.
+leaves nothing half-made in it. Processes that use things hold no lock, for these stay: a lab sees
+its modules, and QEMU its firmware, as long as it runs. What another version has taken the place of
+goes when nobody has looked for it for a month: its time of change is when somebody did.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from pyvmm.uapi.ioctl import failure
 
-from .errors import LabError
+from .errors import DebianError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     Progress = Callable[[str], None]
 
 
-def cache_folder() -> Path:
-    """Where the lab keeps what it has fetched and made, by the XDG base directory specification."""
+def cache_folder(part: str) -> Path:
+    """A part of what pyvmm keeps of the user's, by the XDG base directory specification."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(cache):  # the specification has it ignored then
         cache = os.path.expanduser("~/.cache")
-    return Path(cache, "pyvmm", "lab")
+    return Path(cache, "pyvmm", part)
 
 
 _MONTH = 30 * 24 * 3600.0  # seconds
@@ -49,7 +49,7 @@ class Cache:
     """Finds what is there; to make something, hold the lock: `with cache.locked(progress):`."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or cache_folder()
+        self.folder = folder or cache_folder("debian")
         self._lock = -1
 
     def find(self, kind: str, name: str, version: str = "") -> Path | None:
@@ -75,15 +75,15 @@ class Cache:
 
     @contextmanager
     def locked(self, progress: Progress) -> Iterator[None]:
-        """Hold the lock; wait for it if another process is at work. Raises LabError."""
-        with _told(f"preparing the lab's cache in {self.folder}"):
+        """Hold the lock; wait for it if another process is at work. Raises DebianError."""
+        with _told(f"preparing the cache in {self.folder}"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 try:
                     fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    progress("waiting for another process that prepares the lab")
+                    progress("waiting for another process that fetches or makes something")
                     fcntl.flock(self._lock, fcntl.LOCK_EX)
                 shutil.rmtree(self.folder / "staging", ignore_errors=True)
                 (self.folder / "staging").mkdir()
@@ -143,6 +143,7 @@ def _told(doing: str) -> Iterator[None]:
     except OSError as error:
         cure = "set XDG_CACHE_HOME to a folder that you can write"
         if error.errno in (ENOSPC, EDQUOT):
-            cure = "the lab takes about 1 GiB: make room, or set XDG_CACHE_HOME to where there is"
+            cure = "make room (a kernel takes up to 500 MiB), or set XDG_CACHE_HOME to where it is"
         path = f" ({error.filename})" if error.filename else ""
-        raise LabError(failure(f"{doing}{path}", "file access", error.errno or 0, cure)) from None
+        told = failure(f"{doing}{path}", "file access", error.errno or 0, cure)
+        raise DebianError(told) from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.lab import cpio
+from pyvmm.debian import cpio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

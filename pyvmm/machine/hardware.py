@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Hardware: what a machine is made of. Built once; a guest's reset brings it back to that state.
+
+RAM, memslots, mappings for DMA and the host's devices stay where they are at a reset: what starts
+again is what the guest could set up.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from pyvmm import boot
+from pyvmm.kvm import System
+from pyvmm.memory import THP, AddressMap, GuestMemory, layout, thp_enabled
+from pyvmm.pci.allocator import Windows
+from pyvmm.pci.bus import Bus
+from pyvmm.pci.host_bridge import ConfigPorts, Ecam, HostBridge
+from pyvmm.pci.pins import intx_gsi
+
+from .platform import Platform
+from .processors import Processors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyvmm.config import VmConfig
+    from pyvmm.kvm import Vcpu, Vm
+
+    from .console import Console
+    from .devices import DeviceOpeners
+    from .phases import Phases
+    from .plugged_device import PluggedDevice
+    from .run import Run
+    from .topology import Topology
+
+
+class Hardware:
+    """A VM's parts, from its config. close() takes them back, in reverse.
+
+    notice takes lines for people. Nothing is there before build().
+    """
+
+    memory: GuestMemory
+    vm: Vm
+    platform: Platform
+    bus: Bus
+
+    def __init__(
+        self, config: VmConfig, console: Console, notice: Callable[[str], None], phases: Phases
+    ) -> None:
+        self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
+        self.devices: list[PluggedDevice] = []
+        self.vcpus: list[Vcpu] = []
+        """None before they are all there, and after close()."""
+        self.parts = ExitStack()
+        self._config = config
+        self._console = console
+        self._notice = notice
+        self._phases = phases
+        self._openers: DeviceOpeners | None = None
+        self._topology: Topology | None = None
+        self._processors: Processors
+        self._windows: Windows
+
+    # -- building -----------------------------------------------------------------------------
+
+    def build(self, run: Run) -> None:
+        """Build it, all but letting a guest run. run is told what the guest asks for.
+
+        Raises what stands in the way; what was built by then is close()'s to take back.
+        """
+        config, parts, done = self._config, self.parts, self._phases.done
+        if config.devices:
+            # First of all, so that their processes start while the rest is built.
+            from .devices import DeviceOpeners
+            from .topology import Topology
+
+            self._topology = Topology(config.devices)
+            self._openers = DeviceOpeners(config.devices)
+            parts.callback(self._openers.close)
+            done("model processes")
+        self.memory = parts.enter_context(GuestMemory(config.memory.size, config.memory.backing))
+        if config.memory.backing == THP and not thp_enabled():
+            self._notice(
+                "memory.backing is thp, but this host has no transparent huge pages for shared "
+                "memory: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"
+            )
+        done("guest RAM")
+        system = parts.enter_context(System())
+        self.vm = vm = parts.enter_context(system.create_vm())
+        self._processors = processors = Processors(system, config)
+        processors.check_reach(config.memory.size)
+        self._windows = Windows(config.memory.size, processors.physical_bits)
+        done("KVM")
+        # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
+        # that has KVM wait for a grace period at every later change of memslots.
+        entry = self._load(done)
+        self.memory.add_observer(vm.memslots)
+        parts.callback(self.memory.remove_observer, vm.memslots)
+        vm.set_identity_map(layout.IDENTITY_MAP_BASE)
+        vm.set_tss(layout.TSS_BASE)
+        vm.create_irqchip()
+        vm.create_pit()
+        done("memslots, irqchip")
+        self.platform = Platform(
+            vm,
+            self.ports,
+            ram_size=config.memory.size,
+            transmit=self._console.output,
+            room=self._console.room,
+            exit_guest=run.exited,
+            reset=run.asked_for_reset,
+            power_off=run.powered_off,
+        )
+        self._console.connect(self.platform.serial.receive)
+        done("platform")
+        self._build_pci(run)
+        done("PCI")
+        processors.create(vm)
+        entry.apply(vm.vcpus[0])
+        done("vCPUs")
+        run.check_not_ended()  # its devices have been hung up on
+        self.vcpus = vm.vcpus
+
+    def _load(self, done: Callable[[str], None] | None = None) -> boot.Entry:
+        """Put the images into guest RAM."""
+        config, mmio64 = self._config, self._windows.mmio64
+        if config.firmware is not None:
+            return boot.load_firmware(self.memory, config.firmware, done=done)
+        assert config.kernel is not None
+        return boot.load_kernel(
+            self.memory,
+            config.kernel,
+            cpus=config.cpus,
+            mmio64=(mmio64.start, mmio64.end),
+            last_bus=self._topology.last_bus if self._topology is not None else 0,
+            intx_gsi=intx_gsi,
+            command_line=config.cmdline,
+            console="ttyS0" if config.cmdline_defaults and config.serial != "none" else "",
+            initrd=config.initrd,
+            done=done,
+        )
+
+    def _build_pci(self, run: Run) -> None:
+        self.bus = Bus()
+        self._host_bridge = HostBridge()
+        self.bus.add(self._host_bridge, device=0)
+        self._config_ports = ConfigPorts(
+            self.bus, lambda _: run.asked_for_reset("the reset control register")
+        )
+        self._config_ports.add_to(self.ports)
+        Ecam(self.bus).add_to(self.mmio)
+        if self._openers is not None:
+            self._plug(self._openers, run)
+
+    def _plug(self, openers: DeviceOpeners, run: Run) -> None:
+        from .dma import DmaSpaces
+        from .pci_devices import put_on_bus
+        from .plugged_device import PluggedDevice
+
+        spaces = DmaSpaces(self.memory, self._notice)
+        for open in openers:
+            run.check_not_ended()
+            plugged = PluggedDevice(
+                open,
+                run.lost_device,
+                vm=self.vm,
+                memory=self.memory,
+                spaces=spaces,
+                ports=self.ports,
+                mmio=self.mmio,
+                notice=self._notice,
+                settle=run.settle,
+            )
+            self.devices.append(self.parts.enter_context(plugged))
+        functions = [plugged.function for plugged in self.devices]
+        assert self._topology is not None
+        put_on_bus(functions, self._topology, self.bus, self._windows)
+
+    # -- from then on -------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """Bring everything back to where a guest begins. No vCPU may be in the guest.
+
+        RAM keeps what it has, as a PC's does over a reset, but for the images, which are read
+        again. A device that can't be reset is lost to the guest. Raises BootError, KvmError,
+        GuestMemoryError.
+        """
+        from pyvmm.kvm.reset import reset
+
+        # Interrupt lines go down before their controllers forget them, and the controllers are
+        # anew before devices may raise theirs: a level that KVM has forgotten never ends.
+        self.platform.reset()
+        reset(self.vm)
+        for vcpu in self.vcpus:
+            self._processors.set_boot_msrs(vcpu)
+        self._config_ports.reset()
+        for bridge in (self._host_bridge, *self.bus.bridges):
+            bridge.reset()
+        for plugged in self.devices:
+            plugged.reset()
+        # Not before all DMA has ended.
+        self._load().apply(self.vcpus[0])
+
+    @property
+    def held_by_others(self) -> bool:
+        """Whether devices in other processes may hold up whoever uses them."""
+        return self._openers is not None and bool(self._openers.connections)
+
+    def hang_up(self) -> None:
+        """Have all calls to them fail. Takes no lock: from any thread or signal handler."""
+        if self._openers is not None:
+            self._openers.hang_up()
+
+    def close(self) -> None:
+        """Idempotent. No vCPU may be running."""
+        self.vcpus = []
+        self.parts.close()

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""ExpressPort: the PCI Express capability of a root port, its link and its slot.
+
+Source: PCI Express Base 6.0, section 7.5.3.
+"""
+
+from __future__ import annotations
+
+from pyvmm.uapi.pci_regs import (
+    PCI_CAP_ID_EXP,
+    PCI_EXP_DEVCAP,
+    PCI_EXP_DEVCAP_RBER,
+    PCI_EXP_DEVCTL,
+    PCI_EXP_DEVCTL_PAYLOAD,
+    PCI_EXP_DEVSTA,
+    PCI_EXP_FLAGS,
+    PCI_EXP_FLAGS_SLOT,
+    PCI_EXP_LNKCAP,
+    PCI_EXP_LNKCAP2,
+    PCI_EXP_LNKCAP2_SLS,
+    PCI_EXP_LNKCAP_DLLLARC,
+    PCI_EXP_LNKCAP_SLS_64_0GB,
+    PCI_EXP_LNKCTL,
+    PCI_EXP_LNKCTL2,
+    PCI_EXP_LNKCTL2_TLS,
+    PCI_EXP_LNKCTL_ASPMC,
+    PCI_EXP_LNKCTL_CCC,
+    PCI_EXP_LNKCTL_ES,
+    PCI_EXP_LNKCTL_LD,
+    PCI_EXP_LNKSTA,
+    PCI_EXP_LNKSTA_CLS,
+    PCI_EXP_LNKSTA_CLS_2_5GB,
+    PCI_EXP_LNKSTA_DLLLA,
+    PCI_EXP_LNKSTA_NLW,
+    PCI_EXP_LNKSTA_NLW_X1,
+    PCI_EXP_LNKSTA_SLC,
+    PCI_EXP_RTCTL,
+    PCI_EXP_SLTCAP,
+    PCI_EXP_SLTCAP_HPC,
+    PCI_EXP_SLTCAP_HPS,
+    PCI_EXP_SLTCAP_NCCS,
+    PCI_EXP_SLTCTL,
+    PCI_EXP_SLTCTL_DLLSCE,
+    PCI_EXP_SLTCTL_HPIE,
+    PCI_EXP_SLTCTL_PDCE,
+    PCI_EXP_SLTSTA,
+    PCI_EXP_SLTSTA_DLLSC,
+    PCI_EXP_SLTSTA_PDC,
+    PCI_EXP_SLTSTA_PDS,
+    PCI_EXP_TYPE_ROOT_PORT,
+)
+from pyvmm.vfio.pci.capabilities import capabilities
+
+from .config_space import ConfigSpace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .bus import Function
+
+_SIZE = 60
+_VERSION = 2
+_FLAGS = _VERSION | PCI_EXP_TYPE_ROOT_PORT << 4 | PCI_EXP_FLAGS_SLOT
+_PAYLOAD_4096 = 5
+_WIDTH_X16 = 16 << 4
+_ERRORS = 0xF  # correctable, non-fatal and fatal ones, and unsupported requests
+_LINK_CONTROL = PCI_EXP_LNKCTL_ASPMC | PCI_EXP_LNKCTL_LD | PCI_EXP_LNKCTL_CCC | PCI_EXP_LNKCTL_ES
+# A slot that needs no button, power switch or lock, only to be looked at.
+_SLOT = PCI_EXP_SLTCAP_HPC | PCI_EXP_SLTCAP_HPS | PCI_EXP_SLTCAP_NCCS
+_SLOT_CONTROL = PCI_EXP_SLTCTL_PDCE | PCI_EXP_SLTCTL_HPIE | PCI_EXP_SLTCTL_DLLSCE
+_SLOT_EVENTS = PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC
+_PORT_NUMBER_SHIFT, _SLOT_NUMBER_SHIFT = 24, 19
+
+# Register, its bytes, its value, what of it is writable, what write-1-to-clear.
+_REGISTERS = (
+    (PCI_EXP_FLAGS, 2, _FLAGS, 0, 0),
+    (PCI_EXP_DEVCAP, 4, _PAYLOAD_4096 | PCI_EXP_DEVCAP_RBER, 0, 0),
+    (PCI_EXP_DEVCTL, 2, 0, _ERRORS | PCI_EXP_DEVCTL_PAYLOAD, 0),
+    (PCI_EXP_DEVSTA, 2, 0, 0, _ERRORS),
+    (PCI_EXP_LNKCAP, 4, PCI_EXP_LNKCAP_SLS_64_0GB | _WIDTH_X16 | PCI_EXP_LNKCAP_DLLLARC, 0, 0),
+    (PCI_EXP_LNKCTL, 2, 0, _LINK_CONTROL, 0),
+    (PCI_EXP_SLTCAP, 4, _SLOT, 0, 0),
+    (PCI_EXP_SLTCTL, 2, 0, _SLOT_CONTROL, 0),
+    (PCI_EXP_SLTSTA, 2, 0, 0, _SLOT_EVENTS),
+    (PCI_EXP_RTCTL, 2, 0, _ERRORS, 0),
+    (PCI_EXP_LNKCAP2, 4, PCI_EXP_LNKCAP2_SLS & 0x7F, 0, 0),
+    (PCI_EXP_LNKCTL2, 2, PCI_EXP_LNKCAP_SLS_64_0GB, PCI_EXP_LNKCTL2_TLS, 0),
+)
+
+_LINK = PCI_EXP_LNKSTA_CLS | PCI_EXP_LNKSTA_NLW
+_SLOWEST_LINK = PCI_EXP_LNKSTA_CLS_2_5GB | PCI_EXP_LNKSTA_NLW_X1
+
+
+class ExpressPort:
+    """The capability in a root port's configuration space.
+
+    The port can do what any device can, so that a guest finds the link as fast and as wide as the
+    device says it is, and has to change the payload of neither. The slot tells whether a device is
+    there. Power management, errors and bandwidth are no events here.
+    """
+
+    def __init__(self, config: ConfigSpace, number: int) -> None:
+        """number, 1 to 255, is that of the port and of its slot."""
+        self._config = config
+        self._offset = offset = config.add_capability(PCI_CAP_ID_EXP, bytes(_SIZE - 2))
+        self._status = 0  # of the link, while it is up
+        self.occupied = False
+        """There is a device in the slot."""
+        for register, size, value, writable, write_1_to_clear in _REGISTERS:
+            at = offset + register
+            config.data[at : at + size] = value.to_bytes(size, "little")
+            config.make_writable(at, size, writable)
+            config.make_write_1_to_clear(at, size, write_1_to_clear)
+        for register, shift in (
+            (PCI_EXP_LNKCAP, _PORT_NUMBER_SHIFT),
+            (PCI_EXP_SLTCAP, _SLOT_NUMBER_SHIFT),
+        ):
+            value = config.u32(offset + register)
+            config.set_u32(offset + register, value | number << shift)
+
+    @property
+    def disabled(self) -> bool:
+        """The guest has the link switched off."""
+        return bool(self._config.u16(self._offset + PCI_EXP_LNKCTL) & PCI_EXP_LNKCTL_LD)
+
+    def plug(self, device: Function | None) -> None:
+        """A device's function 0 is in the slot now, or nothing. What the link is like, it tells."""
+        config, offset = self._config, self._offset
+        status, payload = _SLOWEST_LINK, 0
+        if device is not None:
+            for capability in capabilities(device.config_read):
+                if capability.id == PCI_CAP_ID_EXP:
+                    at = capability.offset
+                    status = device.config_read(at + PCI_EXP_LNKSTA, 2) & _LINK or status
+                    payload = device.config_read(at + PCI_EXP_DEVCTL, 2) & PCI_EXP_DEVCTL_PAYLOAD
+        self._status = status | PCI_EXP_LNKSTA_DLLLA | PCI_EXP_LNKSTA_SLC
+        control = config.u16(offset + PCI_EXP_DEVCTL) & ~PCI_EXP_DEVCTL_PAYLOAD
+        config.set_u16(offset + PCI_EXP_DEVCTL, control | payload)
+        self.occupied = device is not None
+        config.set_u16(offset + PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_PDS if self.occupied else 0)
+
+    def set_link(self, up: bool) -> None:
+        """The link is up, or down."""
+        self._config.set_u16(self._offset + PCI_EXP_LNKSTA, self._status if up else 0)
