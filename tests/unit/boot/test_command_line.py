@@ -70,6 +70,7 @@ def command_line(memory: GuestMemory, kernel: str) -> bytes:
         kernel,
         cpus=1,
         mmio64=(0, 0),
+        last_bus=0,
         intx_gsi=lambda device, pin: 16,
         command_line="exit=3",
         console="ttyS0",
