@@ -26,7 +26,7 @@ from ...uapi.vfio import (
 )
 from .. import irq_set
 from ..device import Fds, IrqData, IrqInfo
-from ..errors import DeviceError, VfioError
+from ..errors import DeviceError, TooFewVectors, VfioError
 from ..eventfd import EventFd
 from .kernel_file import KernelFile
 
@@ -137,11 +137,7 @@ class Interrupts:
         available = self._file.ioctl("VFIO_DEVICE_SET_IRQS", buffer, doing=doing, cures=cure)
         if available:
             # Nothing was enabled, and this is how many there would have been.
-            raise DeviceError.answered(
-                f"{self._file.name}: {doing}: VFIO_DEVICE_SET_IRQS",
-                errno.ENOSPC,
-                f"the host has {available} vectors left for it: ask for no more",
-            )
+            raise TooFewVectors(f"{self._file.name}: {doing}: VFIO_DEVICE_SET_IRQS", available)
 
     def _encoded(
         self, index: int, action: int, start: int, count: int, data: IrqData
