@@ -91,14 +91,8 @@ def _no_iommu(function: HostFunction) -> _Obstacle | None:
 
 
 def _reserved(group: IommuGroup) -> _Obstacle | None:
-    direct = [str(r.range) for r in group.reserved_regions if r.kind == "direct"]
-    if not direct:
-        return None
-    return _Obstacle(
-        f"the firmware itself does DMA with group {group.number} (reserved memory, RMRR, at "
-        f"IOVA {', '.join(direct)}), so the kernel lets nobody have it",
-        "look in the firmware's set-up for a setting that ends its own use of the device",
-    )
+    kept = group.why_the_firmware_keeps_it()
+    return _Obstacle(kept.cause, kept.cure) if kept else None
 
 
 def _stuck_neighbours(
