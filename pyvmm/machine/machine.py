@@ -295,13 +295,16 @@ class Machine:
             )
         done("guest RAM")
         system = parts.enter_context(System())
-        self.vm = vm = parts.enter_context(system.create_vm())
         leaves = system.supported_cpuid()
         windows = Windows(config.memory.size, physical_bits(leaves))
-        done("KVM")
         # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
         # that has KVM wait for a grace period at every later change of memslots.
         entry = self._load((windows.mmio64.start, windows.mmio64.end))
+        if self._openers is not None:
+            self._openers.open_host_devices(self.memory.regions)
+            done("host devices")
+        self.vm = vm = parts.enter_context(system.create_vm())
+        done("KVM")
         self.memory.add_observer(vm.memslots)
         parts.callback(self.memory.remove_observer, vm.memslots)
         vm.set_identity_map(layout.IDENTITY_MAP_BASE)

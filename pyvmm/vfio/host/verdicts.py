@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import enum
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import HostDeviceUnavailable
 from . import sysfs
 from .functions import HostFunction
 from .groups import IommuGroup, no_group
 from .holders import held_by
-from .usage import HostUsage
+
+if TYPE_CHECKING:
+    from .usage import HostUsage
 
 _PLATFORM_BRIDGES = frozenset({0x0600, 0x0601})
 
@@ -55,6 +58,19 @@ def assignability(function: HostFunction, usage: HostUsage) -> Verdict:
         return Verdict(Answer.NO, reasons, cures)
     verdict = _without_group(function) if function.group is None else _with_group(function)
     return verdict._replace(notes=_notes(function))
+
+
+def why_not_openable(function: HostFunction) -> HostDeviceUnavailable | None:
+    """What is to be done before VFIO would hand out a function of a group; None if nothing is.
+
+    Whether somebody else has it open is not looked at: whoever opens it waits, and is told.
+    """
+    group = IommuGroup.of(function)
+    verdict = _first_to_be_done(function, group)
+    if verdict is None:
+        return None
+    cause = f"{function} can't be assigned yet: {verdict.reason}"
+    return HostDeviceUnavailable(cause, verdict.cure)
 
 
 # -- why not at all --
@@ -123,13 +139,11 @@ def _later(reason: str, cure: str) -> Verdict:
 
 def _with_group(function: HostFunction) -> Verdict:
     group = IommuGroup.of(function)
-    return (
-        _virtual_functions(function)
-        or _unbound(function, group)
-        or _not_viable(function, group)
-        or _no_access(function, group)
-        or Verdict(Answer.NOW)
-    )
+    return _first_to_be_done(function, group) or _no_access(function, group) or Verdict(Answer.NOW)
+
+
+def _first_to_be_done(function: HostFunction, group: IommuGroup) -> Verdict | None:
+    return _virtual_functions(function) or _unbound(function, group) or _not_viable(function, group)
 
 
 def _virtual_functions(function: HostFunction) -> Verdict | None:

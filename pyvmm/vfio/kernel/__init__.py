@@ -10,6 +10,8 @@ from .features import Access, Feature, Features
 from .hot_reset import DependentDevice, HotResetInfo
 from .ioas import Ioas
 from .iommufd import Iommufd
+from .locked_memory import check_limit
+from .map_errors import Reserved, reserved_by
 from .migration import Migration, MigrationData, PrecopyInfo
 from .migration_states import MigrationState
 from .no_iommu import NoIommuSpace
@@ -37,8 +39,11 @@ __all__ = [
     "NoIommuSpace",
     "Notices",
     "PrecopyInfo",
+    "Reserved",
     "backends",
     "best_backend",
+    "check_limit",
     "open_device",
     "open_space",
+    "reserved_by",
 ]

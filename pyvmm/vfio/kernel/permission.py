@@ -20,7 +20,7 @@ _SWITCH = "sys/module/{}/parameters/allow_unsafe_interrupts"
 
 
 def forbidden(group: IommuGroup, cause: str, module: str) -> HostDeviceUnavailable:
-    """The error for a call that failed with EPERM: cause tells of it, the rest is found out here."""
+    """The error for a call that failed with EPERM, as cause tells; why it did is found out."""
     known = group.why_not_viable() or group.why_the_firmware_keeps_it()
     if known:
         return known
