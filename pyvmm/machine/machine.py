@@ -367,6 +367,7 @@ class Machine:
         from .dma import DmaSpaces
         from .pci_devices import put_on_bus
         from .plugged_device import PluggedDevice
+        from .resets import reset_devices
 
         spaces = DmaSpaces(self.memory, self.notice)
         for open in openers:
@@ -387,6 +388,8 @@ class Machine:
         functions = [plugged.function for plugged in self.devices]
         slots = [device.slot for device in self.config.devices]
         put_on_bus(functions, slots, self.bus, windows)
+        for _, error in reset_devices(self.devices, self.notice):
+            raise error
 
     def _settle(self) -> None:
         if self._threads is not None:

@@ -60,9 +60,11 @@ class PluggedDevice:
         self._assigned: Assigned | None = None
         self._notices: Notices | None = None
         self._given_up = False
+        self.cannot_be_reset = False
+        """It was told that there is no way to."""
         self._lock = threading.Lock()  # who takes it back; not before there is all of it
         with self._lock, ExitStack() as undo:
-            self._device = device = undo.enter_context(open(self._gone))
+            self.device = device = undo.enter_context(open(self._gone))
             if device.kvm_file >= 0:
                 vm.vfio.add(device.kvm_file, device.name)
                 undo.callback(vm.vfio.remove, device.kvm_file, device.name)
@@ -110,10 +112,10 @@ class PluggedDevice:
     # -- on the thread of the notices ---------------------------------------------------------
 
     def _wanted_back(self) -> None:
-        self._give_up(DeviceGone(f"the host takes {self._device.name} back"))
+        self._give_up(DeviceGone(f"the host takes {self.device.name} back"))
 
     def _failed(self) -> None:
-        self._give_up(DeviceGone(f"{self._device.name} has had an uncorrectable error"))
+        self._give_up(DeviceGone(f"{self.device.name} has had an uncorrectable error"))
 
     def _give_up(self, error: VfioError) -> None:
         """The device is lost, although it is still there: have it closed as soon as can be."""
@@ -124,7 +126,7 @@ class PluggedDevice:
         # Nobody begins to use it any more; who has begun may have its file's number in hand.
         self._settle()
         with suppress(VfioError):  # no more DMA
-            self._device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, bytes(2))
+            self.device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, bytes(2))
         try:
             self._take_back()
         except (VfioError, KvmError) as failure:

@@ -17,6 +17,7 @@ from .migration_states import MigrationState
 from .no_iommu import NoIommuSpace
 from .notices import Notices
 from .open import BACKENDS, Backend, backends, best_backend, open_device, open_space
+from .resets import NotReset, reset_all
 from .space import KernelSpace
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "MigrationData",
     "MigrationState",
     "NoIommuSpace",
+    "NotReset",
     "Notices",
     "PrecopyInfo",
     "Reserved",
@@ -46,4 +48,5 @@ __all__ = [
     "open_device",
     "open_space",
     "reserved_by",
+    "reset_all",
 ]
