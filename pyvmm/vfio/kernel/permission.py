@@ -12,6 +12,7 @@ import os
 
 from ..errors import HostDeviceUnavailable
 from ..host import IommuGroup, other_holders
+from .opening import StillHeld
 
 TYPE1, IOMMUFD = "vfio_iommu_type1", "iommufd"
 """The modules that ask for the remapping of interrupts, and have a parameter to do without."""
@@ -26,21 +27,23 @@ def forbidden(group: IommuGroup, cause: str, module: str) -> HostDeviceUnavailab
         return known
     held = _held(group)
     if held:
-        return HostDeviceUnavailable(
+        return StillHeld(
             f"group {group.number} is in use: {held}",
             "end that first: the devices of a group have one user, and one container or iommufd",
         )
+    # A process that was killed has no files any more that one could see, and lets them go last.
+    unknown = HostDeviceUnavailable if module == TYPE1 else StillHeld
     another = f"another user has a device of group {group.number}"
     if _accepted(group.root, module):
-        return HostDeviceUnavailable(cause, another)
+        return unknown(cause, another)
     not_remapped = (
         "interrupts of this host are not remapped, so that a device could forge them: enable that "
         "in the firmware's set-up (VT-d, AMD-Vi; x2APIC), or, if you trust device and guest: "
         f"`echo 1 | sudo tee /{_SWITCH.format(module)}`"
     )
     if os.geteuid() == 0:  # who would have seen another user
-        return HostDeviceUnavailable(cause, not_remapped)
-    return HostDeviceUnavailable(cause, f"{another}, or {not_remapped}")
+        return unknown(cause, not_remapped)
+    return unknown(cause, f"{another}, or {not_remapped}")
 
 
 def _held(group: IommuGroup) -> str:

@@ -203,6 +203,6 @@ def test_memory_out_of_reach(host: HostDevices, made: MadeVfio) -> None:
 
 def test_one_that_another_has(host: HostDevices, made: MadeVfio) -> None:
     made.host.process(4711, "qemu", "/dev/vfio/15")
-    made.failures["VFIO_DEVICE_BIND_IOMMUFD"] = errno.EPERM
+    made.refusals["VFIO_DEVICE_BIND_IOMMUFD"] = errno.EPERM
     assert "group 15 is in use: " in refusal(host, DISK)
     assert cdevs(made) == []

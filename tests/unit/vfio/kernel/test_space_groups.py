@@ -171,7 +171,7 @@ def refused(request: pytest.FixtureRequest, made: MadeVfio) -> Iterator[Callable
     with open_space(backend, root=made.root) as space:
 
         def refuse() -> str:
-            made.failures[EPERM[backend][0]] = errno.EPERM
+            made.refusals[EPERM[backend][0]] = errno.EPERM
             with pytest.raises(HostDeviceUnavailable) as caught:
                 space.open_device(NIC)
             assert made.devices_open == []
@@ -205,6 +205,14 @@ def test_a_group_that_the_firmware_keeps(refused: Callable[[], str], made: MadeV
     assert refused().startswith(
         "the firmware itself does DMA with group 14 (reserved memory, RMRR, at IOVA [0x7c000000, "
     )
+
+
+@pytest.mark.parametrize("backend", ["iommufd", "iommufd-compat"])
+def test_a_group_whose_last_user_is_just_ending(made: MadeVfio, backend: str) -> None:
+    """Killed, it has no files that could be seen any more, and the group still for a moment."""
+    with open_space(backend, root=made.root) as space:
+        made.failures[EPERM[backend][0]] = errno.EPERM
+        space.open_device(NIC).close()
 
 
 def test_a_group_whose_neighbour_is_in_use(refused: Callable[[], str], made: MadeVfio) -> None:
