@@ -177,7 +177,8 @@ class Interrupts:
         return {
             errno.EBUSY: "an eventfd does it already, which must be taken away first (-1)"
             if action != VFIO_IRQ_SET_ACTION_TRIGGER
-            else "the interrupt line is shared, and the device can't: use MSI or MSI-X",
+            else "the host's interrupt line is shared, and the device can't mask itself on it: use "
+            "MSI or MSI-X, or take the other users of the line (/proc/interrupts) off it",
         }.get(number)
 
     def close(self) -> None:

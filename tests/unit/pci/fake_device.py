@@ -82,6 +82,8 @@ class FakeDevice(Device):
         """What any access is answered with"""
         self.refuse_irqs: Exception | None = None
         self.refuse_triggers: VfioError | None = None
+        self.line_is_taken = False
+        """Whether its line is shared on the host, and it can't mask itself"""
         self.vectors_left = 4096
         """How many the host can give it"""
         self.takes_unmask_fd = True
@@ -205,6 +207,8 @@ class FakeDevice(Device):
     def _set_triggers(self, index: int, kind: _Kind, start: int, fds: Fds) -> None:
         if self.refuse_triggers:
             raise self.refuse_triggers
+        if index == INTX and self.line_is_taken:
+            raise DeviceError.answered("triggers of INTx", errno.EBUSY)
         if any(other.enabled for i, other in self.kinds.items() if i != index):
             raise DeviceError.answered("another kind is on", errno.EINVAL)
         end = start + len(fds)
