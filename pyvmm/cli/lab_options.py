@@ -146,7 +146,12 @@ def _add_parts(parser: Any) -> None:
         help=f"6.1, 6.12 or newest; default: {DEFAULT_KERNEL}",
     )
     parser.add_argument(
-        "--iommu", choices=IOMMUS, default=DEFAULT_IOMMU, help=f"default: {DEFAULT_IOMMU}"
+        "--iommu",
+        metavar="WHICH",
+        type=_iommu,
+        default=DEFAULT_IOMMU,
+        help="intel, amd or none, with properties of QEMU's as devices have them, such as "
+        f"intel:intremap=off; default: {DEFAULT_IOMMU}",
     )
     parser.add_argument("--qemu", metavar="WHICH", help="7.2, 10.0, newest, host, or a path")
 
@@ -175,6 +180,19 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return int(text)
+
+
+def _iommu(text: str) -> str:
+    if text in IOMMUS:
+        return text
+    from pyvmm.lab.errors import LabError
+    from pyvmm.lab.iommu import parse_iommu
+
+    try:
+        parse_iommu(text)
+    except LabError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _size(text: str) -> int:

@@ -283,6 +283,7 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 key=("max_resets",),
             )
         _check_slots(self.devices)
+        _check_hosts(self.devices)
 
 
 def _not_one_of(keys: tuple[str, ...], given: list[str]) -> ConfigInvalid:
@@ -293,6 +294,18 @@ def _not_one_of(keys: tuple[str, ...], given: list[str]) -> ConfigInvalid:
         f"expected exactly one of {', '.join(keys[:-1])} and {keys[-1]}, got {got}",
         key=(given[-1],) if given else (),
     )
+
+
+def _check_hosts(devices: tuple[Device, ...]) -> None:
+    """Raises ConfigInvalid for a device of the host that is there twice."""
+    taken: dict[str, int] = {}
+    for index, device in enumerate(devices):
+        if device.host is not None and taken.setdefault(device.host, index) != index:
+            raise ConfigInvalid(
+                f"expected another device of the host, got {device.host}, which is "
+                f"devices[{taken[device.host]}] already",
+                key=("devices", index, "host"),
+            )
 
 
 def _check_slots(devices: tuple[Device, ...]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .devices import each
 from .errors import LabError
+from .iommu import parse_iommu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +37,8 @@ def check_qemu(items: Iterable[Item], iommu: str, version: tuple[int, ...]) -> N
 
 
 def _needs(items: Iterable[Item], iommu: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    if iommu in _IOMMUS:
-        yield f"the lab's IOMMU {iommu}", _IOMMUS[iommu]
+    kind = parse_iommu(iommu).kind
+    if kind in _IOMMUS:
+        yield f"the lab's IOMMU {kind}", _IOMMUS[kind]
     for spec in each(items):
         yield f"lab device {spec}", spec.model.since

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING
 from pyvmm.debian.cache import cache_folder
 from pyvmm.uapi.ioctl import failure
 
-from .command_line import KNOWS_ITS_DEVICES, Backing, machine_arguments, memory_arguments
+from .command_line import Backing, machine_arguments, memory_arguments
 from .errors import LabEnded, LabError, LabSilent, SnapshotFailed
+from .iommu import parse_iommu
 from .machine import FOR_STATE, QemuMachine
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _ENDS = ("completed", "failed")
 
 def can_be_saved(options: MachineOptions) -> bool:
     """Whether others can begin with such a machine: all their devices come later."""
-    return options.iommu not in KNOWS_ITS_DEVICES
+    return not parse_iommu(options.iommu).knows_its_devices
 
 
 class Snapshots:

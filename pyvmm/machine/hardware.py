@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from pyvmm.config import VmConfig
     from pyvmm.kvm import Vcpu, Vm
+    from pyvmm.pci.errors import PciError
+    from pyvmm.vfio import VfioError
 
     from .console import Console
     from .devices import DeviceOpeners
@@ -88,14 +90,17 @@ class Hardware:
             )
         done("guest RAM")
         system = parts.enter_context(System())
-        self.vm = vm = parts.enter_context(system.create_vm())
         self._processors = processors = Processors(system, config)
         processors.check_reach(config.memory.size)
         self._windows = Windows(config.memory.size, processors.physical_bits)
-        done("KVM")
         # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
         # that has KVM wait for a grace period at every later change of memslots.
         entry = self._load(done)
+        if self._openers is not None:
+            self._openers.open_host_devices(self.memory.regions)
+            done("host devices")
+        self.vm = vm = parts.enter_context(system.create_vm())
+        done("KVM")
         self.memory.add_observer(vm.memslots)
         parts.callback(self.memory.remove_observer, vm.memslots)
         vm.set_identity_map(layout.IDENTITY_MAP_BASE)
@@ -177,6 +182,18 @@ class Hardware:
         functions = [plugged.function for plugged in self.devices]
         assert self._topology is not None
         put_on_bus(functions, self._topology, self.bus, self._windows)
+        for _, error in self._reset_pci():
+            raise error
+
+    def _reset_pci(self) -> list[tuple[PluggedDevice, VfioError | PciError]]:
+        """Reset the bus from its root on. Returns devices that are lost, and why."""
+        for bridge in (self._host_bridge, *self.bus.bridges):
+            bridge.reset()
+        if not self.devices:
+            return []
+        from .resets import reset_devices
+
+        return reset_devices(self.devices, self._notice)
 
     # -- from then on -------------------------------------------------------------------------
 
@@ -196,10 +213,10 @@ class Hardware:
         for vcpu in self.vcpus:
             self._processors.set_boot_msrs(vcpu)
         self._config_ports.reset()
-        for bridge in (self._host_bridge, *self.bus.bridges):
-            bridge.reset()
+        for plugged, error in self._reset_pci():
+            plugged.lost_in_reset(error)
         for plugged in self.devices:
-            plugged.reset()
+            plugged.resets += plugged.function.guard.gone is None
         # Not before all DMA has ended.
         self._load().apply(self.vcpus[0])
 

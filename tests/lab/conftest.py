@@ -13,13 +13,15 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pytest
 
 from pyvmm.vfio.kernel import KernelDevice, open_device
 from tests.lab.leaks import Watch
+from tests.lab.machines import GuestVm
 from tests.lab.profiles import BY_NAME, MAIN, PROFILES, Profile
 from tests.lab.relay import TIME_LIMIT, LabFailed, Relay, shown
 
@@ -169,6 +171,15 @@ def _group_of(bdf: str) -> list[str]:
 
 
 @pytest.fixture
+def neighbours(lab_devices: Callable[[str], list[str]]) -> dict[str, str]:
+    """The NVMe controller and the edu device that share an IOMMU group and a bus, by kind."""
+    return {
+        kind: next(bdf for bdf in lab_devices(kind) if len(_group_of(bdf)) > 1)
+        for kind in ("nvme", "edu")
+    }
+
+
+@pytest.fixture
 def bdf(kind: str, lab_device: Callable[[str], str]) -> str:
     """The address of a device of this kind."""
     return lab_device(kind)
@@ -179,6 +190,31 @@ def device(bdf: str, backend: str) -> Iterator[KernelDevice]:
     """A device of this kind, on this back end."""
     with open_device(bdf, backend=backend) as device:
         yield device
+
+
+class MakeVm(Protocol):
+    """make_vm("nvme", bdf, cmdline="shared"): see GuestVm."""
+
+    def __call__(
+        self, guest: str, /, *devices: str | dict[str, object], **keys: object
+    ) -> GuestVm: ...
+
+
+@pytest.fixture
+def make_vm(
+    guests: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeVm]:
+    """VMs whose devices are on the test's back end, or on the best, if it has none."""
+    if backend := request.node.callspec.params.get("backend"):
+        monkeypatch.setattr("pyvmm.machine.host_devices.best_backend", lambda *_: backend)
+    with ExitStack() as machines:
+
+        def make(guest: str, /, *devices: str | dict[str, object], **keys: object) -> GuestVm:
+            vm = GuestVm(guests, guest, *devices, **keys)
+            machines.enter_context(vm.machine)
+            return vm
+
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,14 @@ PROFILES = (
 SPECIAL = (
     Profile("igb", "6.12", "intel", ("type1v2", "iommufd"), "igb", ("igb",)),
     Profile("igb-newest", "newest", "intel", ("iommufd",), "igb", ("igb",)),
+    Profile(
+        "unsafe",
+        "6.12",
+        "intel:intremap=off",
+        ("type1v2", "iommufd", "iommufd-compat"),
+        "edu,nec-usb-xhci:msi=on",
+        ("edu",),
+    ),
 )
 """For the tests that name them by the mark `profiles`."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL)}

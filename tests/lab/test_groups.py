@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,6 +22,7 @@ from pyvmm.vfio.kernel import (
     open_space,
     opening,
 )
+from tests.lab.drivers import given_to
 from tests.lab.engines import copy
 from tests.lab.profiles import BY_NAME, TRANSLATED
 
@@ -161,26 +160,6 @@ def test_who_spoils_a_group(backend: str, pair: tuple[str, str]) -> None:
     ):
         open_device(ours, backend=backend)
     open_device(ours, backend=backend).close()
-
-
-@contextlib.contextmanager
-def given_to(bdf: str, driver: str) -> Iterator[None]:
-    """A device with another driver, for a while."""
-    if not os.path.exists(f"/sys/bus/pci/drivers/{driver}"):
-        subprocess.run(["/run/pyvmm-lab/busybox", "modprobe", driver], check=True)
-    try:
-        give(bdf, driver)
-        yield
-    finally:
-        give(bdf, "vfio-pci")
-
-
-def give(bdf: str, driver: str) -> None:
-    device = Path("/sys/bus/pci/devices") / bdf
-    (device / "driver_override").write_text(driver)
-    (device / "driver/unbind").write_text(bdf)
-    Path("/sys/bus/pci/drivers_probe").write_text(bdf)
-    assert HostFunction(bdf).driver == driver
 
 
 # cdevs.

@@ -17,9 +17,9 @@ from ...uapi import vfio
 from ...uapi.ioctl import failure
 from ..errors import DeviceError, HostDeviceUnavailable
 from ..host import HostFunction, IommuGroup, other_holders, who_is_busy
-from .group_space import UNSAFE_INTERRUPTS
 from .kernel_file import KernelFile
 from .opening import StillHeld, open_file
+from .permission import IOMMUFD, forbidden
 
 _UNBOUND = {errno.ENODEV: "it has just been taken away from vfio-pci"}
 
@@ -145,11 +145,7 @@ class Cdev:
             refused = "a VF token is for virtual functions whose physical function is VFIO's, too"
             return HostDeviceUnavailable(error.cause, f"{refused}; or {bound}")
         if error.errno == errno.EPERM:
-            cure = str(group.why_not_viable() or "") or (
-                f"another user has a device of group {group.number}, or "
-                + UNSAFE_INTERRUPTS.format("iommufd")
-            )
-            return HostDeviceUnavailable(error.cause, cure)
+            return forbidden(group, error.cause, IOMMUFD)
         if error.errno == errno.EACCES:
             cure = (
                 "its VF token is another one"

@@ -16,6 +16,7 @@ from ..errors import DeviceError, HostDeviceUnavailable, VfioError
 from ..host import IommuGroup
 from .kernel_file import KernelFile
 from .opening import open_file
+from .permission import IOMMUFD, forbidden
 
 _OPENING = {
     errno.ENOENT: "none of its devices is bound to vfio-pci: `pyvmm bind` one of them",
@@ -70,7 +71,9 @@ class Group:
             return self._file.ioctl(request, buffer, doing=doing, cures=cures)
         except DeviceError as error:
             # In a container of iommufd's, only now does the kernel see whose the group is.
-            if error.errno in (errno.EPERM, errno.EBUSY):
+            if error.errno == errno.EPERM:
+                raise forbidden(self.host, error.cause, IOMMUFD) from None
+            if error.errno == errno.EBUSY:
                 raise self._not_viable() from None
             raise HostDeviceUnavailable(error.cause, error.cure) from None
 

@@ -145,6 +145,8 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\ndevices:\n- socket: s\n  options: {a: 1}", "4: devices[0].options: options a"),
         ("kernel: a\ndevices:\n- host: 1:2.3", "3: devices[0].host: expected a PCI address such a"
          "s 0000:01:00.0, got '1:2.3'"),
+        ("kernel: a\ndevices:\n- host: '01:00.0'\n- host: 0000:01:00.0", "4: devices[1].host: exp"
+         "ected another device of the host, got 0000:01:00.0, which is devices[0] already"),
         ("kernel: a\ndevices:\n- host: '01:00.0'\n  process: true", "4: devices[0].process: proc"
          "ess is for a model; the device of a host has its place already"),
         ("kernel: a\ndevices:\n- model: edu\n  process: yes", "4: devices[0].process: expected t"),
