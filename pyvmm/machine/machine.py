@@ -366,7 +366,7 @@ class Machine:
         from .plugged_device import PluggedDevice
 
         spaces = DmaSpaces(self.memory, self.notice)
-        for open in openers:
+        for open, device in zip(openers, self.config.devices, strict=True):
             if self._outcome is not None:
                 raise MachineStopped(self._outcome.detail)
             plugged = PluggedDevice(
@@ -379,6 +379,7 @@ class Machine:
                 mmio=self.mmio,
                 notice=self.notice,
                 settle=self._settle,
+                rom=device.rom,
             )
             self.devices.append(self._parts.enter_context(plugged))
         functions = [plugged.function for plugged in self.devices]

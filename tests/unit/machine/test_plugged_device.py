@@ -11,6 +11,7 @@ from pyvmm.machine.dma import DmaSpaces
 from pyvmm.machine.plugged_device import PluggedDevice
 from pyvmm.memory import AddressMap, GuestMemory
 from pyvmm.models.edu import Edu
+from pyvmm.pci.bus import Bus
 from pyvmm.uapi.pci_regs import PCI_COMMAND, PCI_COMMAND_MASTER
 from pyvmm.vfio import DeviceGone, VfioError
 from tests.unit.pci.fake_vm import FakeVm
@@ -73,7 +74,7 @@ class Host:
             device.kvm_file = kvm_file
             return device
 
-        return PluggedDevice(
+        plugged = PluggedDevice(
             open,
             self.losses.append,
             vm=self.vm,  # type: ignore[arg-type]
@@ -84,6 +85,8 @@ class Host:
             notice=self.log.append,
             settle=lambda: self.log.append("settle"),
         )
+        Bus().add(plugged.function, device=1)
+        return plugged
 
 
 def test_no_dma_then_no_mappings_then_no_device(no_leaks: None) -> None:
