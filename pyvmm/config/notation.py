@@ -120,6 +120,11 @@ def serial(value: object, base: str) -> object:
     return value if value in ("stdio", "none") else path(value, base)
 
 
+def rom(value: object, base: str) -> object:
+    """The word none, or a path."""
+    return value if value == "none" else path(value, base)
+
+
 def written_out(data: dict[str, object]) -> dict[str, object]:
     """A whole config, with ``memory: 64M`` as the ``memory: {size: 64M}`` that it stands for."""
     memory = data.get("memory")

@@ -93,6 +93,14 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             },
         ),
     ] = None
+    rom: Annotated[
+        _Text | None,
+        Meta(
+            description="The expansion ROM that the guest finds: the path of a file with one, or "
+            "none. Without it, the device's own, if it has one that can be read.",
+            extra={"expected": "the path of an expansion ROM, or none", "notation": notation.rom},
+        ),
+    ] = None
     timeout: Annotated[
         _Seconds,
         Meta(

@@ -165,7 +165,7 @@ class Hardware:
         from .plugged_device import PluggedDevice
 
         spaces = DmaSpaces(self.memory, self._notice)
-        for open in openers:
+        for open, device in zip(openers, self._config.devices, strict=True):
             run.check_not_ended()
             plugged = PluggedDevice(
                 open,
@@ -177,6 +177,7 @@ class Hardware:
                 mmio=self.mmio,
                 notice=self._notice,
                 settle=run.settle,
+                rom=device.rom,
             )
             self.devices.append(self.parts.enter_context(plugged))
         functions = [plugged.function for plugged in self.devices]

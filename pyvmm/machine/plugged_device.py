@@ -48,13 +48,16 @@ class PluggedDevice:
         mmio: AddressMap,
         notice: Callable[[str], None],
         settle: Callable[[], None],
+        rom: str | None = None,
     ) -> None:
         """Open the device and map guest memory for it; its function is on no bus yet.
 
         open is given what to call when the device goes; then lost is told, on any thread.
-        settle() waits until no vCPU is in a handler in which it was. Raises VfioError,
+        settle() waits until no vCPU is in a handler in which it was. rom is the config's: the
+        path of an expansion ROM, "none", or None for the device's own. Raises VfioError,
         ModelError, PciError, KvmError.
         """
+        image = _rom_image(rom)
         self._lost = lost
         self._notice = notice
         self._settle = settle
@@ -82,6 +85,7 @@ class PluggedDevice:
                     ports=ports,
                     vm=vm,
                     report=notice,
+                    rom=image,
                 )
             )
             # A device that went before this fails at its reset, before the guest has it.
@@ -145,3 +149,11 @@ class PluggedDevice:
             self._take_back()
         except (VfioError, KvmError) as failure:
             self._notice(str(failure))
+
+
+def _rom_image(rom: str | None) -> bytes | None:
+    if rom is None or rom == "none":
+        return None if rom is None else b""
+    from pyvmm.pci.rom import read_rom_file
+
+    return read_rom_file(rom)

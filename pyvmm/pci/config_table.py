@@ -17,6 +17,7 @@ from pyvmm.uapi import pci_regs as regs
 from .config_view import FIXED, FOLLOWED, PUT_BACK, READ_ONLY, TOLD, Row
 
 HEADER = (
+    Row("vendor and device", regs.PCI_VENDOR_ID, 4, whose=READ_ONLY, why="what it is"),
     Row(
         "command: decoding, bus mastering, INTx disable",
         regs.PCI_COMMAND,
@@ -28,6 +29,7 @@ HEADER = (
         TOLD,
         why="they happen in the device, or in what VFIO emulates of it, and here",
     ),
+    Row("class and revision", regs.PCI_CLASS_REVISION, 4, whose=READ_ONLY, why="what it is"),
     Row(
         "cache line size",
         regs.PCI_CACHE_LINE_SIZE,
@@ -61,7 +63,8 @@ HEADER = (
         4 * regs.PCI_STD_NUM_BARS,
         why="the guest's addresses are not the host's",
     ),
-    Row("expansion ROM", regs.PCI_ROM_ADDRESS, 4, why="likewise"),
+    Row("CardBus CIS, subsystem", regs.PCI_CARDBUS_CIS, 8, whose=READ_ONLY, why="what it is"),
+    Row("expansion ROM", regs.PCI_ROM_ADDRESS, 4, why="the guest's addresses are not the host's"),
     Row("interrupt line", regs.PCI_INTERRUPT_LINE, 1, why="it is software's, to keep a number in"),
     Row(
         "interrupt pin",
@@ -70,6 +73,7 @@ HEADER = (
         whose=FIXED,
         why="none, if VFIO has no INTx of the device",
     ),
+    Row("bus demands", regs.PCI_MIN_GNT, 2, whose=READ_ONLY),
 )
 """The first 64 bytes. The pointers of the capability chains are fixed, too."""
 

@@ -59,6 +59,9 @@ def test_a_config_with_everything(
             timeout: 2
           - socket: /run/nvme.sock
             slot: 5
+            rom: nvme.rom
+          - host: "01:00.0"
+            rom: none
         """
     )
     config = load(path)
@@ -70,11 +73,13 @@ def test_a_config_with_everything(
     assert (config.memory.size, config.memory.backing) == (2 << 30, "hugetlb-2M")
     assert config.serial == str(path.parent / "log.txt")
     assert config.timeout == 1.5
-    edu, nvme = config.devices
+    edu, nvme, host = config.devices
     assert (edu.model, edu.process, edu.options) == ("edu", True, {"dma_mask": 0xFFFFFFFF})
     assert (edu.slot, edu.timeout, edu.socket) == (0x20, 2.0, None)
     assert (nvme.model, nvme.process, nvme.options) == (None, False, {})
     assert (nvme.slot, nvme.socket) == (0x28, "/run/nvme.sock")
+    assert (edu.rom, nvme.rom) == (None, str(path.parent / "nvme.rom"))
+    assert (host.host, host.rom) == ("0000:01:00.0", "none")
 
 
 def test_firmware_instead_of_a_kernel(write_config: WriteConfig) -> None:
@@ -137,6 +142,7 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
          "umber of seconds, at least 0.001"),
         ("kernel: a\ntimeout: 31536001", "2: timeout: expected a number of seconds, at least"),
         ("kernel: a\nserial:", "2: serial: expected stdio, none or the path of a file, got nothi"),
+        ("kernel: a\ndevices:\n- host: 01:00.0\n  rom: 1", "4: devices[0].rom: expected the path "),
         ("kernel: a\ndevices: edu", "2: devices: expected a list of devices, got 'edu'"),
         ("kernel: a\ndevices:\n- edu", "3: devices[0]: expected a device, a mapping with model, "),
         ("kernel: a\ndevices:\n- {}", "3: devices[0]: expected exactly one of model, socket and "),
