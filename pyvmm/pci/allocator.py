@@ -69,7 +69,7 @@ class Windows:
         few = "assign fewer devices with such BARs"
         ports = layout.IO_START, layout.IO_END
         low = layout.MMIO32_START, layout.MMIO32_END
-        self.io = Window("I/O window", *ports, few, ports[1] - ports[0])
+        self.io = Window("I/O window", *ports, few, ports[1] // 2)
         self.mmio32 = Window("32-bit window", *low, few, low[1] - low[0])
         self.mmio64 = Window(
             "64-bit window",

@@ -118,7 +118,7 @@ def test_what_fits_nowhere_is_told_with_its_cure() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "size", "most"),
-    [(IO, 0x8000, 0x4000), (MEM32, 1 << 30, 1 << 29), (MEM64, 1 << 40, 1 << 39)],
+    [(IO, 0x10000, 0x8000), (MEM32, 1 << 30, 1 << 29), (MEM64, 1 << 40, 1 << 39)],
 )
 def test_what_fits_in_no_machine_is_told_so(kind: Kind, size: int, most: int) -> None:
     """Neither fewer devices nor a wider guest helps."""
@@ -136,8 +136,8 @@ def test_an_empty_64_bit_window_is_told() -> None:
 
 
 def test_ports_run_out() -> None:
-    functions = on_a_bus(*(WithBars((IO, 0x4000, False), name=f"nic{i}") for i in range(2)))
-    with pytest.raises(NoRoom, match=r"nic1 at 00:02.0: BAR 0 \(I/O, 0x4000 bytes\).*I/O window"):
+    functions = on_a_bus(*(WithBars((IO, 0x8000, False), name=f"nic{i}") for i in range(2)))
+    with pytest.raises(NoRoom, match=r"nic1 at 00:02.0: BAR 0 \(I/O, 0x8000 bytes\).*I/O window"):
         place(functions, Windows(GIB, 40))
 
 
