@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pyvmm.memory import DEVICE, AddressMap, GuestMemory
-from pyvmm.pci.allocator import Windows, place
+from pyvmm.pci.allocator import Windows, number_buses, place
 from pyvmm.pci.assigned import Assigned
 from pyvmm.pci.bus import Bus
 from pyvmm.pci.config_space import ConfigSpace
@@ -19,6 +19,7 @@ from pyvmm.vfio import (
 )
 from tests.unit.pci.fake_device import ROM, FakeDevice
 from tests.unit.pci.fake_vm import FakeVm
+from tests.unit.pci.functions import behind_port
 
 COMMAND = 0x04
 IO, MEMORY, MASTER, NO_INTX = 1, 2, 4, 0x400
@@ -26,11 +27,9 @@ MSI_AT, MSIX_AT, VENDOR_AT = 0x50, 0x70, 0x90
 
 
 class Setting:
-    """A machine around one assigned device, with the device at 00:03.0."""
+    """A machine around one assigned device, with the device at 00:03.0, or behind a port there."""
 
-    BDF = 3 << 3
-
-    def __init__(self, device: FakeDevice, **options: Any) -> None:
+    def __init__(self, device: FakeDevice, *, behind: bool = False, **options: Any) -> None:
         self.device = device
         self.memory = GuestMemory(16 << 20)
         self.mmio = AddressMap("MMIO")
@@ -53,13 +52,21 @@ class Setting:
             device.close()
             self.memory.close()
             raise
-        self.bus.add(self.function, device=3)
+        if behind:
+            behind_port(self.bus, self.function, device=3)
+            number_buses(self.bus)
+        else:
+            self.bus.add(self.function, device=3)
 
     def read(self, offset: int, size: int) -> int:
-        return self.bus.config_read(self.BDF, offset, size)
+        return self.bus.config_read(self.function.bdf, offset, size)
 
     def write(self, offset: int, size: int, value: int) -> None:
-        self.bus.config_write(self.BDF, offset, size, value)
+        self.bus.config_write(self.function.bdf, offset, size, value)
+
+    def write_port(self, offset: int, size: int, value: int) -> None:
+        """A write to the port that the device is behind."""
+        self.bus.config_write(3 << 3, offset, size, value)
 
     def load(self, address: int, size: int) -> int:
         """A guest's trapped read of memory."""
@@ -109,7 +116,7 @@ def make(no_leaks: None) -> Iterator[Callable[..., Setting]]:
         setting = Setting(device or make_device(), **options)
         made.append(setting)
         place(setting.bus.functions, Windows(16 << 20, 40))
-        setting.function.reset()
+        setting.bus.reset()
         return setting
 
     yield new
