@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     # name, summary, details: as parser.py makes each command.
     Add = Callable[[Any, str, str, str], argparse.ArgumentParser]
 
+PARTS = ("kernel", "iommu", "qemu")
+"""Options about what there has to be for a lab, besides its devices."""
+MACHINE = (*PARTS, "cpus", "memory", "cold")
+"""Options about the whole lab, besides its devices. None is what nobody has said."""
+
 _DEFAULT_TIMEOUT = 600.0
 
 _DEVICES = """devices are separated by commas; each has a root port and an IOMMU group of its own:
@@ -114,18 +119,19 @@ def add_machine_options(parser: Any) -> None:
         "--cpus",
         metavar="N",
         type=_count,
-        default=DEFAULT_CPUS,
         help=f"default: {DEFAULT_CPUS}",
     )
     parser.add_argument(
         "--memory",
         metavar="SIZE",
         type=_size,
-        default=DEFAULT_MEMORY,
         help=f"such as 2G; default: {DEFAULT_MEMORY >> 30}G",
     )
     parser.add_argument(
-        "--cold", action="store_true", help="boot, and use no snapshot of a lab that has booted"
+        "--cold",
+        action="store_true",
+        default=None,
+        help="boot, and use no snapshot of a lab that has booted",
     )
 
 
@@ -142,12 +148,9 @@ def _add_parts(parser: Any) -> None:
     parser.add_argument(
         "--kernel",
         metavar="VERSION",
-        default=DEFAULT_KERNEL,
         help=f"6.1, 6.12 or newest; default: {DEFAULT_KERNEL}",
     )
-    parser.add_argument(
-        "--iommu", choices=IOMMUS, default=DEFAULT_IOMMU, help=f"default: {DEFAULT_IOMMU}"
-    )
+    parser.add_argument("--iommu", choices=IOMMUS, help=f"default: {DEFAULT_IOMMU}")
     parser.add_argument("--qemu", metavar="WHICH", help="7.2, 10.0, newest, host, or a path")
 
 

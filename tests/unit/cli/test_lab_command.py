@@ -90,26 +90,35 @@ def test_how_long_it_took_is_told_if_asked_for(capfd: pytest.CaptureFixture[str]
     assert booted.endswith(" s")
 
 
-def test_devices_of_the_lab_are_for_the_lab(
-    capfd: pytest.CaptureFixture[str], config: Callable[[str], str]
+@pytest.mark.parametrize(
+    ("option", "cure"),
+    [
+        ("--device=nvme", "add --lab; see"),
+        ("--kernel=6.1", "add --lab, or choose the VM's own by --set kernel=...; see"),
+        ("--iommu=intel", "add --lab; see"),
+        ("--qemu=newest", "add --lab; see"),
+        ("--cpus=1", "add --lab, or choose the VM's own by --set cpus=...; see"),
+        ("--memory=1G", "add --lab, or choose the VM's own by --set memory=...; see"),
+        ("--cold", "add --lab; see"),
+    ],
+)
+def test_what_is_about_the_lab_is_for_the_lab(
+    capfd: pytest.CaptureFixture[str], config: Callable[[str], str], option: str, cure: str
 ) -> None:
-    assert main(["run", "--device", "nvme", config("")]) == USAGE
-    assert "--device is for a VM in the lab; add --lab" in capfd.readouterr().err
+    assert main(["run", option, config("")]) == USAGE
+    name, _, _ = option.partition("=")
+    out, err = capfd.readouterr()
+    assert (out, err) == (
+        "",
+        f"pyvmm: error: {name} is for a VM in the lab; {cure} pyvmm run --help\n",
+    )
+    assert main(["run", "--lab", option, config("")]) == 7
 
 
 def test_what_it_is_like_when_nothing_is_said() -> None:
+    """As Lab has it by itself."""
     main(["lab", "run", "--", "true"])
-    assert FakeLab.wanted == (
-        "",
-        {
-            "kernel": "6.12",
-            "iommu": "intel",
-            "cpus": 1,
-            "memory": GIB,
-            "qemu": None,
-            "cold": False,
-        },
-    )
+    assert FakeLab.wanted == ("", {})
 
 
 def test_what_it_is_like_when_it_is_said() -> None:
@@ -129,6 +138,7 @@ def test_what_it_is_like_when_it_is_said() -> None:
             "2",
             "--memory",
             "2G",
+            "--cold",
             "--",
             "true",
         ]
@@ -140,8 +150,7 @@ def test_what_it_is_like_when_it_is_said() -> None:
         "iommu": "none",
         "cpus": 2,
         "memory": 2 * GIB,
-        "qemu": None,
-        "cold": False,
+        "cold": True,
     }
 
 
