@@ -34,7 +34,9 @@ _START_LIMIT = 300.0
 
 def run_command(options: argparse.Namespace) -> int:
     """``pyvmm lab run``"""
-    return _in_lab(options, options.argv, options.timeout or None, terminal=options.tty)
+    # argparse takes COMMAND for a subcommand, and leaves it to that to take this away.
+    argv = options.argv[1:] if options.argv[0] == "--" else options.argv
+    return _in_lab(options, argv, options.timeout or None, terminal=options.tty)
 
 
 def shell_command(options: argparse.Namespace) -> int:

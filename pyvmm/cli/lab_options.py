@@ -73,7 +73,12 @@ def add_lab(commands: Any, add: Add) -> None:
     add_machine_options(run)
     run.add_argument("-t", "--tty", action="store_true", help="give it a terminal of its own")
     _add_timeout(run, _DEFAULT_TIMEOUT)
-    run.add_argument("argv", metavar="COMMAND", nargs="+", help="after --, with its arguments")
+    run.add_argument(
+        "argv",
+        metavar="COMMAND",
+        nargs=argparse.PARSER,
+        help="with its arguments; -- before it tells it from options",
+    )
     run.set_defaults(command=late("lab", "run_command"))
 
     shell = add(

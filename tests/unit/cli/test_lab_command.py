@@ -77,6 +77,14 @@ def test_what_takes_its_time_is_told_without_being_asked_for(
     assert err == "pyvmm: fetching it\npyvmm: making it\n"
 
 
+@pytest.mark.parametrize(
+    "line", ["ls -l --tty /dev", "-- ls -l --tty /dev", "--device nvme ls -l --tty /dev"]
+)
+def test_a_commands_options_are_its_own(capfd: pytest.CaptureFixture[str], line: str) -> None:
+    assert main(["lab", "run", *line.split()]) == 7
+    assert capfd.readouterr().out == "ls -l --tty /dev\n"
+
+
 def test_nothing_is_told_of_what_is_there(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "run", "--", "true"]) == 7
     assert capfd.readouterr().err == ""
