@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-from uuid import UUID
 
 from ...uapi import vfio
 from ..errors import DeviceError, HostDeviceUnavailable, VfioError
 from ..host import IommuGroup
 from .kernel_file import KernelFile
 from .opening import open_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _OPENING = {
     errno.ENOENT: "none of its devices is bound to vfio-pci: `pyvmm bind` one of them",

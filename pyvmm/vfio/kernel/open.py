@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import NamedTuple
-from uuid import UUID
 
 from ..dma import DmaSpace
 from ..errors import HostDeviceUnavailable, VfioError
@@ -17,6 +16,10 @@ from .device import KernelDevice
 from .ioas import Ioas
 from .no_iommu import NoIommuSpace
 from .space import KernelSpace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _MAKERS: dict[str, Callable[[str], KernelSpace]] = {
     "iommufd": lambda root: Ioas(root=root),
