@@ -17,7 +17,7 @@ from .initramfs import find_initramfs, make_initramfs
 from .kernels import Kernel, check_known, fetch_kernel, find_kernel, look_up_kernel
 from .module_build import missing_tools
 from .rebuilt_kernel import REBUILT_KERNELS, rebuild_kernel, rebuilt_name
-from .requirements import check_qemu, oldest_qemu
+from .requirements import check_kernel, check_qemu, oldest_qemu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,6 +69,7 @@ def prepare(
         with cache.locked(progress):
             found = _make(cache, kernel, rebuild, qemu, since, refresh, progress)
     check_qemu(items, iommu, found.qemu.version)
+    check_kernel(items, iommu, found.features)
     return found
 
 
