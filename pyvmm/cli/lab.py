@@ -15,6 +15,7 @@ from pyvmm.machine.phases import Phases
 
 from . import exit_codes
 from .failures import say
+from .lab_options import MACHINE, PARTS
 from .progress import progress
 from .signals import StopSignals
 
@@ -22,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from typing import Any
 
     from pyvmm.config import VmConfig
     from pyvmm.lab.session import Lab
@@ -32,7 +34,9 @@ _START_LIMIT = 300.0
 
 def run_command(options: argparse.Namespace) -> int:
     """``pyvmm lab run``"""
-    return _in_lab(options, options.argv, options.timeout or None, terminal=options.tty)
+    # argparse takes COMMAND for a subcommand, and leaves it to that to take this away.
+    argv = options.argv[1:] if options.argv[0] == "--" else options.argv
+    return _in_lab(options, argv, options.timeout or None, terminal=options.tty)
 
 
 def shell_command(options: argparse.Namespace) -> int:
@@ -51,12 +55,10 @@ def setup_command(options: argparse.Namespace) -> int:
 
     with progress() as tell:
         assets = prepare(
-            options.kernel,
             devices=",".join(options.device),
-            iommu=options.iommu,
-            qemu=options.qemu,
             progress=tell,
             refresh=options.refresh,
+            **_said(options, PARTS),
         )
     say(f"the lab is ready: kernel {assets.kernel_release}, {assets.qemu}")
     return 0
@@ -66,12 +68,7 @@ def check_command(options: argparse.Namespace) -> int:
     """``pyvmm lab check``"""
     from pyvmm.lab.assets import check
 
-    findings = check(
-        options.kernel,
-        devices=",".join(options.device),
-        iommu=options.iommu,
-        qemu=options.qemu,
-    )
+    findings = check(devices=",".join(options.device), **_said(options, PARTS))
     for finding in findings:
         print(finding)
     return (
@@ -103,6 +100,12 @@ def run_vm(options: argparse.Namespace, config: VmConfig) -> int:
     return _in_lab(options, argv, limit, terminal=_on_terminal())
 
 
+def _said(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """The options of these names that were given: the lab knows what it is like without them."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _in_lab(
     options: argparse.Namespace, argv: Sequence[str], timeout: float | None, *, terminal: bool
 ) -> int:
@@ -115,14 +118,9 @@ def _in_lab(
         with progress() as tell:
             lab = Lab(
                 ",".join(options.device),
-                kernel=options.kernel,
-                iommu=options.iommu,
-                cpus=options.cpus,
-                memory=options.memory,
-                qemu=options.qemu,
-                cold=options.cold,
                 progress=tell,
                 done=phases.done,
+                **_said(options, MACHINE),
             )
             stack.enter_context(lab)
         if options.verbose:

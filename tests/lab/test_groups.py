@@ -24,6 +24,7 @@ from pyvmm.vfio.kernel import (
 )
 from tests.lab.drivers import given_to
 from tests.lab.engines import copy
+from tests.lab.nobody import NOBODY, as_nobody
 from tests.lab.profiles import BY_NAME, TRANSLATED
 
 GetDevice = Callable[[str], str]
@@ -61,6 +62,27 @@ def test_the_best_is_chosen(profile: str, backend: str, lab_device: GetDevice) -
     with open_device(lab_device("edu")) as device, open_space() as space:
         assert device.dma.backend == best  # type: ignore[attr-defined]
         assert space.backend == best
+
+
+@pytest.mark.every_kernel
+def test_the_best_of_what_may_be_opened(profile: str, lab_device: GetDevice) -> None:
+    """Somebody who was given the group's file, and neither the cdev nor /dev/iommu."""
+    bdf = lab_device("edu")
+
+    def backend() -> str:
+        with open_device(bdf) as device:
+            return str(device.dma.backend)  # type: ignore[attr-defined]
+
+    group = IommuGroup.of(HostFunction(bdf)).device_path
+    os.chown(group, NOBODY, -1)
+    try:
+        found = as_nobody(backend)
+    finally:
+        os.chown(group, 0, -1)
+    if BY_NAME[profile].iommu == "none":
+        assert "takes CAP_SYS_RAWIO: run as root" in found
+    else:
+        assert found == "type1v2"
 
 
 @TWO_IN_A_GROUP

@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import stat
-from uuid import UUID
 
 from ...uapi import vfio
 from ...uapi.ioctl import failure
@@ -20,6 +19,10 @@ from ..host import HostFunction, IommuGroup, other_holders, who_is_busy
 from .kernel_file import KernelFile
 from .opening import StillHeld, open_file
 from .permission import IOMMUFD, forbidden
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _UNBOUND = {errno.ENODEV: "it has just been taken away from vfio-pci"}
 

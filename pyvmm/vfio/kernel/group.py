@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-from uuid import UUID
 
 from ...uapi import vfio
 from ..errors import DeviceError, HostDeviceUnavailable, VfioError
@@ -17,6 +16,10 @@ from ..host import IommuGroup
 from .kernel_file import KernelFile
 from .opening import open_file
 from .permission import IOMMUFD, forbidden
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _OPENING = {
     errno.ENOENT: "none of its devices is bound to vfio-pci: `pyvmm bind` one of them",

@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from uuid import UUID
 
 from ...uapi import vfio
 from ..errors import DeviceError, HostDeviceUnavailable
@@ -16,6 +15,10 @@ from .kernel_file import KernelFile
 from .opening import open_file
 from .permission import TYPE1, forbidden
 from .space import KernelSpace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 NO_VFIO = {
     errno.ENOENT: "the kernel has no VFIO here: `sudo modprobe vfio-pci`",

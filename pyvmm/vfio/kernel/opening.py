@@ -12,11 +12,14 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
-from uuid import UUID
 
 from ...uapi.ioctl import failure
 from ..errors import HostDeviceUnavailable
 from ..host import who_is_busy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _PATIENCE = 1.0  # seconds
 _PAUSE = 0.02
@@ -46,6 +49,8 @@ def parse_token(text: UUID | str | None) -> UUID | None:
     """A VF token, as people write it. Raises HostDeviceUnavailable."""
     if not isinstance(text, str):
         return text
+    from uuid import UUID  # few have a use for it, and it takes long to import
+
     try:
         return UUID(text)
     except ValueError:

@@ -157,6 +157,15 @@ def test_a_kernel_that_is_too_old_is_not_rebuilt(mirror: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("mirror")
+def test_a_kernel_that_takes_no_device_without_an_iommu_is_told() -> None:
+    assets = prepare("6.1", iommu="none", devices="edu")
+    (assets.vmlinux.parent / "features").write_text("")
+    prepare("6.1", iommu="none")
+    with pytest.raises(LabError, match="no-IOMMU mode"):
+        prepare("6.1", iommu="none", devices="edu")
+
+
+@pytest.mark.usefixtures("mirror")
 def test_a_kernel_that_is_none_is_told() -> None:
     with pytest.raises(LabError, match=r"no kernel 5\.10 .*; choose 6\.1, 6\.12, newest"):
         prepare("5.10")
