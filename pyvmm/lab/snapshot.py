@@ -53,7 +53,7 @@ class Snapshots:
     """Those in a folder; several processes may use it at once."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or cache_folder("lab") / "snapshots"
+        self._folder = folder or Path(cache_folder("lab"), "snapshots")
 
     def start(
         self, assets: Assets, options: MachineOptions, progress: Callable[[str], None]

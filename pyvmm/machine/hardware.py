@@ -62,16 +62,20 @@ class Hardware:
         self._phases = phases
         self._openers: DeviceOpeners | None = None
         self._topology: Topology | None = None
+        self._images: tuple[str | None, str | None]
         self._processors: Processors
         self._windows: Windows
 
     # -- building -----------------------------------------------------------------------------
 
-    def build(self, run: Run) -> None:
+    def build(self, run: Run, images: tuple[str | None, str | None]) -> None:
         """Build it, all but letting a guest run. run is told what the guest asks for.
+
+        images are the paths of kernel and initrd.
 
         Raises what stands in the way; what was built by then is close()'s to take back.
         """
+        self._images = images
         config, parts, done = self._config, self.parts, self._phases.done
         if config.devices:
             # First of all, so that their processes start while the rest is built.
@@ -133,17 +137,18 @@ class Hardware:
         config, mmio64 = self._config, self._windows.mmio64
         if config.firmware is not None:
             return boot.load_firmware(self.memory, config.firmware, done=done)
-        assert config.kernel is not None
+        kernel, initrd = self._images
+        assert kernel is not None
         return boot.load_kernel(
             self.memory,
-            config.kernel,
+            kernel,
             cpus=config.cpus,
             mmio64=(mmio64.start, mmio64.end),
             last_bus=self._topology.last_bus if self._topology is not None else 0,
             intx_gsi=intx_gsi,
             command_line=config.cmdline,
             console="ttyS0" if config.cmdline_defaults and config.serial != "none" else "",
-            initrd=config.initrd,
+            initrd=initrd,
             done=done,
         )
 

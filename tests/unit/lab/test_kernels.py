@@ -30,9 +30,10 @@ from tests.unit.debian.made_up import BUILT_IN, VMLINUX, module, silent
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyvmm.debian.cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
     from pyvmm.debian.kernel_packages import Package
     from pyvmm.debian.kernels import Kernel
+    from pyvmm.debian.progress import Progress
 
     from .conftest import MakeProgram
 
