@@ -19,7 +19,7 @@ from ..errors import DeviceError, HostDeviceUnavailable
 from ..host import HostFunction, IommuGroup, other_holders, who_is_busy
 from .group_space import UNSAFE_INTERRUPTS
 from .kernel_file import KernelFile
-from .opening import StillHeld, open_file
+from .opening import OUT_OF_REACH, StillHeld, open_file
 
 _UNBOUND = {errno.ENODEV: "it has just been taken away from vfio-pci"}
 
@@ -91,7 +91,7 @@ class Cdev:
         )
         cures = {
             errno.EINVAL: "it can't share these page tables with the devices that have them",
-            errno.EADDRINUSE: "something is mapped where it has reserved IOVAs",
+            errno.EADDRINUSE: OUT_OF_REACH,
             errno.EBUSY: "another device of its group is attached to something else",
         }
         doing = f"attaching it to {page_table}"
