@@ -110,7 +110,14 @@ def test_wiring_names_the_descriptors() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"iommu": "arm"}, {"cpus": 0}, {"memory": 1 << 20}, {"bridges": SLOTS + 1}],
+    [
+        {"iommu": "arm"},
+        {"cpus": 0},
+        {"cpus": 256},
+        {"memory": 1 << 20},
+        {"memory": 1 << 40},
+        {"bridges": SLOTS + 1},
+    ],
     ids=str,
 )
 def test_what_can_not_be_is_refused(wrong: dict[str, object]) -> None:
