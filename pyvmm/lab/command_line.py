@@ -20,6 +20,10 @@ _FIRST_SLOT = 0x10
 _ROOM = "bus-reserve=2,io-reserve=4K,mem-reserve=32M,pref64-reserve=256M"
 
 _LEAST_MEMORY = 256 << 20
+_MOST_MEMORY = 512 << 30
+"""Bytes; the CPU has 40 address bits, and devices need some of them."""
+_MOST_CPUS = 255
+"""As many as have APICs of the usual kind."""
 
 # Before 10.0, sporadic crashes of nested guests with it; and an XSAVE of which nested guests
 # complain, which this CPU model hasn't.
@@ -41,10 +45,12 @@ class MachineOptions:
         from .errors import LabError
 
         parse_iommu(self.iommu)
-        if self.cpus < 1:
-            raise LabError(f"a lab with {self.cpus} CPUs can't be", "take 1 or more")
+        if not 1 <= self.cpus <= _MOST_CPUS:
+            raise LabError(f"a lab with {self.cpus} CPUs can't be", f"take 1 to {_MOST_CPUS}")
         if self.memory < _LEAST_MEMORY:
             raise LabError("the lab's kernel needs 256M of memory or more", "take --memory 1G")
+        if self.memory > _MOST_MEMORY:
+            raise LabError("the lab's CPU has addresses for 512G of memory", "take less")
         if self.bridges > SLOTS:
             raise LabError(f"{self.bridges} bridges are too many", f"the lab has {SLOTS} slots")
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _FORMAT = 1
 _SAVE_PATIENCE = 120.0
 _KEPT = 8
+_LEAST_ROOM = 16 << 20  # bytes
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # RAM in a shared file is no part of the stream, on either side.
 _CAPABILITIES = {"x-ignore-shared": True, "events": True}
@@ -108,6 +109,11 @@ class Snapshots:
         try:
             _save(assets, options, new)
             new.rename(place)
+        except LabEnded:
+            # QEMU dies of SIGBUS where a page of its RAM finds no room in the file.
+            if shutil.disk_usage(new).free < _LEAST_ROOM:
+                raise SnapshotFailed(f"{self._folder} has no room for a snapshot") from None
+            raise
         finally:
             shutil.rmtree(new, ignore_errors=True)
 

@@ -149,8 +149,10 @@ class IommuGroup:
         text = sysfs.read_text(os.path.join(self.path, "reserved_regions")) or ""
         found = []
         for line in text.splitlines():
-            start, last, kind = line.split()
-            found.append(ReservedRegion(Interval(int(start, 16), int(last, 16) + 1), kind))
+            *numbers, kind = line.split() or ("",)
+            match sysfs.hex_numbers(numbers):
+                case start, last:
+                    found.append(ReservedRegion(Interval(start, last + 1), kind))
         return tuple(found)
 
     def _member(self, name: str) -> Member:

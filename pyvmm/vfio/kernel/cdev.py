@@ -17,7 +17,7 @@ from ...uapi.ioctl import failure
 from ..errors import DeviceError, HostDeviceUnavailable
 from ..host import HostFunction, IommuGroup, other_holders, who_is_busy
 from .kernel_file import KernelFile
-from .opening import StillHeld, open_file
+from .opening import OUT_OF_REACH, StillHeld, open_file
 from .permission import IOMMUFD, forbidden
 
 TYPE_CHECKING = False
@@ -94,7 +94,7 @@ class Cdev:
         )
         cures = {
             errno.EINVAL: "it can't share these page tables with the devices that have them",
-            errno.EADDRINUSE: "something is mapped where it has reserved IOVAs",
+            errno.EADDRINUSE: OUT_OF_REACH,
             errno.EBUSY: "another device of its group is attached to something else",
         }
         doing = f"attaching it to {page_table}"

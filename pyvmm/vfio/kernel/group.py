@@ -14,7 +14,7 @@ from ...uapi import vfio
 from ..errors import DeviceError, HostDeviceUnavailable, VfioError
 from ..host import IommuGroup
 from .kernel_file import KernelFile
-from .opening import open_file
+from .opening import OUT_OF_REACH, open_file
 from .permission import IOMMUFD, forbidden
 
 TYPE_CHECKING = False
@@ -67,6 +67,7 @@ class Group:
                 else "its physical function is VFIO's too: give the VF token that was set there"
             ),
             errno.EMFILE: "raise the limit on open files (ulimit -n)",
+            errno.EADDRINUSE: OUT_OF_REACH,
         }
         buffer = ctypes.create_string_buffer(name.encode())
         request, doing = "VFIO_GROUP_GET_DEVICE_FD", f"opening {bdf}"

@@ -72,7 +72,8 @@ class GroupSpace(KernelSpace):
     @property
     def group_fds(self) -> dict[int, int]:
         """The fd of each group that is open here, by its number; they stay the space's."""
-        return {number: member.group.fileno() for number, member in self._members.items()}
+        with self._lock:
+            return {number: member.group.fileno() for number, member in self._members.items()}
 
     @abstractmethod
     def _what_is_missing(self) -> str:

@@ -21,6 +21,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from uuid import UUID
 
+OUT_OF_REACH = (
+    "IOVAs are mapped, or to stay mappable (allow_iovas), that its IOMMU doesn't reach, or has "
+    "reserved"
+)
+"""Why iommufd lets a device not join: EADDRINUSE."""
+
 _PATIENCE = 1.0  # seconds
 _PAUSE = 0.02
 _T = TypeVar("_T")

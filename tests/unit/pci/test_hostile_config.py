@@ -58,7 +58,7 @@ ANYWHERE = st.one_of(st.integers(0, 0x3F), st.integers(0x40, 0xFF), st.integers(
 def running(device: FakeDevice, bus: int) -> Iterator[Setting | None]:
     """A machine with the device, that has been reset; None if the device can't be assigned."""
     try:
-        setting = Setting(device, bus=bus)
+        setting = Setting(device, behind=bool(bus))
     except BadDevice:
         yield None
         return

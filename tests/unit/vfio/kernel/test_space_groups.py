@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from pyvmm.uapi import vfio
-from pyvmm.vfio import DeviceError, HostDeviceUnavailable, Interval
+from pyvmm.vfio import DeviceError, HostDeviceUnavailable, Interval, VfioError
 from pyvmm.vfio.kernel import (
     Container,
     Ioas,
@@ -247,6 +247,23 @@ def test_a_vf_token(container: Container, made: MadeVfio) -> None:
     made.failures["VFIO_GROUP_GET_DEVICE_FD"] = errno.EACCES
     with pytest.raises(HostDeviceUnavailable, match="give the VF token"):
         container.open_device(NIC)
+
+
+@pytest.mark.parametrize(
+    ("backend", "call"),
+    [
+        ("iommufd-compat", "VFIO_GROUP_GET_DEVICE_FD"),
+        ("iommufd", "VFIO_DEVICE_ATTACH_IOMMUFD_PT"),
+    ],
+)
+def test_a_device_that_does_not_reach_what_is_mapped(
+    backend: str, call: str, made: MadeVfio
+) -> None:
+    with open_space(backend, root=made.root) as space:
+        made.failures[call] = errno.EADDRINUSE
+        with pytest.raises(VfioError, match="that its IOMMU doesn't reach"):
+            space.open_device(NIC)
+        space.open_device(NIC).close()
 
 
 def test_a_vf_token_that_is_none(space: KernelSpace) -> None:
