@@ -148,7 +148,7 @@ class Cdev:
             refused = "a VF token is for virtual functions whose physical function is VFIO's, too"
             return HostDeviceUnavailable(error.cause, f"{refused}; or {bound}")
         if error.errno == errno.EPERM:
-            return forbidden(group, error.cause, IOMMUFD)
+            return forbidden(group, error.cause, IOMMUFD, opened=self.path)
         if error.errno == errno.EACCES:
             cure = (
                 "its VF token is another one"

@@ -9,9 +9,10 @@ when a container gets its IOMMU, and iommufd when a device is bound, by its cdev
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from ..errors import HostDeviceUnavailable
-from ..host import IommuGroup, other_holders
+from ..host import IommuGroup, holders, other_holders
 from .opening import StillHeld
 
 TYPE1, IOMMUFD = "vfio_iommu_type1", "iommufd"
@@ -20,12 +21,17 @@ TYPE1, IOMMUFD = "vfio_iommu_type1", "iommufd"
 _SWITCH = "sys/module/{}/parameters/allow_unsafe_interrupts"
 
 
-def forbidden(group: IommuGroup, cause: str, module: str) -> HostDeviceUnavailable:
-    """The error for a call that failed with EPERM, as cause tells; why it did is found out."""
+def forbidden(
+    group: IommuGroup, cause: str, module: str, *, opened: str | None = None
+) -> HostDeviceUnavailable:
+    """The error for a call that failed with EPERM, as cause tells; why it did is found out.
+
+    opened is the cdev that we have open ourselves for it, if that is how.
+    """
     known = group.why_not_viable() or group.why_the_firmware_keeps_it()
     if known:
         return known
-    held = _held(group)
+    held = _held(group, (group.device_path, opened))
     if held:
         return StillHeld(
             f"group {group.number} is in use: {held}",
@@ -46,11 +52,11 @@ def forbidden(group: IommuGroup, cause: str, module: str) -> HostDeviceUnavailab
     return unknown(cause, f"{another}, or {not_remapped}")
 
 
-def _held(group: IommuGroup) -> str:
-    """Which other processes have what the group's devices are opened by; "" if none that we see."""
+def _held(group: IommuGroup, ours: Collection[str | None]) -> str:
+    """Which processes have the group's devices open, apart from what is ours; "" if we see none."""
     cdevs = (function.vfio_cdev for function in group.functions)
     for path in (group.device_path, *filter(None, cdevs)):
-        found = other_holders(path, root=group.root)
+        found = (other_holders if path in ours else holders)(path, root=group.root)
         if found:
             return f"{path} is open in {', '.join(map(str, found))}"
     return ""

@@ -207,6 +207,16 @@ def test_a_group_that_the_firmware_keeps(refused: Callable[[], str], made: MadeV
     )
 
 
+def test_a_group_of_which_we_have_one_elsewhere(made: MadeVfio) -> None:
+    cdevs = "/dev/vfio/devices/vfio10", "/dev/vfio/devices/vfio11"
+    made.host.process(os.getpid(), "python3", *cdevs)
+    made.refusals["VFIO_DEVICE_BIND_IOMMUFD"] = errno.EPERM
+    with pytest.raises(
+        HostDeviceUnavailable, match=rf"vfio11 is open in python3 \(process {os.getpid()} of"
+    ):
+        open_device(NIC, backend="iommufd", root=made.root)
+
+
 @pytest.mark.parametrize("backend", ["iommufd", "iommufd-compat"])
 def test_a_group_whose_last_user_is_just_ending(made: MadeVfio, backend: str) -> None:
     """Killed, it has no files that could be seen any more, and the group still for a moment."""
