@@ -23,7 +23,12 @@ from pyvmm.uapi.pci_regs import (
     PCI_ERR_UNCOR_MASK,
     PCI_EXP_DEVCTL,
     PCI_EXP_DEVCTL2,
+    PCI_EXP_FLAGS,
+    PCI_EXP_FLAGS_TYPE,
+    PCI_EXP_LNKCAP,
     PCI_EXP_LNKCTL,
+    PCI_EXP_TYPE_ENDPOINT,
+    PCI_EXP_TYPE_RC_END,
     PCI_EXT_CAP_ID_ARI,
     PCI_EXT_CAP_ID_ERR,
     PCI_EXT_CAP_ID_SRIOV,
@@ -175,6 +180,36 @@ def restored(setting: Setting) -> dict[str, bytes]:
         if kind == PCI_EXT_CAP_ID_ERR:
             found["errors"] = read(at + PCI_ERR_UNCOR_MASK, 8) + read(at + PCI_ERR_COR_MASK, 8)
     return found
+
+
+@everywhere
+def test_on_bus_0_it_is_integrated(kind: str, assign: Callable[..., Setting]) -> None:
+    setting = assign(kind)
+    at = next((at for id, at, _ in capabilities(setting.read) if id == PCI_CAP_ID_EXP), None)
+    if at is None:
+        assert kind == "edu"
+        assert setting.read(0x100, 4) == 0xFFFFFFFF
+        return
+    flags = int.from_bytes(setting.device.region_read(CONFIG, at + PCI_EXP_FLAGS, 2), "little")
+    assert flags & PCI_EXP_FLAGS_TYPE == PCI_EXP_TYPE_ENDPOINT << 4
+    shown = setting.read(at + PCI_EXP_FLAGS, 2) & PCI_EXP_FLAGS_TYPE
+    assert shown == PCI_EXP_TYPE_RC_END << 4
+    assert setting.device.region_read(CONFIG, at + PCI_EXP_LNKCAP, 4) != bytes(4)
+    assert setting.read(at + PCI_EXP_LNKCAP, 4) == setting.read(at + PCI_EXP_LNKCTL, 4) == 0
+
+
+def test_an_extended_space_that_the_host_does_not_reach(
+    lab_device: GetDevice, lab_devices: Callable[[str], list[str]]
+) -> None:
+    """Behind a conventional bridge, a function of PCI Express has but 256 bytes."""
+    bdf = next(bdf for bdf in lab_devices("nvme") if bdf != lab_device("nvme"))
+    setting = Setting(open_device(bdf))  # type: ignore[arg-type]
+    try:
+        assert setting.device.region_info(CONFIG).size == 256
+        assert PCI_CAP_ID_EXP in {kind for kind, _, _ in capabilities(setting.read)}
+        assert {setting.read(at, 4) for at in range(256, 4096, 4)} == {0}
+    finally:
+        setting.close()
 
 
 def test_its_rom(assign: Callable[..., Setting]) -> None:
