@@ -235,6 +235,8 @@ class Run:
         except BaseException as error:
             self._bug(error)  # before any other vCPU runs
             return
+        if self.outcome is not None:  # ended meanwhile: the guest won't boot any more
+            return
         with self._lock:
             self._reset = None
             self.resets += 1
