@@ -111,8 +111,10 @@ def _tell(outcome: Outcome, verbose: int) -> int:
     """Say how the run ended, where that is worth a line; returns the exit status."""
     status = exit_codes.of_outcome(outcome)
     if outcome.cause is not None:
-        report(outcome.cause, verbose=verbose)
-    if outcome.end in (End.CRASH, End.TIMEOUT, End.INTERNAL):
+        of_cause = report(outcome.cause, verbose=verbose)
+        if outcome.end is End.RESET_FAILED:
+            status = of_cause
+    if outcome.end in (End.PANIC, End.CRASH, End.TIMEOUT, End.INTERNAL):
         say(f"error: {_in_full(outcome)}")
     elif verbose or status >= exit_codes.CONFIG or outcome.end is End.STOPPED:
         say(outcome.detail)

@@ -236,6 +236,16 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "crash"
 
+    on_panic: Annotated[
+        Literal["exit", "continue"],
+        Meta(
+            description="What follows when the guest tells its pvpanic device that it has "
+            "panicked, which Linux does with CONFIG_PVPANIC. exit: the run ends at once, with an "
+            "exit status of its own; continue: it is told, and the guest does what it does.",
+            extra={"expected": "one of exit and continue"},
+        ),
+    ] = "exit"
+
     def __post_init__(self) -> None:
         if (self.kernel is None) == (self.firmware is None):
             given = ["kernel", "firmware"] if self.kernel is not None else []

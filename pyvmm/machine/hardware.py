@@ -105,6 +105,7 @@ class Hardware:
             exit_guest=run.exited,
             reset=run.asked_for_reset,
             power_off=run.powered_off,
+            panicked=run.panicked,
         )
         self._console.connect(self.platform.serial.receive)
         done("platform")

@@ -63,6 +63,11 @@ def integer(value: int) -> bytes:
     return b"\x0e" + value.to_bytes(8, "little")
 
 
+def string(text: str) -> bytes:
+    """ASCII text."""
+    return b"\x0d" + text.encode("ascii") + b"\0"
+
+
 def eisa_id(text: str) -> bytes:
     """A Plug and Play id such as PNP0A08, compressed to a 32-bit number (section 19.6.36)."""
     letters = 0

@@ -24,6 +24,7 @@ from .aml import (
     package,
     resources,
     scope,
+    string,
 )
 
 TYPE_CHECKING = False
@@ -73,7 +74,18 @@ def dsdt(mmio64: tuple[int, int], intx_gsi: Callable[[int, int], int]) -> bytes:
             name("_HID", eisa_id("PNP0B00")),
             name("_CRS", resources(io_ports(layout.RTC_PORT, 2))),
         ),
+        _pvpanic(),
     ) + name("\\_S5", package(sleep_type, zero, zero, zero))
+
+
+def _pvpanic() -> bytes:
+    """The id is QEMU's, which is not one of Plug and Play's."""
+    return device(
+        "PEVT",
+        name("_HID", string("QEMU0001")),
+        name("_UID", integer(0)),
+        name("_CRS", resources(io_ports(layout.PVPANIC_PORT, 1))),
+    )
 
 
 def _windows(mmio64: tuple[int, int]) -> bytes:

@@ -252,3 +252,7 @@ def test_names(path: str, encoded: bytes) -> None:
 
 def test_eisa_ids() -> None:
     assert aml.eisa_id("PNP0A08") == bytes.fromhex("0c41d00a08")
+
+
+def test_strings() -> None:
+    assert aml.string("QEMU0001") == b"\x0dQEMU0001\0"
