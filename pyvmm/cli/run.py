@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from time import process_time
 
 from pyvmm.config import load
+from pyvmm.machine.connections import Connections
 from pyvmm.machine.errors import MachineStopped
 from pyvmm.machine.machine import Machine
 from pyvmm.machine.outcome import End
@@ -72,7 +73,8 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
 
         # What a console's reader does is not to be cut short: the console has its own patience.
         vm = stack.enter_context(Machine(config, say, phases, ended=ended, undone=watchdog.disarm))
-        _connect_serial(vm, stack, watchdog)
+        connections = stack.enter_context(Connections(vm, say))
+        watchdog.restore = connections.restore_terminal
         built = False
         # The outcome says how it was stopped.
         with suppress(MachineStopped):
@@ -91,20 +93,6 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
             end_guests_line()
     status = _tell(outcome, verbose)
     return 128 + signals.number if signals.number and outcome.end is End.STOPPED else status
-
-
-def _connect_serial(vm: Machine, stack: ExitStack, watchdog: Watchdog) -> None:
-    serial = vm.config.serial
-    if serial == "stdio":
-        from pyvmm.machine.stdio import Stdio
-
-        stdio = Stdio(vm.console, quit=vm.request_stop, notice=say)
-        watchdog.restore = stdio.restore_terminal
-        stack.enter_context(stdio)
-    elif serial != "none":
-        from pyvmm.machine.sink import Sink
-
-        vm.console.attach(Sink.open(serial, say))
 
 
 def _tell(outcome: Outcome, verbose: int) -> int:

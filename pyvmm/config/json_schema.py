@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from .notation import ADDRESS_JSON, SIZE_JSON, SLOT_JSON
+from .notation import ADDRESS_JSON, SIZE_JSON, SLOT_JSON, SOCKET_JSON
 from .schema import VmConfig
 
 
@@ -21,6 +21,7 @@ def json_schema() -> dict[str, Any]:
     _written(memory, "size", SIZE_JSON)
     _written(device, "slot", SLOT_JSON)
     _written(device, "host", ADDRESS_JSON)
+    _written(config, "monitor", SOCKET_JSON)
     _written(config, "memory", {"anyOf": [*SIZE_JSON["anyOf"], {"$ref": "#/$defs/Memory"}]})
     # What the structs check when they are made.
     config["oneOf"] = [{"required": ["kernel"]}, {"required": ["firmware"]}]

@@ -153,6 +153,7 @@ class Hardware:
         from .dma import DmaSpaces
         from .pci_devices import put_on_bus
         from .plugged_device import PluggedDevice
+        from .resets import reset_devices
 
         spaces = DmaSpaces(self.memory, self._notice)
         for open in openers:
@@ -172,6 +173,8 @@ class Hardware:
         functions = [plugged.function for plugged in self.devices]
         slots = [device.slot for device in self._config.devices]
         put_on_bus(functions, slots, self.bus, self._windows)
+        for _, error in reset_devices(self.devices, self._notice):
+            raise error
 
     # -- from then on -------------------------------------------------------------------------
 
@@ -179,8 +182,8 @@ class Hardware:
         """Bring everything back to where a guest begins. No vCPU may be in the guest.
 
         RAM keeps what it has, as a PC's does over a reset, but for the images, which are read
-        again. A device that can't be reset is lost to the guest. Raises BootError, KvmError,
-        GuestMemoryError.
+        again. A device that doesn't answer after it is lost to the guest. Raises BootError,
+        KvmError, GuestMemoryError.
         """
         from pyvmm.kvm.reset import reset
 
@@ -192,8 +195,13 @@ class Hardware:
             vcpu.set_msrs(BOOT_MSRS)
         self._config_ports.reset()
         self._host_bridge.reset()
-        for plugged in self.devices:
-            plugged.reset()
+        if self.devices:
+            from .resets import reset_devices
+
+            for plugged, error in reset_devices(self.devices, self._notice):
+                plugged.lose(error)
+            for plugged in self.devices:
+                plugged.resets += plugged.function.guard.gone is None
         # Not before all DMA has ended.
         self._load().apply(self.vcpus[0])
 

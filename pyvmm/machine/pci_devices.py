@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 def put_on_bus(
     functions: Sequence[Assigned], slots: Sequence[int | None], bus: Bus, windows: Windows
 ) -> None:
-    """Put the functions on bus 0, place their BARs, and reset them, ready for the guest.
+    """Put the functions on bus 0, and place their BARs.
 
-    A slot is device << 3 | function, or None for the lowest free device number. Raises PciError,
-    VfioError.
+    A slot is device << 3 | function, or None for the lowest free device number. Raises PciError.
     """
     free = _free_slots(bus, slots)
     chosen = [next(free) if slot is None else slot for slot in slots]
@@ -29,8 +28,6 @@ def put_on_bus(
     for slot, function in sorted(zip(chosen, functions, strict=True), key=lambda pair: pair[0]):
         bus.add(function, device=slot >> 3, number=slot & 7)
     place(functions, windows)
-    for function in functions:
-        function.reset()
 
 
 def _free_slots(bus: Bus, slots: Sequence[int | None]) -> Iterator[int]:

@@ -8,7 +8,6 @@ from contextlib import ExitStack, suppress
 
 from pyvmm.kvm import KvmError
 from pyvmm.pci.assigned import Assigned
-from pyvmm.pci.errors import PciError
 from pyvmm.uapi.pci_regs import PCI_COMMAND
 from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from pyvmm.vfio import DeviceGone, VfioError
@@ -63,10 +62,12 @@ class PluggedDevice:
         self._given_up = False
         self._told = threading.Lock()  # who tells of its loss takes it, for good
         self.resets = 0
-        """How often the guest's resets have reset it."""
+        """How often the guest's resets have been its too."""
+        self.cannot_be_reset = False
+        """It was told that there is no way to."""
         self._lock = threading.Lock()  # who takes it back; not before there is all of it
         with self._lock, ExitStack() as undo:
-            self._device = device = undo.enter_context(open(self._gone))
+            self.device = device = undo.enter_context(open(self._gone))
             if device.kvm_file >= 0:
                 vm.vfio.add(device.kvm_file, device.name)
                 undo.callback(vm.vfio.remove, device.kvm_file, device.name)
@@ -102,20 +103,10 @@ class PluggedDevice:
             self._notices.close()
         self._take_back()
 
-    def reset(self) -> None:
-        """Reset the function, as a guest's reset does. No vCPU may be in the guest.
-
-        One that can't be reset is lost to the guest: what it would go on with, nobody knows.
-        """
-        if self.function.guard.gone:
-            return
-        try:
-            self.function.reset()
-        except (VfioError, PciError) as error:
-            self._gone(error if isinstance(error, VfioError) else DeviceGone(str(error)))
-            self._silence()
-        else:
-            self.resets += 1
+    def lose(self, error: Exception) -> None:
+        """It is lost to the guest, as somebody else has found out, and perhaps still there."""
+        self._gone(error if isinstance(error, VfioError) else DeviceGone(str(error)))
+        self._silence()
 
     def _take_back(self) -> None:
         with self._lock:
@@ -130,15 +121,15 @@ class PluggedDevice:
     def _silence(self) -> None:
         """No more DMA of a device that may still be there."""
         with suppress(VfioError):
-            self._device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, bytes(2))
+            self.device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, bytes(2))
 
     # -- on the thread of the notices ---------------------------------------------------------
 
     def _wanted_back(self) -> None:
-        self._give_up(DeviceGone(f"the host takes {self._device.name} back"))
+        self._give_up(DeviceGone(f"the host takes {self.device.name} back"))
 
     def _failed(self) -> None:
-        self._give_up(DeviceGone(f"{self._device.name} has had an uncorrectable error"))
+        self._give_up(DeviceGone(f"{self.device.name} has had an uncorrectable error"))
 
     def _give_up(self, error: VfioError) -> None:
         """The device is lost, although it is still there: have it closed as soon as can be."""

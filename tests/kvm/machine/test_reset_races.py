@@ -166,7 +166,7 @@ def test_output_that_resets(config: Config) -> None:
 
             def close(self) -> None: ...
 
-        vm.console.attach(Sink())  # type: ignore[arg-type]
+        vm.console.attach(Sink())
         vm.start()
         outcome = vm.wait(LIMIT)
         assert outcome is not None
