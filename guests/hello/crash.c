@@ -13,6 +13,8 @@
 
 #define UNCLAIMED_PORT		0x1234
 #define UNCLAIMED_ADDRESS	0xd7654000	/* in the PCI hole, where no BAR is */
+#define PVPANIC_PORT		0x505
+#define PVPANIC_PANICKED	0x01
 #define UNMAPPED_ADDRESS	0x654321000	/* not in the page tables */
 
 static void touch_unclaimed_port(void)
@@ -31,6 +33,18 @@ static void touch_unclaimed_memory(void)
 	check_equal(mmio_read8(hole, 0), 0xff, "unclaimed memory reads all-ones, 1 byte");
 	check_equal(mmio_read32(hole, 0), 0xffffffff, "unclaimed memory reads all-ones, 4 bytes");
 	check_equal(mmio_read64(hole, 0), UINT64_MAX, "unclaimed memory reads all-ones, 8 bytes");
+}
+
+/* What a kernel with such a driver does. */
+static void tell_pvpanic(void)
+{
+	const uint8_t known = inb(PVPANIC_PORT);
+
+	if (known == 0xff || !(known & PVPANIC_PANICKED))
+		panic("no pvpanic device");
+	outb(PVPANIC_PORT, PVPANIC_PANICKED);
+	printf("pvpanic knows\n");
+	halt_forever();
 }
 
 void crash(void)
@@ -56,6 +70,8 @@ void crash(void)
 		touch_unclaimed_memory();
 	else if (option_is("crash", "panic"))
 		panic("as asked for");
+	else if (option_is("crash", "pvpanic"))
+		tell_pvpanic();
 	else
 		panic("unknown crash");
 }

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pyvmm.machine.counters import counters
+
 from .failures import say
 
 TYPE_CHECKING = False
@@ -16,17 +18,7 @@ def show(vm: Machine) -> None:
     for name, seconds in vm.phases.seconds:
         say(f"  {name:<18} {seconds * 1e3:7.2f} ms")
     say(f"  {'in all':<18} {vm.phases.total * 1e3:7.2f} ms")
-    counters = {name: value for name, value in vm.stats().items() if value}
-    say("KVM's counters:")
-    for name, value in sorted(counters.items()):
-        say(f"  {name:<24} {value:>10}")
-    for plugged in vm.devices:
-        for what, count in sorted(plugged.function.guard.counts.items()):
-            say(f"{plugged.function.name}: {what}: {count}")
-    for area_map in (vm.ports, vm.mmio):
-        unclaimed = area_map.unclaimed
-        if unclaimed.reads or unclaimed.writes:
-            say(
-                f"unclaimed {area_map.name}: {unclaimed.reads} reads (answered with all-ones), "
-                f"{unclaimed.writes} writes (dropped)"
-            )
+    if vm.resets:
+        say(f"resets: {vm.resets}")
+    for line in counters(vm):
+        say(line)

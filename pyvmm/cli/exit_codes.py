@@ -33,9 +33,10 @@ GUEST_CRASH = 114
 SOCKET = 115
 USAGE = 116
 GUEST_RESET = 117
-LAB = 120
 HOST_DEVICE = 118
 NEEDED_BY_HOST = 119
+LAB = 120
+GUEST_PANIC = 121
 TIMEOUT = 124
 INTERNAL = 125
 
@@ -59,10 +60,11 @@ TABLE = (
     (GUEST_CRASH, "the guest crashed"),
     (SOCKET, "a socket can't be made or listened on"),
     (USAGE, "the command line is wrong"),
-    (GUEST_RESET, "the guest asked for a reset, as many do when they panic"),
+    (GUEST_RESET, "the guest asked for a reset, which the config has end the run"),
     (HOST_DEVICE, "a device of the host can't be had"),
     (NEEDED_BY_HOST, "refused to take a device that the host needs; --force does"),
     (LAB, "the lab can't be set up, started, or kept running"),
+    (GUEST_PANIC, "the guest has panicked"),
     (TIMEOUT, "the time limit ended the guest, or the lab's command"),
     (INTERNAL, "a bug of pyvmm"),
     ("128+N", "signal N ended pyvmm"),
@@ -71,13 +73,15 @@ TABLE = (
 
 
 def of_outcome(outcome: Outcome) -> int:
-    """The exit status for how a run ended, lost devices and signals aside."""
+    """The exit status for how a run ended, lost devices, signals and causes aside."""
     if outcome.end is End.EXIT:
         # Never 0 for a code that isn't: shells see only the low byte.
         return outcome.code & 0xFF or 1 if outcome.code else OK
     return {
         End.RESET: GUEST_RESET,
+        End.PANIC: GUEST_PANIC,
         End.CRASH: GUEST_CRASH,
+        End.RESET_FAILED: HOST_CALL,
         End.TIMEOUT: TIMEOUT,
         End.INTERNAL: INTERNAL,
     }.get(outcome.end, OK)

@@ -133,7 +133,18 @@ def end_guests_line() -> None:
     """On a terminal, where the guest's output and our words share lines, begin a new one."""
     with suppress(OSError):
         if os.isatty(_STDERR):
-            os.write(_STDERR, b"\n")
+            os.write(_STDERR, _line_end())
+
+
+def _line_end() -> bytes:
+    """On a terminal that is raw, for the guest, a new line doesn't start at the left by itself."""
+    if os.isatty(_STDERR):
+        import termios
+
+        with suppress(termios.error):  # it was hung up this moment
+            if not termios.tcgetattr(_STDERR)[1] & termios.OPOST:
+                return b"\r\n"
+    return b"\n"
 
 
 def say(text: str) -> None:
@@ -142,7 +153,7 @@ def say(text: str) -> None:
     Never raises, and never waits for long: whether anybody reads stderr changes nothing. From
     any thread.
     """
-    line = f"pyvmm: {text}\n".encode(errors="backslashreplace")
+    line = f"pyvmm: {text}\n".encode(errors="backslashreplace").replace(b"\n", _line_end())
     poll = select.poll()
     poll.register(_STDERR, select.POLLOUT)
     with suppress(OSError):

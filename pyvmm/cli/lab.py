@@ -157,7 +157,7 @@ def _on_own_terminal(lab: Lab, argv: Sequence[str], timeout: float | None) -> in
     from pyvmm.machine.terminal import RawTerminal
 
     with ExitStack() as stack:
-        stack.enter_context(RawTerminal(_STDIN, output=True))
+        stack.enter_context(RawTerminal(_STDIN))
         stack.callback(
             signal.signal, signal.SIGWINCH, signal.signal(signal.SIGWINCH, partial(_resized, lab))
         )

@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from time import process_time
 
 from pyvmm.config import load
+from pyvmm.machine.connections import Connections
 from pyvmm.machine.errors import MachineStopped
 from pyvmm.machine.images import are_files
 from pyvmm.machine.machine import Machine
@@ -91,7 +92,8 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
 
         # What a console's reader does is not to be cut short: the console has its own patience.
         vm = stack.enter_context(Machine(config, say, phases, ended=ended, undone=watchdog.disarm))
-        _connect_serial(vm, stack, watchdog)
+        connections = stack.enter_context(Connections(vm, say))
+        watchdog.restore = connections.restore_terminal
         built = False
         # The outcome says how it was stopped.
         with suppress(MachineStopped):
@@ -112,26 +114,14 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
     return 128 + signals.number if signals.number and outcome.end is End.STOPPED else status
 
 
-def _connect_serial(vm: Machine, stack: ExitStack, watchdog: Watchdog) -> None:
-    serial = vm.config.serial
-    if serial == "stdio":
-        from pyvmm.machine.stdio import Stdio
-
-        stdio = Stdio(vm.console, quit=vm.request_stop, notice=say)
-        watchdog.restore = stdio.restore_terminal
-        stack.enter_context(stdio)
-    elif serial != "none":
-        from pyvmm.machine.sink import Sink
-
-        vm.console.attach(Sink.open(serial, say))
-
-
 def _tell(outcome: Outcome, verbose: int) -> int:
     """Say how the run ended, where that is worth a line; returns the exit status."""
     status = exit_codes.of_outcome(outcome)
     if outcome.cause is not None:
-        report(outcome.cause, verbose=verbose)
-    if outcome.end in (End.CRASH, End.TIMEOUT, End.INTERNAL):
+        of_cause = report(outcome.cause, verbose=verbose)
+        if outcome.end is End.RESET_FAILED:
+            status = of_cause
+    if outcome.end in (End.PANIC, End.CRASH, End.TIMEOUT, End.INTERNAL):
         say(f"error: {_in_full(outcome)}")
     elif verbose or status >= exit_codes.CONFIG or outcome.end is End.STOPPED:
         say(outcome.detail)

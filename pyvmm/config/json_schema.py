@@ -9,7 +9,7 @@ import msgspec
 
 from pyvmm.kvm.cpu_features import FEATURES
 
-from .notation import ADDRESS_JSON, KERNEL_JSON, PATH_JSON, SIZE_JSON, SLOT_JSON
+from .notation import ADDRESS_JSON, KERNEL_JSON, PATH_JSON, SIZE_JSON, SLOT_JSON, SOCKET_JSON
 from .schema import VmConfig
 
 
@@ -29,6 +29,7 @@ def json_schema() -> dict[str, Any]:
         "initrd",
         {"anyOf": [PATH_JSON, {"$ref": "#/$defs/Initrd"}, {"type": "null"}]},
     )
+    _written(config, "monitor", SOCKET_JSON)
     _written(config, "memory", {"anyOf": [*SIZE_JSON["anyOf"], {"$ref": "#/$defs/Memory"}]})
     # What the structs check when they are made.
     kinds["Cpu"]["properties"]["features"]["propertyNames"] = {"enum": sorted(FEATURES)}

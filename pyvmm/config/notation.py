@@ -20,6 +20,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = r"^([0-9]{1,18}) ?(?:([KMGTkmgt])(?:iB)?)?$"
 # Device 00 is the host bridge's; ".0" to ".7" is the function.
 _ADDRESS = r"^(?:([0-9A-Fa-f]{4,8}):)?([0-9A-Fa-f]{2}):([01][0-9A-Fa-f])\.([0-7])$"
+_UNIX = "unix:"
 _SLOT = r"^([01]?[0-9A-Fa-f])\.([0-7])$"
 
 SIZE_JSON: dict[str, Any] = {
@@ -47,6 +48,9 @@ KERNEL_JSON: dict[str, Any] = {
 }
 ADDRESS_JSON: dict[str, Any] = {
     "anyOf": [{"type": "string", "pattern": _ADDRESS}, {"type": "null"}]
+}
+SOCKET_JSON: dict[str, Any] = {
+    "anyOf": [{"type": "string", "pattern": f"^{_UNIX}."}, {"type": "null"}]
 }
 
 
@@ -150,8 +154,21 @@ def initrd(value: object, base: str) -> object:
 
 
 def serial(value: object, base: str) -> object:
-    """One of the words stdio and none, or a path."""
-    return value if value in ("stdio", "none") else path(value, base)
+    """One of the words stdio, none and pty, a socket, or a path."""
+    if value in ("stdio", "none", "pty"):
+        return value
+    if isinstance(value, str) and value.startswith(_UNIX):
+        return socket(value, base)
+    return path(value, base)
+
+
+def socket(value: object, base: str) -> object:
+    """A UNIX socket to listen at, unix:PATH, with an absolute path."""
+    if not isinstance(value, str):
+        return value
+    if not value.startswith(_UNIX) or value == _UNIX:
+        raise ValueError("no socket")
+    return f"{_UNIX}{path(value.removeprefix(_UNIX), base)}"
 
 
 def rom(value: object, base: str) -> object:

@@ -288,10 +288,30 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(
             min_length=1,
             description="The host's end of the serial line. stdio: the terminal, or whatever stdin "
-            "and stdout are; none: nothing; else the path of a file that takes the output.",
-            extra={"expected": "stdio, none or the path of a file", "notation": notation.serial},
+            "and stdout are; none: nothing; pty: a new pseudo-terminal, whose name is told; "
+            "unix:PATH: a UNIX socket that is listened at; else the path of a file that takes the "
+            "output.",
+            extra={
+                "expected": "stdio, none, pty, unix:PATH or the path of a file",
+                "notation": notation.serial,
+            },
         ),
     ] = "stdio"
+    log: Annotated[
+        _Text | None,
+        Meta(
+            description="A file that takes all of the serial output besides.",
+            extra={"expected": "the path of a file", "notation": notation.path},
+        ),
+    ] = None
+    monitor: Annotated[
+        _Text | None,
+        Meta(
+            description="A UNIX socket to listen at, as unix:PATH, where the monitor's commands "
+            "are answered.",
+            extra={"expected": "unix:PATH", "notation": notation.socket},
+        ),
+    ] = None
     timeout: Annotated[
         _Seconds | None,
         Meta(
@@ -326,6 +346,16 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = "crash"
 
+    on_panic: Annotated[
+        Literal["exit", "continue"],
+        Meta(
+            description="What follows when the guest tells its pvpanic device that it has "
+            "panicked, which Linux does with CONFIG_PVPANIC. exit: the run ends at once, with an "
+            "exit status of its own; continue: it is told, and the guest does what it does.",
+            extra={"expected": "one of exit and continue"},
+        ),
+    ] = "exit"
+
     def __post_init__(self) -> None:
         if (self.kernel is None) == (self.firmware is None):
             given = ["kernel", "firmware"] if self.kernel is not None else []
@@ -342,6 +372,9 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "kernel is a file",
                 key=("initrd", "modules"),
             )
+        for key, other in (("log", "serial"), ("monitor", "serial")):
+            if getattr(self, key) is not None and getattr(self, key) == getattr(self, other):
+                raise ConfigInvalid(f"expected a path of its own, got {other}'s", key=(key,))
         if self.max_resets is not None and self.on_reset == "exit":
             raise ConfigInvalid(
                 "max_resets goes with on_reset: restart; here the first one ends the run",

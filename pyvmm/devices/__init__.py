@@ -7,6 +7,7 @@ from .byte_registers import ByteRegisters
 from .debug import DEBUG_EXIT_PORTS, POST_CODE_PORT, DebugExit, PostCode
 from .i8042 import I8042, I8042_COMMAND_PORT, I8042_DATA_PORT
 from .power import PM1A_PORTS, PowerManagement
+from .pvpanic import PVPANIC_PORTS, Pvpanic
 from .rtc import RTC_PORTS, Rtc
 from .serial import SERIAL_PORTS, Serial
 
@@ -17,12 +18,14 @@ __all__ = [
     "I8042_DATA_PORT",
     "PM1A_PORTS",
     "POST_CODE_PORT",
+    "PVPANIC_PORTS",
     "RTC_PORTS",
     "SERIAL_PORTS",
     "ByteRegisters",
     "DebugExit",
     "PostCode",
     "PowerManagement",
+    "Pvpanic",
     "Rtc",
     "Serial",
 ]

@@ -12,8 +12,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable
+    from typing import Protocol
 
-    from .sink import Sink
+    class Output(Protocol):
+        """What takes a guest's output: a Sink, mostly. Neither may block for long, nor raise."""
+
+        def write(self, data: bytes, /) -> None: ...
+
+        def close(self) -> None: ...
 
     Pattern = str | bytes | re.Pattern[str] | re.Pattern[bytes]
 
@@ -39,7 +45,7 @@ class Console:
         self._rooms = 0  # calls of room()
         self._position = 0  # in _seen: where the next expect() starts
         self._ended = False
-        self._sinks: list[Sink] = []
+        self._sinks: list[Output] = []
         self._receive: Callable[[bytes], int] | None = None
         self.on_room: Callable[[], None] | None = None
 
@@ -90,10 +96,18 @@ class Console:
 
     # -- both ways ----------------------------------------------------------------------------
 
-    def attach(self, sink: Sink) -> None:
+    def attach(self, sink: Output) -> None:
         """Give sink all output from now on, and close it in the end."""
         with self._changed:
             self._sinks.append(sink)
+
+    def detach(self, sink: Output) -> bool:
+        """Give it no more; it is the caller's again. False if it has been closed already."""
+        with self._changed:
+            if sink not in self._sinks:
+                return False
+            self._sinks.remove(sink)
+            return True
 
     def offer(self, data: bytes) -> int:
         """Send input without waiting; returns how many bytes were taken.

@@ -121,6 +121,7 @@ class Hardware:
             exit_guest=run.exited,
             reset=run.asked_for_reset,
             power_off=run.powered_off,
+            panicked=run.panicked,
         )
         self._console.connect(self.platform.serial.receive)
         done("platform")
@@ -207,8 +208,8 @@ class Hardware:
         """Bring everything back to where a guest begins. No vCPU may be in the guest.
 
         RAM keeps what it has, as a PC's does over a reset, but for the images, which are read
-        again. A device that can't be reset is lost to the guest. Raises BootError, KvmError,
-        GuestMemoryError.
+        again. A device that doesn't answer after it is lost to the guest. Raises BootError,
+        KvmError, GuestMemoryError.
         """
         from pyvmm.kvm.reset import reset
 
@@ -220,7 +221,7 @@ class Hardware:
             self._processors.set_boot_msrs(vcpu)
         self._config_ports.reset()
         for plugged, error in self._reset_pci():
-            plugged.lost_in_reset(error)
+            plugged.lose(error)
         for plugged in self.devices:
             plugged.resets += plugged.function.guard.gone is None
         # Not before all DMA has ended.

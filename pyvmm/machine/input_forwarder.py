@@ -19,7 +19,7 @@ _CHUNK = 4096
 
 
 class InputForwarder:
-    """Owns the thread that reads fd and hands what it reads to forward(data).
+    """Reads fd and hands what it reads to forward(data), on a thread that it owns, or on run()'s.
 
     forward returns how many bytes it took; the rest is offered again after room() was called, and
     nothing more is read before. The thread ends with fd's input, and tells ended(), if given.
@@ -45,7 +45,7 @@ class InputForwarder:
             ) from None
         # A daemon: another reader of the same terminal may snatch what poll() saw, and leave
         # our read to wait.
-        self._thread = threading.Thread(target=self._run, name="serial input", daemon=True)
+        self._thread = threading.Thread(target=self._on_thread, name="serial input", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -56,10 +56,14 @@ class InputForwarder:
             if self._wake >= 0:
                 os.eventfd_write(self._wake, 1)
 
-    def close(self) -> None:
-        """End the thread. Idempotent."""
+    def stop(self) -> None:
+        """Have it end, without waiting. From any thread."""
         self._closing = True
         self.room()
+
+    def close(self) -> None:
+        """End the thread. Idempotent. Not while run() runs."""
+        self.stop()
         if self._thread.ident is not None:
             self._thread.join(1)
         with self._lock:
@@ -67,12 +71,12 @@ class InputForwarder:
                 os.close(self._wake)
                 self._wake = -1
 
-    def _run(self) -> None:
-        if self._forward_all():
+    def _on_thread(self) -> None:
+        if self.run():
             self._ended()
 
-    def _forward_all(self) -> bool:
-        """Until there is no more input (True), or close()."""
+    def run(self) -> bool:
+        """Forward on this thread, until there is no more input (True), or stop()."""
         wake = select.poll()
         wake.register(self._wake, select.POLLIN)
         both = select.poll()

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, suppress
+from time import monotonic
 
 from .console import Console
 from .errors import MachineStopped
 from .hardware import Hardware
 from .images import find_images
+from .latch import Latch
 from .outcome import End, Outcome
 from .phases import Phases
 from .run import Run
@@ -145,16 +147,27 @@ class Machine:
         ended instead; what can't be reset ends it. On a vCPU's thread it is a mere request, and
         False. Raises RuntimeError before start().
         """
+        over = self._ask_for_reset(reason)
         threads = self._run.threads
-        if threads is None or not threads.started:
-            if self._run.outcome is not None:
-                return False
-            raise RuntimeError("a machine is reset while it runs; this one has not been started")
-        over = self._run.request_reset(reason)
-        if threads.has_caller:
+        if threads is None or threads.has_caller:
             return False
         over.wait()
         return self._run.outcome is None
+
+    def request_reset(self, reason: str) -> None:
+        """Have the guest reset, without waiting. Raises RuntimeError before start()."""
+        self._ask_for_reset(reason)
+
+    def _ask_for_reset(self, reason: str) -> Latch:
+        """What opens when it boots again, or when the run has ended."""
+        threads = self._run.threads
+        if threads is not None and threads.started:
+            return self._run.request_reset(reason)
+        if self._run.outcome is None:
+            raise RuntimeError("a machine is reset while it runs; this one has not been started")
+        over = Latch()
+        over.open()
+        return over
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
         """Wait for the end, at most timeout seconds; None if there is none yet."""
@@ -245,9 +258,38 @@ class Machine:
     # -- what one can see of it ---------------------------------------------------------------
 
     @property
+    def is_built(self) -> bool:
+        """All of it is there; also after it was closed."""
+        return self._run.threads is not None
+
+    @property
+    def uptime(self) -> float | None:
+        """Seconds since start(); None before."""
+        started_at = self._run.started_at
+        return None if started_at is None else monotonic() - started_at
+
+    @property
     def resets(self) -> int:
         """How often the guest has been reset, by itself or by others."""
         return self._run.resets
+
+    @property
+    def last_reset(self) -> str:
+        """Why it was the last time; empty if it never was."""
+        return self._run.last_reset
+
+    def whereabouts(self, patience: float = 1.0) -> str:
+        """Where each vCPU is: a line for each. The guest is held for that moment.
+
+        One that is in a handler and doesn't come out within patience seconds is said to be there.
+        """
+        from .whereabouts import whereabouts
+
+        threads = self._run.threads
+        if threads is None:
+            return ""
+        with threads.paused(patience):
+            return whereabouts(self.hardware.vcpus, threads.busy)
 
     def stats(self) -> dict[str, int]:
         """KVM's counters of exits and the like, summed over the vCPUs; see Vcpu.stats().

@@ -10,11 +10,13 @@ from pyvmm.devices import (
     I8042_DATA_PORT,
     PM1A_PORTS,
     POST_CODE_PORT,
+    PVPANIC_PORTS,
     RTC_PORTS,
     SERIAL_PORTS,
     DebugExit,
     PostCode,
     PowerManagement,
+    Pvpanic,
     Rtc,
     Serial,
 )
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
 
 
 class Platform:
-    """COM1, the clock, the i8042, power and debug ports.
+    """COM1, the clock, the i8042, power, panic and debug ports.
 
     The callables say what the guest asks for: transmit(bytes) what it sent to COM1, room() that
-    COM1 takes input again, exit_guest(code), reset(how) and power_off() that it wants to end.
+    COM1 takes input again, exit_guest(code), reset(how) and power_off() that it wants to end,
+    panicked(goes_on) that it has.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Platform:
         exit_guest: Callable[[int], None],
         reset: Callable[[str], None],
         power_off: Callable[[], None],
+        panicked: Callable[[bool], None],
     ) -> None:
         self.serial = Serial(lambda level: vm.irq_line(layout.COM1_GSI, level), transmit, room)
         low_ram = min(ram_size, layout.LOW_RAM_LIMIT)
@@ -57,6 +61,7 @@ class Platform:
         ports.add(I8042_DATA_PORT, 1, i8042.data)
         ports.add(I8042_COMMAND_PORT, 1, i8042.command)
         ports.add(layout.PM1A_EVENT_PORT, PM1A_PORTS, power)
+        ports.add(layout.PVPANIC_PORT, PVPANIC_PORTS, Pvpanic(panicked))
         ports.add(layout.DEBUG_EXIT_PORT, DEBUG_EXIT_PORTS, DebugExit(exit_guest))
         ports.add(POST_CODE_PORT, 1, PostCode())
         self._resettable = (self.serial, rtc, i8042, power)

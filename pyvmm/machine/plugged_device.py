@@ -8,7 +8,6 @@ from contextlib import ExitStack, suppress
 
 from pyvmm.kvm import KvmError
 from pyvmm.pci.assigned import Assigned
-from pyvmm.pci.errors import PciError
 from pyvmm.uapi.pci_regs import PCI_COMMAND
 from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from pyvmm.vfio import DeviceGone, VfioError
@@ -66,7 +65,7 @@ class PluggedDevice:
         self._given_up = False
         self._told = threading.Lock()  # who tells of its loss takes it, for good
         self.resets = 0
-        """How often the guest's resets have reset it."""
+        """How often the guest's resets have been its too."""
         self.cannot_be_reset = False
         """It was told that there is no way to."""
         self._lock = threading.Lock()  # who takes it back; not before there is all of it
@@ -108,8 +107,8 @@ class PluggedDevice:
             self._notices.close()
         self._take_back()
 
-    def lost_in_reset(self, error: VfioError | PciError) -> None:
-        """It didn't come out of a guest's reset: it is lost to the guest."""
+    def lose(self, error: Exception) -> None:
+        """It is lost to the guest, as somebody else has found out, and perhaps still there."""
         self._gone(error if isinstance(error, VfioError) else DeviceGone(str(error)))
         self._silence()
 

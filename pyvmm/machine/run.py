@@ -174,6 +174,15 @@ class Run:
     def powered_off(self) -> None:
         self.end(Outcome(End.POWER_OFF, "the guest powered off"))
 
+    def panicked(self, goes_on: bool) -> None:
+        """Its kernel says so; with goes_on, that a crash kernel follows."""
+        if goes_on:
+            self._notice("the guest has panicked, and goes on with its crash kernel")
+        elif self._config.on_panic == "exit":
+            self.end(Outcome(End.PANIC, "the guest has panicked"))
+        else:
+            self._notice("the guest has panicked")
+
     def asked_for_reset(self, how: str) -> None:
         self._reset_by_guest(f"the guest asked for a reset, by {how}")
 
@@ -234,6 +243,8 @@ class Run:
             return
         except BaseException as error:
             self._bug(error)  # before any other vCPU runs
+            return
+        if self.outcome is not None:  # ended meanwhile: the guest won't boot any more
             return
         with self._lock:
             self._reset = None

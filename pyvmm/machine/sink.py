@@ -31,7 +31,7 @@ class Sink:
     """Takes output for fd, which name tells people. Safe from any thread.
 
     notice is told, in a line, when output is lost or fd takes none any more; its OSErrors don't
-    matter. fd is closed in the end if it is owned.
+    matter. That a client hangs up is no news. fd is closed in the end if it is owned.
     """
 
     def __init__(
@@ -41,9 +41,14 @@ class Sink:
         notice: Callable[[str], None] = lambda _: None,
         *,
         owned: bool = False,
+        client: bool = False,
+        what: str = "serial output",
         limit: int = BACKLOG_LIMIT,
     ) -> None:
+        """fd doesn't block if it is owned. client: it is a connection that may come and go."""
         self.name = name
+        self._what = what
+        self._client = client
         self._fd, self._owned = (fd, owned) if owned else _unblocked(fd)
         self._limit = limit
         self._notice = notice
@@ -82,7 +87,7 @@ class Sink:
                     data = data[self._write_what_fits(data) :]
                 except OSError as error:
                     problem = self._give_up(error)
-            if data and not problem:
+            if data and self._usable:
                 self._queue(data)
         if problem:
             self._tell(problem)
@@ -159,8 +164,10 @@ class Sink:
         """fd is no good any more; returns what to tell about it."""
         self._usable = False
         self._backlog.clear()
+        if self._client and error.errno in (errno.EPIPE, errno.ECONNRESET):
+            return ""
         return (
-            f"writing serial output to {self.name}: write: {_named(error)}; "
+            f"writing {self._what} to {self.name}: write: {_named(error)}; "
             "the rest of it is not written there"
         )
 
@@ -172,7 +179,7 @@ class Sink:
         with self._changed:
             lost, self._lost = self._lost, 0
         if lost:
-            self._tell(f"{lost} bytes of serial output are lost: {self.name} took none for so long")
+            self._tell(f"{lost} bytes of {self._what} are lost: {self.name} took none for so long")
 
     def close(self, patience: float = 2.0) -> None:
         """Write out the backlog while fd takes some every patience seconds. Idempotent."""

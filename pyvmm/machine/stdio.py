@@ -13,38 +13,44 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .console import Console
+    from .line_editor import LineEditor
+    from .machine import Machine
     from .terminal import RawTerminal
 
 _STDIN, _STDOUT = 0, 1
+
+_WELCOME = "the monitor: `help` lists its commands, Ctrl-A C goes back to the guest\r\n"
 
 
 class Stdio:
     """A context manager: the guest's output on stdout, stdin for its input.
 
-    Where stdin is a terminal, it is raw meanwhile and Ctrl-A has its meanings (keys.py): quit(why)
-    is called, on another thread, for Ctrl-A X, and when the terminal is hung up. notice takes
-    lines for people. The console, which owns the sink, writes out what is left of the output when
-    it is closed.
+    Where stdin is a terminal, it is raw meanwhile and Ctrl-A has its meanings (keys.py): the run
+    is stopped for Ctrl-A X, and when the terminal is hung up. notice takes lines for people. The
+    console, which owns the sink, writes out what is left of the output when it is closed.
     """
 
-    def __init__(
-        self, console: Console, *, quit: Callable[[str], None], notice: Callable[[str], None]
-    ) -> None:
-        self._console = console
-        self._quit = quit
+    def __init__(self, vm: Machine, notice: Callable[[str], None]) -> None:
+        self._vm = vm
+        self._console = vm.console
         self._notice = notice
         self._terminal: RawTerminal | None = None
+        self._screen: Sink | None = None
+        self._editor: LineEditor | None = None
+        self._in_monitor = False
         self._parts = ExitStack()
 
     def __enter__(self) -> Stdio:
         console = self._console
-        console.attach(Sink(_STDOUT, "stdout", self._notice))
+        output = Sink(_STDOUT, "stdout", self._notice)
+        console.attach(output)
         with ExitStack() as parts:
             if os.isatty(_STDIN):
                 # Nobody is there any more to end the guest by hand.
                 forwarder = InputForwarder(
-                    _STDIN, self._keyboard(parts), lambda: self._quit("the terminal was hung up")
+                    _STDIN,
+                    self._keyboard(parts, output),
+                    lambda: self._vm.request_stop("the terminal was hung up"),
                 )
             else:
                 forwarder = InputForwarder(_STDIN, console.offer)
@@ -63,24 +69,64 @@ class Stdio:
         if self._terminal is not None:
             self._terminal.restore()
 
-    def _keyboard(self, parts: ExitStack) -> Callable[[bytes], int]:
+    # -- the keyboard -----------------------------------------------------------------------------
+
+    def _keyboard(self, parts: ExitStack, output: Sink) -> Callable[[bytes], int]:
         """Prepare the terminal; returns what to do with the keys."""
-        from .keys import HELP, QUIT, EscapeKeys
+        from .keys import EscapeKeys
         from .terminal import RawTerminal
 
         self._terminal = parts.enter_context(RawTerminal(_STDIN))
+        if os.isatty(_STDOUT):
+            self._screen = output
+        else:
+            self._screen = Sink(_STDIN, "the terminal", self._notice)
+            parts.callback(self._screen.close)
         escape = EscapeKeys()
 
         def typed(keys: bytes) -> int:
-            for_guest, commands = escape.split(keys)
-            # What it does not take is lost: keys are not left waiting, or else a guest that
-            # reads none would keep Ctrl-A X from being read.
-            self._console.offer(for_guest)
-            for command in commands:
-                if command == QUIT:
-                    self._quit("Ctrl-A X")
+            for one in escape.split(keys):
+                if isinstance(one, str):
+                    self._command(one)
+                elif self._in_monitor and self._editor is not None:
+                    self._editor.type(one)
                 else:
-                    self._notice(f"keys:\n{HELP}")
+                    # What it does not take is lost: keys are not left waiting, or else a guest
+                    # that reads none would keep Ctrl-A X from being read.
+                    self._console.offer(one)
             return len(keys)
 
         return typed
+
+    def _command(self, command: str) -> None:
+        from .keys import HELP, MONITOR, QUIT
+
+        if command == QUIT:
+            self._vm.request_stop("Ctrl-A X")
+        elif command == MONITOR:
+            self._toggle()
+        else:
+            self._notice(f"keys:\n{HELP}")
+
+    def _toggle(self) -> None:
+        """From the guest to the monitor, or back. The guest goes on talking either way."""
+        self._in_monitor = not self._in_monitor
+        self._show("\r\n")
+        if not self._in_monitor:
+            return
+        if self._editor is None:
+            from .line_editor import LineEditor
+            from .monitor import PROMPT, Monitor
+
+            monitor = Monitor(self._vm)
+
+            def enter(line: str) -> None:
+                self._show(monitor.execute(line).replace("\n", "\r\n"))
+
+            self._editor = LineEditor(PROMPT, self._show, enter)
+            self._show(_WELCOME)
+        self._editor.begin()
+
+    def _show(self, text: str) -> None:
+        assert self._screen is not None
+        self._screen.write(text.encode(errors="backslashreplace"))

@@ -20,16 +20,15 @@ _FATAL = (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
 class RawTerminal:
     """A context manager: raw mode for the terminal fd; nothing at all if fd is no terminal.
 
-    Raw as far as input goes: no echo, no lines, no signals from keys. Output keeps its
-    processing, so that lines printed beside the guest's still start at the left, unless output is
-    to be raw too, for a guest that has a terminal's processing of its own. It is put back
-    at the end of the block, when the process is stopped (and raw again when it goes on), and
-    before a signal that nobody handles ends the process; for those, enter it on the main thread.
+    No echo, no lines, no signals from keys, and output as it is: the guest has a terminal's
+    processing of its own. (So lines printed beside the guest's need a carriage return, too.) It is
+    put back at the end of the block, when the process is stopped (and raw again when it goes on),
+    and before a signal that nobody handles ends the process; for those, enter it on the main
+    thread.
     """
 
-    def __init__(self, fd: int = 0, *, output: bool = False) -> None:
+    def __init__(self, fd: int = 0) -> None:
         self._fd = fd
-        self._output = output
         self._cooked: list[Any] | None = None
         self._handlers: dict[signal.Signals, Any] = {}
 
@@ -75,8 +74,7 @@ class RawTerminal:
             | termios.ICRNL
             | termios.IXON
         )
-        if self._output:
-            oflag &= ~termios.OPOST
+        oflag &= ~termios.OPOST
         lflag &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
         characters = [*characters]
         characters[termios.VMIN], characters[termios.VTIME] = 1, 0

@@ -113,6 +113,13 @@ class VcpuThreads:
                     return
 
     @property
+    def busy(self) -> list[str]:
+        """The names of the vCPUs that are in the guest or in a handler."""
+        with self._changed:
+            idents = self._turns.keys() - self._at_gate
+            return [thread.name for thread in self._threads if thread.ident in idents]
+
+    @property
     def has_caller(self) -> bool:
         """Whether it is one of these threads that asks: it can't wait for itself."""
         return threading.get_ident() in self._turns

@@ -12,16 +12,18 @@ from pyvmm.uapi.kvm import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from pyvmm.kvm import Vcpu
 
 _INTERRUPTS = 1 << 9  # RFLAGS.IF
 
+_BUSY = "waits for what answers an access of its: a device, or whoever takes the output"
 
-def whereabouts(vcpus: Iterable[Vcpu]) -> str:
-    """What each vCPU was doing; none of them may be running."""
-    return "\n".join(f"{vcpu} {_doing(vcpu)}" for vcpu in vcpus)
+
+def whereabouts(vcpus: Iterable[Vcpu], busy: Collection[str] = ()) -> str:
+    """What each vCPU was doing; none of them may be running but those named as busy."""
+    return "\n".join(f"{vcpu} {_BUSY if str(vcpu) in busy else _doing(vcpu)}" for vcpu in vcpus)
 
 
 def _doing(vcpu: Vcpu) -> str:

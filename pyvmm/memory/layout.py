@@ -95,6 +95,8 @@ DEBUG_EXIT_PORT = 0xF4
 COM1_PORT = 0x3F8
 COM1_GSI = 4
 
+PVPANIC_PORT = 0x505
+
 PM1A_EVENT_PORT = 0x600
 """ACPI PM1a status and enable, two bytes each."""
 

@@ -188,6 +188,11 @@ class Assigned(Function):
     def bars(self) -> tuple[Bar, ...]:
         return self._bars
 
+    @property
+    def interrupts_in_use(self) -> str:
+        """INTx, MSI or MSI-X, and how much of it, for people."""
+        return self._interrupts.in_use()
+
     def attached(self, bus: Bus, slot: int) -> None:
         super().attached(bus, slot)
         self._view = self._capabilities.view(bus.bridge is None, self._config_size)

@@ -45,6 +45,14 @@ class Interrupts:
         except (VfioError, KvmError) as error:
             self._guard.failed("interrupt changes refused", error)
 
+    def in_use(self) -> str:
+        """The kind in use and how much of it, for people."""
+        if self.msix is not None and self.msix.enabled:
+            return f"MSI-X, {self.msix.used} of {self.msix.size} vectors"
+        if self.msi is not None and self.msi.enabled:
+            return f"MSI, {self.msi.used} of {self.msi.size} vectors"
+        return f"INTx, GSI {self.intx.gsi}" if self.intx.used else "none"
+
     def reset(self) -> None:
         """Everything off and as after a function reset; reconcile() turns INTx on again."""
         try:

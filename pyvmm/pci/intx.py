@@ -45,6 +45,11 @@ class Intx:
         """Where the pin is connected; 0 while the function has none, or is not on a bus."""
         self.disabled = False
 
+    @property
+    def used(self) -> bool:
+        """The device's line is connected, and the guest lets it through."""
+        return self._host is not None and not self.disabled
+
     def reconcile(self, on: bool) -> None:
         """Bring the host in line; on says that INTx is the kind of interrupt in use."""
         on = on and bool(self.gsi)

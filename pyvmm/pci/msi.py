@@ -80,6 +80,16 @@ class Msi:
         return bool(self._control & PCI_MSI_FLAGS_ENABLE)
 
     @property
+    def size(self) -> int:
+        """How many messages it has."""
+        return self._messages
+
+    @property
+    def used(self) -> int:
+        """How many vectors have their eventfd."""
+        return len(self._host.used)
+
+    @property
     def _control(self) -> int:
         return self._config.u16(self._offset + PCI_MSI_FLAGS)
 

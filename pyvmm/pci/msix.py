@@ -82,6 +82,11 @@ class Msix:
         return bool(self._control & PCI_MSIX_FLAGS_ENABLE)
 
     @property
+    def used(self) -> int:
+        """How many vectors have their eventfd."""
+        return len(self._host.used)
+
+    @property
     def _masked(self) -> bool:
         return bool(self._control & PCI_MSIX_FLAGS_MASKALL)
 

@@ -67,6 +67,11 @@ def uuid(text: str) -> bytes:
     return buffer(first[::-1] + second[::-1] + third[::-1] + b"".join(rest))
 
 
+def string(text: str) -> bytes:
+    """ASCII text."""
+    return b"\x0d" + text.encode("ascii") + b"\0"
+
+
 def eisa_id(text: str) -> bytes:
     """A Plug and Play id such as PNP0A08, compressed to a 32-bit number (section 19.6.36)."""
     letters = 0

@@ -31,6 +31,7 @@ from .aml import (
     return_,
     scope,
     store,
+    string,
     uuid,
 )
 from .resources import (
@@ -102,7 +103,18 @@ def dsdt(mmio64: tuple[int, int], last_bus: int, intx_gsi: Callable[[int, int], 
             name("_HID", eisa_id("PNP0B00")),
             name("_CRS", resources(io_ports(layout.RTC_PORT, 2))),
         ),
+        _pvpanic(),
     ) + name("\\_S5", package(sleep_type, zero, zero, zero))
+
+
+def _pvpanic() -> bytes:
+    """The id is QEMU's, which is not one of Plug and Play's."""
+    return device(
+        "PEVT",
+        name("_HID", string("QEMU0001")),
+        name("_UID", integer(0)),
+        name("_CRS", resources(io_ports(layout.PVPANIC_PORT, 1))),
+    )
 
 
 def _windows(mmio64: tuple[int, int], last_bus: int) -> bytes:

@@ -42,10 +42,16 @@ def command_line(image: Path, append: str, *options: str) -> list[str]:
     machine = () if "-M" in options else MACHINE
     return [
         *(*QEMU, *machine, "-nodefaults", "-no-user-config"),
-        *("-display", "none", "-vga", "none", "-no-reboot", "-m", "128"),
+        *("-display", "none", "-vga", "none", "-m", "128"),
+        *(() if guest_may_reset(append) else ("-no-reboot",)),
         *("-kernel", str(image), "-append", append),
         *options,
     ]
+
+
+def guest_may_reset(append: str) -> bool:
+    """Whether the guest is one that resets its machine again and again."""
+    return "times=" in append
 
 
 def serial_lines(text: bytes) -> list[str]:

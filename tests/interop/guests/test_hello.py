@@ -74,6 +74,11 @@ def test_panic(run: RunGuest) -> None:
     assert result.code == 2
 
 
+def test_pvpanic(start: Callable[..., Running]) -> None:
+    running = start("hello", "crash=pvpanic", "-device", "pvpanic", "-action", "panic=pause")
+    assert running.monitor.wait_event("GUEST_PANICKED") == {"action": "pause"}
+
+
 def test_unclaimed_ports(run: RunGuest) -> None:
     result = run("hello", "crash=badport")
     assert result.lines[-1] == "PASS"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from pyvmm.cli import exit_codes
 from tests.conftest import ROOT
-from tests.kvm.cli.conftest import LIMIT, PYVMM, run
+from tests.kvm.cli.conftest import LIMIT, PYVMM, Start, read_until, run
 
 pytestmark = pytest.mark.kvm
 
@@ -41,13 +42,49 @@ def test_again_from_the_cache(vm: Vm) -> None:
         ("exit=200", 200, "pyvmm: the guest exited with code 200\n"),
         ("exit=114", 114, "pyvmm: the guest exited with code 114\n"),
         ("poweroff", 0, ""),
-        ("reset=cf9", 117, "pyvmm: the guest asked for a reset, by the reset control register\n"),
         ("crash=panic", 2, ""),
+        ("crash=pvpanic", 121, "pyvmm: error: the guest has panicked\n"),
     ],
 )
 def test_how_the_guest_ends(vm: Vm, cmdline: str, status: int, said: str) -> None:
     done = run("run", vm(cmdline=cmdline))
     assert (done.status, done.err) == (status, said)
+
+
+@pytest.mark.parametrize(("limit", "boots"), [({"on_reset": "exit"}, 1), ({"max_resets": 2}, 3)])
+def test_a_reset_that_ends_it(vm: Vm, limit: dict[str, object], boots: int) -> None:
+    done = run("run", vm(cmdline="reset=cf9", **limit))
+    assert done.out.count("Hello from the guest\n") == boots
+    assert done.err.startswith("pyvmm: the guest asked for a reset, by the reset control register")
+    assert done.status == exit_codes.GUEST_RESET
+
+
+def test_a_reset_that_does_not(vm: Vm) -> None:
+    done = run("run", vm("reset", cmdline="reset=acpi times=2", devices=[{"model": "edu"}]))
+    assert done.out.endswith("PASS\n")
+    assert (done.status, done.err) == (0, "")
+
+
+def test_a_reset_that_fails(vm: Vm, start: Start, guests: Path, tmp_path: Path) -> None:
+    """The exit status is that of what is in the way."""
+    image = str(shutil.copy(guests / "hello.elf", tmp_path / "guest.elf"))
+    config = vm(kernel=image, cmdline="echo reset=cf9")
+    pyvmm = start("run", config)
+    read_until(pyvmm, "q quits")
+    os.unlink(image)
+    out, err = pyvmm.communicate("................q", timeout=LIMIT)
+    assert "PASS" not in out
+    error, why = err.splitlines()
+    assert error.startswith(f"pyvmm: error: reading kernel {image}: open: ENOENT")
+    assert why == "pyvmm: the guest asked for a reset, by the reset control register; that failed"
+    assert pyvmm.returncode == exit_codes.BAD_IMAGE
+
+
+def test_a_panic_that_does_not_end_it(vm: Vm) -> None:
+    done = run("run", "-t3", vm(cmdline="crash=pvpanic", on_panic="continue"))
+    assert done.out.endswith("pvpanic knows\n")
+    assert done.err.startswith("pyvmm: the guest has panicked\npyvmm: error: the guest has not end")
+    assert done.status == exit_codes.TIMEOUT
 
 
 def test_a_crash(vm: Vm) -> None:

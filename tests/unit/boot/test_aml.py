@@ -161,3 +161,7 @@ def test_resources_end_with_their_tag(folder: Path) -> None:
     listed = resources.resources(resources.io_ports(0x3F8, 8), resources.irq(4))
     (found,) = values(folder, [aml.name("CRS", listed)], ["\\CRS_"])
     assert found == bytes.fromhex("4701 f803 f803 01 08  22 1000  7900")
+
+
+def test_strings() -> None:
+    assert aml.string("QEMU0001") == b"\x0dQEMU0001\0"

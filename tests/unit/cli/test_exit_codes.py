@@ -40,9 +40,11 @@ def test_the_help_tells_each(capsys: pytest.CaptureFixture[str]) -> None:
         (End.EXIT, 0x1FF, 0xFF),
         (End.POWER_OFF, None, 0),
         (End.RESET, None, exit_codes.GUEST_RESET),
+        (End.PANIC, None, exit_codes.GUEST_PANIC),
         (End.STOPPED, None, 0),
         (End.CRASH, None, exit_codes.GUEST_CRASH),
         (End.TIMEOUT, None, exit_codes.TIMEOUT),
+        (End.RESET_FAILED, None, exit_codes.HOST_CALL),
         (End.INTERNAL, None, exit_codes.INTERNAL),
     ],
 )

@@ -34,6 +34,8 @@ def test_the_least_config(write_config: WriteConfig) -> None:
     assert (config.firmware, config.initrd, config.cmdline) == (None, None, "")
     assert (config.cpus, config.devices) == (1, ())
     assert (config.serial, config.timeout) == ("stdio", None)
+    assert (config.on_reset, config.max_resets) == ("restart", None)
+    assert (config.on_triple_fault, config.on_panic) == ("crash", "exit")
     assert (config.memory.size, config.memory.backing) == (64 << 20, "shared")
 
 
@@ -51,6 +53,10 @@ def test_a_config_with_everything(
         memory: {size: 2G, backing: hugetlb-2M}
         serial: log.txt
         timeout: 1.5
+        on_reset: restart
+        max_resets: 10
+        on_triple_fault: reset
+        on_panic: continue
         devices:
           - model: edu
             process: true
@@ -74,6 +80,8 @@ def test_a_config_with_everything(
     assert (config.memory.size, config.memory.backing) == (2 << 30, "hugetlb-2M")
     assert config.serial == str(path.parent / "log.txt")
     assert config.timeout == 1.5
+    assert (config.on_reset, config.max_resets) == ("restart", 10)
+    assert (config.on_triple_fault, config.on_panic) == ("reset", "continue")
     edu, nvme, host = config.devices
     assert (edu.model, edu.process, edu.options) == ("edu", True, {"dma_mask": 0xFFFFFFFF})
     assert (edu.slot, edu.timeout, edu.socket) == (0x20, 2.0, None)
@@ -184,6 +192,11 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\ntimeout: 31536001", "2: timeout: expected a number of seconds, at least"),
         ("kernel: a\nserial:", "2: serial: expected stdio, none or the path of a file, got nothi"),
         ("kernel: a\ndevices:\n- host: 01:00.0\n  rom: 1", "4: devices[0].rom: expected the path "),
+        ("kernel: a\non_reset: no", "2: on_reset: expected one of restart and exit, got 'no'"),
+        ("kernel: a\nmax_resets: 0", "2: max_resets: expected a whole number from 1 to 1000000, g"),
+        ("kernel: a\non_reset: exit\nmax_resets: 2", "3: max_resets: max_resets goes with on_rese"),
+        ("kernel: a\non_triple_fault: 1", "2: on_triple_fault: expected one of crash and reset, g"),
+        ("kernel: a\non_panic: reset", "2: on_panic: expected one of exit and continue, got 'rese"),
         ("kernel: a\ndevices: edu", "2: devices: expected a list of devices, got 'edu'"),
         ("kernel: a\ndevices:\n- edu", "3: devices[0]: expected a device, a mapping with model, "),
         ("kernel: a\ndevices:\n- {}", "3: devices[0]: expected exactly one of model, socket and "),

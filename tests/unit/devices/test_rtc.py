@@ -251,3 +251,16 @@ def test_whatever_a_guest_writes_can_be_read(writes: list[tuple[int, int, int]])
         clock.now += passed
         for other in range(128):
             assert 0 <= get(rtc, other) <= 255
+
+
+def test_a_reset_keeps_what_the_battery_keeps() -> None:
+    rtc, clock = make(datetime.datetime(2024, 2, 29, 12, tzinfo=UTC), BINARY | HOURS_24)
+    put(rtc, 0, 30)  # seconds
+    put(rtc, 0x6E, 0x5A)
+    put(rtc, B, get(rtc, B) | 0x78)
+    clock.now += SECOND
+    rtc.reset()
+    assert get(rtc, B) == BINARY | HOURS_24, "no interrupts, no square wave"
+    assert get(rtc, C) == 0, "no flags"
+    assert get(rtc, 0x6E) == 0x5A
+    assert get(rtc, 0) == 31

@@ -7,6 +7,7 @@ import threading
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -416,3 +417,35 @@ class SerialMachine(RuleBasedStateMachine):
 
 
 TestSerialMachine = SerialMachine.TestCase
+
+
+# -- reset ------------------------------------------------------------------------------------
+
+WRITES = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 255)), max_size=20)
+
+
+@given(WRITES)
+def test_a_reset_leaves_nothing_of_what_was_set(writes: list[tuple[int, int]]) -> None:
+    line, fresh = Line(), Line()
+    for offset, value in writes:
+        line.write(offset, value)
+    line.serial.reset()
+    assert not line.level
+    for offset in (LCR, MCR, SCR, IER, IIR, LSR, MSR, DATA):
+        assert line.read(offset) == fresh.read(offset), offset
+    for one in (line, fresh):
+        one.write(LCR, DLAB)
+    assert [line.read(at) for at in (DATA, IER)] == [fresh.read(at) for at in (DATA, IER)]
+
+
+def test_a_reset_takes_the_interrupt_back_and_what_the_chip_had(line: Line) -> None:
+    line.write(IER, 1)
+    line.serial.receive(b"abc")
+    assert line.levels == [True]
+    line.serial.reset()
+    assert line.levels == [True, False]
+    assert line.read(LSR) & 1 == 0
+    # What was still on its way comes to the next system.
+    line.write(IER, 1)
+    assert line.level
+    assert line.drain() == b"bc"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The i8042, PM1a, debug-exit and POST-code ports."""
+"""The i8042, PM1a, debug-exit, POST-code and pvpanic ports; resets of those that have a state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.devices import I8042, PM1A_PORTS, DebugExit, PostCode, PowerManagement
+from pyvmm.devices import I8042, PM1A_PORTS, DebugExit, PostCode, PowerManagement, Pvpanic
 
 
 class Calls:
@@ -220,3 +220,40 @@ def test_post_codes_are_kept() -> None:
     assert post.read(0, 1) == 0
     post.write(0, 1, 0x55)
     assert (post.last, post.read(0, 1)) == (0x55, 0x55)
+
+
+# -- pvpanic ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0, []), (1, [False]), (2, [True]), (3, [False]), (0xFC, []), (0xFF, [False])],
+)
+def test_pvpanic(value: int, told: list[bool]) -> None:
+    panics: list[bool] = []
+    port = Pvpanic(panics.append)
+    assert port.read(0, 1) == 3, "it knows of panics and of crash kernels"
+    port.write(0, 1, value)
+    assert panics == told
+
+
+# -- resets -----------------------------------------------------------------------------------
+
+
+def test_the_controller_after_a_reset(controller: Controller) -> None:
+    controller.command(0x60, 0x47)
+    controller.command(0xAA)
+    controller.command(0xD4)
+    controller.i8042.reset()
+    assert controller.status == 0x14
+    assert controller.i8042.data.read(0, 1) == 0
+    controller.command(0x20)
+    assert controller.reply() == 0x34
+    controller.send(0xFF)
+    assert controller.status & 0x61 == 0x41, "no command waits for its data any more"
+
+
+def test_pm1a_after_a_reset(pm1a: PowerManagement) -> None:
+    pm1a.write(ENABLE, 4, 0x1C00_0321)
+    pm1a.reset()
+    assert [pm1a.read(at, 2) for at in (STATUS, ENABLE, CONTROL)] == [0, 0, 1]

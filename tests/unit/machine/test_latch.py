@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Latch: waited for by many, opened once, by a signal handler too."""
+"""Latch: waited for by many, opened once or more, by a signal handler too."""
 
 from __future__ import annotations
 
@@ -52,3 +52,19 @@ def test_opened_by_a_signal_handler_of_the_thread_that_waits() -> None:
             thread.join(LIMIT)
         finally:
             signal.signal(signal.SIGUSR1, handler)
+
+
+def test_opened_again_and_again_while_it_is_waited_for() -> None:
+    latch = Latch()
+
+    def open() -> None:
+        for _ in range(2000):
+            latch.open()
+
+    openers = [threading.Thread(target=open) for _ in range(2)]
+    for opener in openers:
+        opener.start()
+    for _ in range(2000):
+        assert latch.wait(LIMIT)
+    for opener in openers:
+        opener.join(LIMIT)

@@ -13,6 +13,7 @@ from pyvmm.machine.plugged_device import PluggedDevice
 from pyvmm.memory import AddressMap, GuestMemory
 from pyvmm.models.edu import Edu
 from pyvmm.pci.bus import Bus
+from pyvmm.pci.errors import BadDevice
 from pyvmm.uapi.pci_regs import PCI_COMMAND, PCI_COMMAND_MASTER
 from pyvmm.vfio import DeviceGone, VfioError
 from tests.unit.pci.fake_vm import FakeVm
@@ -192,4 +193,26 @@ def test_what_is_lost_already_can_be_taken_back(
         assert isinstance(notices, FakeNotices)
         notices.given["request"]()
         assert host.log[-1] == "close"
+    host.memory.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (DeviceGone("edu hung up"), "edu hung up"),
+        (BadDevice("edu does not answer after its reset"), "edu does not answer after its reset"),
+    ],
+)
+def test_one_that_was_lost_at_a_reset(error: Exception, told: str, no_leaks: None) -> None:
+    """Once, whoever else finds out; and it does no more, if it is still there."""
+    host = Host()
+    with host.plug() as plugged:
+        plugged.function.config_write(PCI_COMMAND, 2, PCI_COMMAND_MASTER)
+        device = plugged.device
+        assert isinstance(device, Recorded)
+        plugged.lose(error)
+        host.lose(DeviceGone("edu is silent"))
+        assert [str(loss) for loss in host.losses] == [told]
+        assert plugged.function.config_read(0, 4) == 0xFFFFFFFF
+        assert not device.bus_master
     host.memory.close()

@@ -11,6 +11,7 @@ import termios
 # A guest that echoes what it gets in upper case, until it gets Q.
 CHILD = """
 import os, sys, threading
+from types import SimpleNamespace
 from pyvmm.machine.console import Console
 from pyvmm.machine.stdio import Stdio
 
@@ -26,12 +27,15 @@ def receive(data):
 def notice(line):
     print("notice:", line, file=sys.stderr, flush=True)
 
-def quit(why):
+def request_stop(why):
     notice(f"quit: {why}")
     ended.set()
 
 console.connect(receive)
-with Stdio(console, quit=quit, notice=notice):
+vm = SimpleNamespace(
+    console=console, request_stop=request_stop, request_reset=notice, uptime=1.0, outcome=None
+)
+with Stdio(vm, notice):
     console.output(b"ready\\n")
     ended.wait()
 console.close()
@@ -62,7 +66,7 @@ def test_on_a_terminal_ctrl_a_is_ours_and_the_rest_the_guests() -> None:
     master, slave = os.openpty()
     before = termios.tcgetattr(slave)
     with run(slave, slave, PIPE) as child:
-        assert read_until(master, b"ready\r\n")
+        assert read_until(master, b"ready\n")
         os.write(master, b"ab\x03\x01\x01\x01hc\x01xd")
         assert read_until(master, b"C") == b"AB\x03\x01C"
         assert child.stderr is not None
@@ -71,6 +75,44 @@ def test_on_a_terminal_ctrl_a_is_ours_and_the_rest_the_guests() -> None:
     assert told.startswith("notice: keys:\nCtrl-A X       quit")
     assert told.endswith("notice: quit: Ctrl-A X\n")
     assert termios.tcgetattr(slave) == before
+    os.close(master)
+    os.close(slave)
+
+
+def test_ctrl_a_c_is_the_monitor_and_back() -> None:
+    """The guest goes on talking; what is typed is the monitor's, with its line editing."""
+    master, slave = os.openpty()
+    with run(slave, slave, PIPE) as child:
+        read_until(master, b"ready\n")
+        os.write(master, b"a\x01c")
+        assert read_until(master, b"(pyvmm) ").startswith(b"A\r\nthe monitor: `help` lists its ")
+        os.write(master, b"resex\x7ft\r")
+        assert read_until(master, b"reset\r\n(pyvmm) ").endswith(
+            b"\r\x1b[K(pyvmm) reset\r\nthe guest is reset\r\n(pyvmm) "
+        )
+        os.write(master, b"half a line \xc3\xa4\x01cbc")
+        assert read_until(master, b"BC").endswith(b"half a line \xc3\xa4\r\nBC")
+        os.write(master, b"\x01C")
+        assert read_until(master, b"\xc3\xa4").endswith(b"\r\n(pyvmm) half a line \xc3\xa4")
+        os.write(master, b"\x15\x01cq")
+        assert read_until(master, b"Q").endswith(b"\r\nQ")
+        assert child.stderr is not None
+        assert child.stderr.read() == b"notice: reset by the monitor\n"
+        assert child.wait(60) == 0
+    os.close(master)
+    os.close(slave)
+
+
+def test_the_monitor_is_on_the_terminal_if_stdout_is_not() -> None:
+    master, slave = os.openpty()
+    with run(slave, PIPE, PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        os.write(master, b"\x01creset\r")
+        assert b"the guest is reset\r\n(pyvmm) " in read_until(master, b"reset\r\n(pyvmm) ")
+        os.write(master, b"\x01cq")
+        assert child.stdout.read() == b"Q"
+        assert child.wait(60) == 0
     os.close(master)
     os.close(slave)
 

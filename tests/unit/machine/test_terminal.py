@@ -30,9 +30,10 @@ def is_raw(fd: int) -> bool:
     iflag, oflag, _, lflag, *_ = termios.tcgetattr(fd)
     cooked = termios.ECHO | termios.ICANON | termios.ISIG | termios.IEXTEN
     input_processing = termios.ICRNL | termios.IXON
-    assert oflag & termios.OPOST
     if lflag & cooked == 0 and iflag & input_processing == 0:
+        assert not oflag & termios.OPOST
         return True
+    assert oflag & termios.OPOST
     assert lflag & cooked == cooked
     assert iflag & input_processing == input_processing
     return False

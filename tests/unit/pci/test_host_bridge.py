@@ -49,7 +49,8 @@ class Guest:
         self.bus.add(self.log, device=5, number=3)
         self.resets: list[int] = []
         self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
-        ConfigPorts(self.bus, self.resets.append).add_to(self.ports)
+        self.config_ports = ConfigPorts(self.bus, self.resets.append)
+        self.config_ports.add_to(self.ports)
         Ecam(self.bus).add_to(self.mmio)
 
     def inp(self, port: int, size: int) -> int:
@@ -185,3 +186,23 @@ def test_the_bridges_own_function(guest: Guest) -> None:
     guest.store(ECAM_BASE + 0x10, 4, 0xFFFFFFFF)
     assert guest.load(ECAM_BASE + 0x10, 4) == 0, "it has no BARs"
     assert guest.load(ECAM_BASE + 0x100, 4) == 0xFFFFFFFF, "it has no extended space"
+
+
+def test_the_ports_after_a_reset() -> None:
+    guest = Guest()
+    guest.outp(0xCF8, 4, HERE)
+    guest.outp(0xCF9, 1, 2)
+    guest.config_ports.reset()
+    assert guest.inp(0xCF8, 4) == 0
+    assert guest.inp(0xCF9, 1) == 0
+    assert guest.inp(0xCFC, 4) == ONES[4], "no address is selected"
+
+
+def test_the_bridge_after_a_reset() -> None:
+    bridge = HostBridge()
+    before = bytes(bridge.config.data)
+    bridge.config_write(4, 2, 0)
+    bridge.config_write(0x0C, 4, 0xFFFFFFFF)
+    assert bytes(bridge.config.data) != before
+    bridge.reset()
+    assert bytes(bridge.config.data) == before
