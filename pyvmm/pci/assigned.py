@@ -256,7 +256,7 @@ class Assigned(Function):
 
     def _reached(self, bar: Bar) -> int | None:
         """Where the guest reaches a BAR, which takes the bridge above, if there is one."""
-        address, bridge = bar.decoded(), self.bus.bridge
+        address, bridge = bar.decoded(), self.bridge
         if address is None or bridge is None or bridge.forwards(address, bar.size, io=bar.io):
             return address
         return None

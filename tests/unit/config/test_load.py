@@ -59,6 +59,7 @@ def test_a_config_with_everything(
             timeout: 2
           - socket: /run/nvme.sock
             slot: 5
+            root_port: true
         """
     )
     config = load(path)
@@ -75,6 +76,7 @@ def test_a_config_with_everything(
     assert (edu.slot, edu.timeout, edu.socket) == (0x20, 2.0, None)
     assert (nvme.model, nvme.process, nvme.options) == (None, False, {})
     assert (nvme.slot, nvme.socket) == (0x28, "/run/nvme.sock")
+    assert (edu.root_port, nvme.root_port) == (False, True)
 
 
 def test_firmware_instead_of_a_kernel(write_config: WriteConfig) -> None:
@@ -144,6 +146,10 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
          "e at 03.0 too: without function 0, no guest looks for 03.1"),
         ("kernel: a\ndevices:\n- model: edu\n  slot: 10", "4: devices[0].slot: expected a slot as l"
          'spci writes it, got 10: "0a.0" is device 10, "10.0" is device 16'),
+        ("kernel: a\ndevices:\n- model: a\n  slot: 3\n- model: a\n  slot: 03.1\n  root_port: true",
+         "7: devices[1].root_port: expected false, as devices[0] has it, which is function 0 of"),
+        ("kernel: a\ndevices:\n- {model: a, slot: 3, root_port: true}\n- {model: a, slot: 03.1}",
+         "4: devices[1].root_port: expected true, as devices[0] has it, which is function 0 of t"),
         ("kernel: a\nname: " + "x" * 99, "2: name: expected a name of 1 to 64 characters, got 'x"),
     ],
 )  # fmt: skip
