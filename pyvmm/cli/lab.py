@@ -11,6 +11,7 @@ import threading
 from contextlib import ExitStack, suppress
 from functools import partial
 
+from pyvmm.machine.images import are_files
 from pyvmm.machine.phases import Phases
 
 from . import exit_codes
@@ -92,6 +93,11 @@ def run_vm(options: argparse.Namespace, config: VmConfig) -> int:
                 f"the server at {device.socket}",
                 "take a model with `process: true`, or a host with KVM and no --lab",
             )
+    if not are_files(config):
+        # The lab has no network, and what it writes is gone with it; it sees our cache.
+        from .images import fetch_images
+
+        fetch_images(config)
     argv = [sys.executable, "-m", "pyvmm", "run", options.config]
     for key, value in options.set:
         argv += ["--set", f"{key}={value}"]

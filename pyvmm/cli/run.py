@@ -9,6 +9,7 @@ from time import process_time
 
 from pyvmm.config import load
 from pyvmm.machine.errors import MachineStopped
+from pyvmm.machine.images import are_files
 from pyvmm.machine.machine import Machine
 from pyvmm.machine.outcome import End
 from pyvmm.machine.phases import Phases
@@ -59,6 +60,11 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
     phases = Phases(("Python, imports", process_time()))
     config = load(path, overrides)
     phases.done("config")
+    if not are_files(config):
+        from .images import fetch_images
+
+        fetch_images(config)
+        phases.done("images")
     if config.devices:
         from .limits import allow_many_open_files
 

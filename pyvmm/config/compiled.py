@@ -67,9 +67,10 @@ def as_config(plain: dict[str, Any]) -> VmConfig:
     second can't differ.
     """
     memory = Loaded(plain["memory"])
+    initrd = plain["initrd"] and Loaded(plain["initrd"])
     devices = tuple([Loaded(device) for device in plain["devices"]])
     # To make a VmConfig takes msgspec. A test holds the attributes to be the same, and their types.
-    return Loaded({**plain, "memory": memory, "devices": devices})  # type: ignore[return-value]
+    return Loaded({**plain, "memory": memory, "initrd": initrd, "devices": devices})  # type: ignore[return-value]
 
 
 def lookup(

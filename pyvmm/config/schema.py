@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from pyvmm.debian.names import is_debians
+
 from . import notation
 from .errors import ConfigInvalid, SlotTaken
 
@@ -46,6 +48,47 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"expected": "one of shared, thp, hugetlb-2M and hugetlb-1G"},
         ),
     ] = "shared"
+
+
+class Initrd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The guest's initial RAM disk. A plain path stands for a mapping with the key file alone.
+
+    Without a file, one is made of busybox, the modules, and the script.
+    """
+
+    file: Annotated[
+        _Text | None,
+        Meta(
+            description="An initial RAM disk that is there already.",
+            extra={"expected": "the path of an initial RAM disk", "notation": notation.path},
+        ),
+    ] = None
+    modules: Annotated[
+        tuple[_Text, ...],
+        Meta(
+            description="Kernel modules to load, in this order; what they depend on comes by "
+            "itself. They go with a kernel of Debian's. Those that it has built in are no matter.",
+            extra={
+                "expected": "a list of kernel modules' names",
+                "each": "the name of a kernel module",
+            },
+        ),
+    ] = ()
+    script: Annotated[
+        _Text | None,
+        Meta(
+            description="A shell script that the guest runs, and ends with: its exit status is "
+            "the guest's. Without it there is a shell on the serial line.",
+            extra={"expected": "the path of a shell script", "notation": notation.path},
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        for key in ("modules", "script"):
+            if self.file is not None and getattr(self, key):
+                raise ConfigInvalid(
+                    f"{key} is for an initial RAM disk that is made; this one is a file", key=(key,)
+                )
 
 
 class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -154,9 +197,13 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kernel: Annotated[
         _Text | None,
         Meta(
-            description="The guest's image: a PVH ELF file, such as the test guests are. "
+            description="The guest's image: a PVH ELF file, such as the test guests are. Or "
+            "debian:6.12 for the kernel of Debian's that is called so. "
             "Exactly one of kernel and firmware is needed.",
-            extra={"expected": "the path of a guest image", "notation": notation.path},
+            extra={
+                "expected": "the path of a guest image, or debian: and the name of a kernel",
+                "notation": notation.kernel,
+            },
         ),
     ] = None
     firmware: Annotated[
@@ -167,10 +214,14 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
     initrd: Annotated[
-        _Text | None,
+        Initrd | None,
         Meta(
-            description="An initial RAM disk for the kernel.",
-            extra={"expected": "the path of an initial RAM disk", "notation": notation.path},
+            description="An initial RAM disk for the kernel: a path, or a mapping with modules "
+            "and script, of which one is made.",
+            extra={
+                "expected": "the path of an initial RAM disk, or a mapping with modules and script",
+                "notation": notation.initrd,
+            },
         ),
     ] = None
     cmdline: Annotated[
@@ -231,6 +282,12 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     raise ConfigInvalid(
                         f"{key} goes with a kernel; this VM boots firmware", key=(key,)
                     )
+        elif self.initrd is not None and self.initrd.modules and not is_debians(self.kernel):
+            raise ConfigInvalid(
+                "the modules are those of a kernel of Debian's, such as debian:6.12, and this "
+                "kernel is a file",
+                key=("initrd", "modules"),
+            )
         _check_slots(self.devices)
 
 

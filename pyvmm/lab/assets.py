@@ -6,15 +6,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .busybox import fetch_busybox, find_busybox
-from .cache import Cache
+from pyvmm.debian.busybox import fetch_busybox, find_busybox
+from pyvmm.debian.cache import Cache
+from pyvmm.debian.kernel_packages import fetch_kernel, look_up_kernel
+from pyvmm.debian.kernels import find_kernel
+
 from .defaults import DEFAULT_IOMMU, DEFAULT_KERNEL
 from .devices import parse
 from .emulator import Emulator, fetch_emulator, find_emulator
+from .errors import of_the_lab
 from .findings import Finding, check
 from .host import check_host
 from .initramfs import find_initramfs, make_initramfs
-from .kernels import Kernel, check_known, fetch_kernel, find_kernel, look_up_kernel
+from .kernels import LabKernel, check_known, find_lab_kernel, make_lab_kernel
 from .module_build import missing_tools
 from .rebuilt_kernel import REBUILT_KERNELS, rebuild_kernel, rebuilt_name
 from .requirements import check_qemu, oldest_qemu
@@ -39,6 +43,7 @@ class Assets(NamedTuple):
     """What not every kernel has: "iommufd", "cdev", "noiommu", "mtty"."""
 
 
+@of_the_lab()
 def prepare(
     kernel: str = DEFAULT_KERNEL,
     *,
@@ -103,10 +108,7 @@ def _make(
         emulator = fetch_emulator(cache, qemu, progress, since)
     kernel = None if refresh else _kernel(cache, name, rebuild)
     if kernel is None:
-        package = look_up_kernel(cache, name, progress)
-        kernel = fetch_kernel(cache, name, package, progress)
-        if rebuild:
-            kernel = rebuild_kernel(cache, kernel, package, progress)
+        kernel = _make_kernel(cache, name, rebuild, refresh, progress)
     busybox = find_busybox(cache) or fetch_busybox(cache, progress)
     initramfs = find_initramfs(cache, kernel, busybox) or make_initramfs(
         cache, kernel, busybox, progress
@@ -114,11 +116,25 @@ def _make(
     return _assets(emulator, kernel, initramfs, busybox)
 
 
-def _kernel(cache: Cache, name: str, rebuild: bool) -> Kernel | None:
-    return find_kernel(cache, rebuilt_name(name) if rebuild else name)
+def _kernel(cache: Cache, name: str, rebuild: bool) -> LabKernel | None:
+    return find_lab_kernel(cache, rebuilt_name(name) if rebuild else name)
 
 
-def _assets(emulator: Emulator, kernel: Kernel, initramfs: Path, busybox: Path) -> Assets:
+def _make_kernel(
+    cache: Cache, name: str, rebuild: bool, refresh: bool, progress: Callable[[str], None]
+) -> LabKernel:
+    debians = None if refresh or rebuild else find_kernel(cache, name)
+    if debians is not None:  # some VM's; modules are rebuilt for the newest one, which is looked up
+        return make_lab_kernel(cache, debians, progress)
+    package = look_up_kernel(cache, name, progress)
+    debians = fetch_kernel(cache, name, package, progress)
+    kernel = make_lab_kernel(cache, debians, progress)
+    if rebuild:
+        kernel = rebuild_kernel(cache, debians, kernel, package, progress)
+    return kernel
+
+
+def _assets(emulator: Emulator, kernel: LabKernel, initramfs: Path, busybox: Path) -> Assets:
     return Assets(
         qemu=emulator,
         vmlinux=kernel.vmlinux,

@@ -15,15 +15,18 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .apt import DPKG_STATUS, Apt, unpack
-from .errors import LabError, NoSuchPackage, Unreachable
+from pyvmm.debian.apt import DPKG_STATUS, Apt, unpack
+from pyvmm.debian.errors import DebianError, NoSuchPackage, Unreachable
+
+from .errors import LabError
 from .host import host_release
 from .requirements import OLDEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
+    from pyvmm.debian.progress import Progress
 
 QEMU_VARIABLE = "PYVMM_QEMU"
 PROGRAM = "qemu-system-x86_64"
@@ -90,21 +93,21 @@ def find_emulator(
 def fetch_emulator(
     cache: Cache, name: str | None, progress: Progress, since: tuple[int, int] = OLDEST
 ) -> Emulator:
-    """Unpack one of EMULATORS into the cache; hold its lock. Raises LabError.
+    """Unpack one of EMULATORS into the cache; hold its lock. Raises DebianError, LabError.
 
     Without a name it is one of the version since or newer.
     """
     name = name or os.environ.get(QEMU_VARIABLE)
     if name not in EMULATORS:
         name = _chosen(since)
-    failures: list[LabError] = []
+    failures: list[DebianError | LabError] = []
     host = host_release()
     for suites in sorted(EMULATORS[name], key=lambda suites: suites[0] != host):
         try:
             return _fetch(cache, name, suites, progress)
         except Unreachable:
             raise
-        except LabError as failure:
+        except (DebianError, LabError) as failure:
             failures.append(failure)
     raise failures[0]
 

@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class LabError(Exception):
     """Base of the lab's errors: what failed and why, and the cure where one is known.
@@ -15,14 +21,6 @@ class LabError(Exception):
         self.cause = cause
         self.cure = cure
         self.details = details
-
-
-class NoSuchPackage(LabError):
-    """No suite that could be reached has the package."""
-
-
-class Unreachable(LabError):
-    """The mirror didn't answer, or not with what was asked for."""
 
 
 class LabEnded(LabError):
@@ -47,3 +45,14 @@ class QmpError(LabError):
 
 class SnapshotFailed(LabError):
     """A snapshot can't be made or begun with. A lab that boots may do."""
+
+
+@contextmanager
+def of_the_lab() -> Iterator[None]:
+    """What goes wrong with Debian's packages is an error of the lab to those who want one."""
+    from pyvmm.debian.errors import DebianError
+
+    try:
+        yield
+    except DebianError as error:
+        raise LabError(error.cause, error.cure) from None

@@ -7,20 +7,22 @@ import os
 import shutil
 from typing import TYPE_CHECKING, NamedTuple
 
-from .apt import require_apt
-from .busybox import find_busybox
-from .cache import Cache
-from .decompress import require_libraries
+from pyvmm.debian.apt import require_apt
+from pyvmm.debian.busybox import find_busybox
+from pyvmm.debian.cache import Cache
+from pyvmm.debian.decompress import require_libraries
+from pyvmm.debian.errors import DebianError
+from pyvmm.debian.sources import find_mirror
+
 from .defaults import DEFAULT_IOMMU, DEFAULT_KERNEL
 from .devices import parse
 from .emulator import find_emulator
 from .errors import LabError
 from .host import check_host
-from .kernels import check_known, find_kernel
+from .kernels import check_known, find_lab_kernel
 from .module_build import missing_tools
 from .rebuilt_kernel import REBUILT_KERNELS, rebuilt_name
 from .requirements import check_qemu, oldest_qemu
-from .sources import find_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -83,7 +85,7 @@ def check(
 def _attempt(subject: str, look: Callable[[], str], *, needed: bool = True) -> Finding:
     try:
         return Finding(subject, True, look(), needed=needed)
-    except LabError as error:
+    except (DebianError, LabError) as error:
         return Finding(subject, False, error.cause, error.cure, needed)
 
 
@@ -102,8 +104,8 @@ def _check_emulator(cache: Cache, items: Sequence[Item], iommu: str, qemu: str |
 
 def _check_kernel(cache: Cache, name: str) -> Finding:
     subject = f"kernel {name}"
-    rebuilt = find_kernel(cache, rebuilt_name(name))
-    kernel = rebuilt or find_kernel(cache, name)
+    rebuilt = find_lab_kernel(cache, rebuilt_name(name))
+    kernel = rebuilt or find_lab_kernel(cache, name)
     cure = f"{SETUP} --kernel {name}"
     if kernel is None:
         return Finding(subject, False, "not fetched yet", cure)

@@ -7,28 +7,33 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import cpio
-from .kernels import BOOT_MODULES, BOOT_MODULES_IF_THERE
-from .modules import ModuleSet
+from pyvmm.debian import cpio
+from pyvmm.debian.modules import ModuleSet
+
+from .kernels import BOOT_MODULES, BOOT_MODULES_IF_THERE, WANTED_BY
 
 if TYPE_CHECKING:
-    from .cache import Cache, Progress
-    from .kernels import Kernel
+    from pyvmm.debian.cache import Cache
+    from pyvmm.debian.progress import Progress
+
+    from .kernels import LabKernel
 
 INIT = Path(__file__).with_name("init.sh")
 _FOLDERS = ("bin", "dev", "proc", "sys", "mods", "ro", "rw", "nr", "tmp", "run")
 
 
-def find_initramfs(cache: Cache, kernel: Kernel, busybox: Path) -> Path | None:
+def find_initramfs(cache: Cache, kernel: LabKernel, busybox: Path) -> Path | None:
     """The initramfs for a kernel if it is in the cache and what it was made of is the same."""
     folder = cache.find("initramfs", kernel.name, _version(kernel, busybox))
     return None if folder is None else folder / "initramfs.cpio"
 
 
-def make_initramfs(cache: Cache, kernel: Kernel, busybox: Path, progress: Progress) -> Path:
-    """Make it; hold the cache's lock. Raises LabError."""
+def make_initramfs(cache: Cache, kernel: LabKernel, busybox: Path, progress: Progress) -> Path:
+    """Make it; hold the cache's lock. Raises DebianError."""
     progress(f"making the initramfs for {kernel.release}")
-    modules = ModuleSet(kernel.modules).closure(BOOT_MODULES, optional=BOOT_MODULES_IF_THERE)
+    modules = ModuleSet(kernel.modules).closure(
+        BOOT_MODULES, wanted_by=WANTED_BY, optional=BOOT_MODULES_IF_THERE
+    )
     order = "".join(f"{module.name}\n" for module in modules)
     entries = [
         *map(cpio.folder, _FOLDERS),
@@ -44,10 +49,10 @@ def make_initramfs(cache: Cache, kernel: Kernel, busybox: Path, progress: Progre
     return place / "initramfs.cpio"
 
 
-def _version(kernel: Kernel, busybox: Path) -> str:
+def _version(kernel: LabKernel, busybox: Path) -> str:
     """Stands for what goes in. A kernel's folder never changes; the host's busybox may."""
     status = busybox.stat()
     program = (str(busybox), status.st_size, status.st_mtime_ns)
-    parts = (kernel.folder.name, BOOT_MODULES, BOOT_MODULES_IF_THERE, _FOLDERS, program)
+    parts = (kernel.folder.parts[-2:], BOOT_MODULES, BOOT_MODULES_IF_THERE, _FOLDERS, program)
     digest = hashlib.sha256(repr(parts).encode() + INIT.read_bytes())
     return digest.hexdigest()[:16]

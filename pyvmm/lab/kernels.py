@@ -1,33 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Debian's kernels for the lab: fetched, uncompressed, and with the modules that matter in it."""
+"""The lab's kernels: Debian's, with the modules that a lab may want in a tree for modprobe."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .apt import Apt, unpack
-from .cache import place_name
-from .errors import LabError, NoSuchPackage
-from .modules import ModuleSet, write_tree
-from .vmlinux import extract_vmlinux
+from pyvmm.debian.modules import ModuleSet, write_tree
+from pyvmm.debian.names import GENERIC
+
+from .errors import LabError
 
 if TYPE_CHECKING:
-    from .cache import Cache, Progress
+    from collections.abc import Iterable
 
-# Where they are in the cache. The number goes up when what pyvmm makes of a package changes.
-KERNEL_FOLDER = "kernels-1"
+    from pyvmm.debian.cache import Cache
+    from pyvmm.debian.kernels import Kernel
+    from pyvmm.debian.modules import Module
+    from pyvmm.debian.progress import Progress
 
-META_PACKAGE = "linux-image-amd64"
-
-# The suites that have a kernel, the one that costs least first.
-KERNELS = {
-    "6.1": ("bookworm",),
-    "6.12": ("bookworm-backports", "trixie"),
-    "newest": ("trixie-backports", "sid"),
-}
+# Where they are in the cache. The number goes up when what is made of a kernel changes.
+_FOLDER = "lab-kernels-1"
 
 # Without these the lab's init can't do its work. They are in the initramfs.
 BOOT_MODULES = (
@@ -43,6 +39,7 @@ OTHER_MODULES = (
     *("ext4", "vfat", "nls_ascii", "nls_cp437", "squashfs", "loop", "fuse"),
     *("mdev", "msr", "i6300esb"),
 )
+WANTED_BY = "the lab"
 
 _FEATURES = {
     "CONFIG_IOMMUFD": "iommufd",
@@ -51,18 +48,13 @@ _FEATURES = {
 }
 
 
-class Kernel(NamedTuple):
+class LabKernel(NamedTuple):
     """A kernel in the cache. modules is what is to be seen as /lib/modules/RELEASE."""
 
     name: str
     release: str
     folder: Path
     features: frozenset[str]
-
-    @property
-    def version(self) -> str:
-        """The version of Debian's package, as the folder's name has it."""
-        return self.folder.name.removeprefix(f"{self.name}-")
 
     @property
     def vmlinux(self) -> Path:
@@ -73,88 +65,41 @@ class Kernel(NamedTuple):
         return self.folder / "modules"
 
 
-class Package(NamedTuple):
-    """Where a kernel is: its suite, the release it calls itself, and the packages' version."""
-
-    apt: Apt
-    release: str
-    version: str
-
-
-def find_kernel(cache: Cache, name: str) -> Kernel | None:
-    """The kernel if it is in the cache."""
-    folder = cache.find(KERNEL_FOLDER, name)
+def find_lab_kernel(cache: Cache, name: str) -> LabKernel | None:
+    """The kernel, or its rebuilt variant, if it is in the cache."""
+    folder = cache.find(_FOLDER, name)
     if folder is None:
         return None
     release = (folder / "release").read_text().strip()
     features = (folder / "features").read_text().split()
-    return Kernel(name, release, folder, frozenset(features))
+    return LabKernel(name, release, folder, frozenset(features))
 
 
-def look_up_kernel(cache: Cache, name: str, progress: Progress) -> Package:
-    """The newest there is of a kernel; hold the cache's lock. Raises LabError."""
-    failures = []
-    for suite in KERNELS[name]:
-        try:
-            apt = Apt(cache, [suite])
-            depends = apt.show(META_PACKAGE, progress).get("depends", "")
-            found = re.search(r"linux-image-(\d[^\s,]+)", depends)
-            if found is None:
-                raise NoSuchPackage(f"{META_PACKAGE} of {suite} depends on no kernel")
-            version = apt.show(f"linux-image-{found[1]}", progress)["version"]
-            return Package(apt, found[1], version)
-        except NoSuchPackage as failure:  # suites end; the next one has it too
-            failures.append(failure)
-    raise failures[-1]
+def make_lab_kernel(cache: Cache, kernel: Kernel, progress: Progress) -> LabKernel:
+    """What the lab needs of one of Debian's; hold the cache's lock. Raises DebianError."""
+    progress(f"choosing the lab's modules of {kernel.release}")
+    modules = ModuleSet(kernel.modules)
+    wanted = modules.closure(
+        BOOT_MODULES, wanted_by=WANTED_BY, optional=BOOT_MODULES_IF_THERE + OTHER_MODULES
+    )
+    features = config_features(kernel.config.read_text())
+    return publish(cache, kernel.name, kernel, wanted, features)
 
 
-def fetch_kernel(cache: Cache, name: str, package: Package, progress: Progress) -> Kernel:
-    """Fetch and prepare a kernel, or keep what is there; hold the cache's lock. Raises LabError."""
-    apt, release, version = package
-    kernel = find_kernel(cache, name)
-    if kernel is not None and kernel.version == place_name(version):
-        return kernel
-    depends = apt.show(f"linux-image-{release}", progress).get("depends", "")
-    # Newer kernels come in parts: -base, -binary, -modules.
-    parts = re.findall(rf"linux-[a-z]+-{re.escape(release)}", depends)
-    names = [f"linux-image-{release}", *parts]
-    with cache.staging() as staged, cache.staging() as whole, cache.staging() as debs:
-        fetched = apt.download([f"{part}={version}" for part in names], debs, progress)
-        progress(f"unpacking the kernel {release}")
-        unpack(fetched, whole, cache)
-        _prepare(whole, release, staged, progress)
-        cache.publish(staged, KERNEL_FOLDER, name, version)
-    kernel = find_kernel(cache, name)
-    assert kernel is not None
-    return kernel
-
-
-def check_known(name: str) -> None:
-    """Raises LabError for the name of no kernel."""
-    if name not in KERNELS:
-        raise LabError(f"there is no kernel {name} for the lab", f"choose {', '.join(KERNELS)}")
-
-
-def config_features(config: str) -> frozenset[str]:
-    """What of VFIO that not every kernel has is switched on in a kernel's configuration."""
-    switched_on = re.findall(r"^(CONFIG_\w+)=[ym]$", config, re.M)
-    return frozenset(_FEATURES[option] for option in switched_on if option in _FEATURES)
-
-
-def _prepare(whole: Path, release: str, into: Path, progress: Progress) -> None:
-    """Put the parts of an unpacked kernel package that the lab uses into a folder."""
-    tree = _module_folder(whole, release)
-    # Newer packages keep the kernel's image and its configuration among the modules.
-    image = _existing(whole / "boot" / f"vmlinuz-{release}", tree / "vmlinuz")
-    config = _existing(whole / "boot" / f"config-{release}", tree / "config").read_text()
-    progress(f"uncompressing the kernel {release}")
-    (into / "vmlinux").write_bytes(extract_vmlinux(image.read_bytes(), image.name))
-    (into / "features").write_text("".join(f"{name}\n" for name in config_features(config)))
-    (into / "release").write_text(f"{release}\n")
-    modules = ModuleSet(tree)
-    wanted = modules.closure(BOOT_MODULES, optional=BOOT_MODULES_IF_THERE + OTHER_MODULES)
-    write_tree(wanted, into / "modules")
-    copy_indexes(tree, into / "modules")
+def publish(
+    cache: Cache, name: str, kernel: Kernel, modules: Iterable[Module], features: frozenset[str]
+) -> LabKernel:
+    """Put one of Debian's kernels into the cache as name, with other modules and features."""
+    with cache.staging() as staged:
+        write_tree(modules, staged / "modules")
+        copy_indexes(kernel.modules, staged / "modules")
+        os.link(kernel.vmlinux, staged / "vmlinux")
+        (staged / "release").write_text(f"{kernel.release}\n")
+        (staged / "features").write_text("".join(f"{name}\n" for name in sorted(features)))
+        cache.publish(staged, _FOLDER, name, kernel.version)
+    made = find_lab_kernel(cache, name)
+    assert made is not None
+    return made
 
 
 def copy_indexes(tree: Path, into: Path) -> None:
@@ -164,17 +109,13 @@ def copy_indexes(tree: Path, into: Path) -> None:
             shutil.copy(tree / index, into)
 
 
-def _module_folder(whole: Path, release: str) -> Path:
-    places = (whole / top / "modules" / release for top in ("usr/lib", "lib"))
-    return _existing(*(place / "kernel" for place in places)).parent
+def check_known(name: str) -> None:
+    """Raises LabError for the name of no kernel for the lab."""
+    if name not in GENERIC:  # those for clouds have no 9p
+        raise LabError(f"there is no kernel {name} for the lab", f"choose {', '.join(GENERIC)}")
 
 
-def _existing(*places: Path) -> Path:
-    found = next((place for place in places if place.exists()), None)
-    if found is None:
-        raise LabError(
-            f"a kernel's packages have no {places[0].name}, neither in {places[0].parent.name} "
-            f"nor in {places[1].parent.name}",
-            "choose another kernel",
-        )
-    return found
+def config_features(config: str) -> frozenset[str]:
+    """What of VFIO that not every kernel has is switched on in a kernel's configuration."""
+    switched_on = re.findall(r"^(CONFIG_\w+)=[ym]$", config, re.M)
+    return frozenset(_FEATURES[option] for option in switched_on if option in _FEATURES)

@@ -6,22 +6,26 @@ from __future__ import annotations
 import lzma
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .apt import Apt, unpack
+from pyvmm.debian.apt import Apt, unpack
+from pyvmm.debian.modules import Module, ModuleSet, module_name
+
 from .errors import LabError
-from .kernels import KERNEL_FOLDER, copy_indexes, find_kernel
+from .kernels import publish
 from .module_build import FEATURES, SOURCES, rebuild
-from .modules import Module, ModuleSet, module_name, write_tree
 
 if TYPE_CHECKING:
-    from .cache import Cache, Progress
-    from .kernels import Kernel, Package
+    from pyvmm.debian.cache import Cache
+    from pyvmm.debian.kernel_packages import Package
+    from pyvmm.debian.kernels import Kernel
+    from pyvmm.debian.progress import Progress
+
+    from .kernels import LabKernel
 
 REBUILT_KERNELS = frozenset({"6.12", "newest"})
 """Kernels that are new enough to have iommufd."""
@@ -36,14 +40,14 @@ def rebuilt_name(name: str) -> str:
     return f"{name}-rebuilt"
 
 
-def rebuild_kernel(cache: Cache, stock: Kernel, package: Package, progress: Progress) -> Kernel:
+def rebuild_kernel(
+    cache: Cache, kernel: Kernel, stock: LabKernel, package: Package, progress: Progress
+) -> LabKernel:
     """Fetch what the modules are built from, build and merge them; hold the cache's lock.
 
-    Raises LabError.
+    stock is what the lab has of kernel, which is package's. Raises LabError, DebianError.
     """
-    name = rebuilt_name(stock.name)
     with (
-        cache.staging() as staged,
         cache.staging() as headers,
         cache.staging() as sources,
         cache.staging() as libraries,
@@ -65,26 +69,18 @@ def rebuild_kernel(cache: Cache, stock: Kernel, package: Package, progress: Prog
             progress=progress,
             pass_fds=cache.inherited,
         )
-        merge(stock.modules, built, staged / "modules")
-        os.link(stock.vmlinux, staged / "vmlinux")
-        shutil.copy(stock.folder / "release", staged)
-        features = sorted(stock.features | FEATURES)
-        (staged / "features").write_text("".join(f"{feature}\n" for feature in features))
-        cache.publish(staged, KERNEL_FOLDER, name, package.version)
-    kernel = find_kernel(cache, name)
-    assert kernel is not None
-    return kernel
+        modules = merged(stock.modules, built)
+        features = stock.features | FEATURES
+        return publish(cache, rebuilt_name(kernel.name), kernel, modules, features)
 
 
-def merge(stock: Path, built: list[Path], into: Path) -> None:
-    """Write the module tree of stock with the modules built instead of those of their names."""
+def merged(stock: Path, built: list[Path]) -> list[Module]:
+    """The modules of a tree, with those built instead of those of their names."""
     names = {module_name(path) for path in built}
     modules = [module for module in ModuleSet(stock) if module.name not in names]
-    modules += [
+    return modules + [
         Module(module_name(path), f"updates/{path.name}", path.read_bytes()) for path in built
     ]
-    write_tree(modules, into)
-    copy_indexes(stock, into)
 
 
 def _fetch_headers(cache: Cache, package: Package, into: Path, progress: Progress) -> None:

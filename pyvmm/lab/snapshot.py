@@ -21,9 +21,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyvmm.debian.cache import cache_folder
 from pyvmm.uapi.ioctl import failure
 
-from .cache import cache_folder
 from .command_line import KNOWS_ITS_DEVICES, Backing, machine_arguments, memory_arguments
 from .errors import LabEnded, LabError, LabSilent, SnapshotFailed
 from .machine import FOR_STATE, QemuMachine
@@ -52,7 +52,7 @@ class Snapshots:
     """Those in a folder; several processes may use it at once."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or cache_folder() / "snapshots"
+        self._folder = folder or Path(cache_folder("lab"), "snapshots")
 
     def start(
         self, assets: Assets, options: MachineOptions, progress: Callable[[str], None]

@@ -17,6 +17,7 @@ from pyvmm.uapi.kvm import KVM_SYSTEM_EVENT_RESET
 
 from .console import Console
 from .errors import MachineStopped
+from .images import find_images
 from .latch import Latch
 from .outcome import End, Outcome
 from .phases import Phases
@@ -88,6 +89,7 @@ class Machine:
         self._threads: VcpuThreads | None = None
         self._openers: DeviceOpeners | None = None
         self._topology: Topology | None = None
+        self._images: tuple[str | None, str | None] = (None, None)
         self._parts = ExitStack()
 
     def __enter__(self) -> Machine:
@@ -99,17 +101,19 @@ class Machine:
     # -- life ---------------------------------------------------------------------------------
 
     def build(self) -> None:
-        """Build the VM, all but letting the guest run. The time limit counts from here.
+        """Build the VM, all but letting the guest run. The time limit counts from here, or from
+        when the guest's images are there, if they have to be fetched.
 
-        Raises what stands in the way: BootError, KvmError, GuestMemoryError, VfioError,
-        ModelError, PciError, MachineError (MachineStopped if it is stopped meanwhile). Then
-        nothing is left behind.
+        Raises what stands in the way: DebianError, LinuxError, BootError, KvmError,
+        GuestMemoryError, VfioError, ModelError, PciError, MachineError (MachineStopped if it is
+        stopped meanwhile). Then nothing is left behind.
         """
         with self._life:
             if self._built:
                 raise RuntimeError("a machine is built and runs once")
             self._built = True
             with self._closed_on_failure():
+                self._images = find_images(self.config, self.notice)
                 if self.config.timeout is not None:
                     self._end_after(self.config.timeout)
                 self._build()
@@ -342,16 +346,17 @@ class Machine:
         config, done = self.config, self.phases.done
         if config.firmware is not None:
             return boot.load_firmware(self.memory, config.firmware, done=done)
-        assert config.kernel is not None
+        kernel, initrd = self._images
+        assert kernel is not None
         return boot.load_kernel(
             self.memory,
-            config.kernel,
+            kernel,
             cpus=config.cpus,
             mmio64=mmio64,
             last_bus=self._topology.last_bus if self._topology is not None else 0,
             intx_gsi=intx_gsi,
             command_line=config.cmdline,
-            initrd=config.initrd,
+            initrd=initrd,
             done=done,
         )
 

@@ -344,7 +344,7 @@ def test_statuses_of_the_command_line() -> None:
 def test_a_broken_snapshot_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pyvmm.lab import snapshot
 
-    monkeypatch.setattr(snapshot, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(snapshot, "cache_folder", lambda _: tmp_path)
     told: list[str] = []
     for _ in range(3):
         with Lab(progress=told.append) as lab:

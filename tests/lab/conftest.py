@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 import pytest
 
+from pyvmm.debian.errors import DebianError
+from pyvmm.linux.errors import LinuxError
 from pyvmm.vfio.kernel import KernelDevice, open_device
 from tests.lab.leaks import Watch
 from tests.lab.profiles import BY_NAME, MAIN, PROFILES, Profile
@@ -114,8 +116,9 @@ if not IN_LAB:
             raise LabFailed(_broken[name])
         if name not in _relays:
             items = item.session.items[item.session.items.index(item) :]
-            left = [each.nodeid for each in items if _is_ours(each) and _profile_of(each) == name]
-            _relays[name] = Relay(BY_NAME[name], left)
+            left = [each for each in items if _is_ours(each) and _profile_of(each) == name]
+            _prepare_for(left, name)
+            _relays[name] = Relay(BY_NAME[name], [each.nodeid for each in left])
         try:
             return _relays[name].reports(item.nodeid)
         except LabFailed:
@@ -124,6 +127,17 @@ if not IN_LAB:
             if not relay.finished:  # another one would do no better
                 _broken[name] = f"the lab {name} doesn't work: see the first test of it that failed"
             raise
+
+    def _prepare_for(items: Sequence[pytest.Item], name: str) -> None:
+        if not any(item.get_closest_marker("boots") for item in items):
+            return
+        from tests.lab.guest_images import prepare_for
+
+        try:
+            prepare_for(items)
+        except (DebianError, LinuxError) as error:
+            _broken[name] = f"the guests of the lab {name} have nothing to boot: {error}"
+            raise LabFailed(_broken[name]) from None
 
 
 def _is_ours(item: pytest.Item) -> bool:

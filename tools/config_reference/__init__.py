@@ -9,12 +9,12 @@ from pathlib import Path
 
 from msgspec import NODEFAULT, Struct, inspect
 
-from pyvmm.config.schema import Device, Memory, VmConfig
+from pyvmm.config.schema import Device, Initrd, Memory, VmConfig
 from pyvmm.models import MODELS
 
 PAGE = Path(__file__).with_name("page.md")
 
-_KINDS: tuple[type[Struct], ...] = (VmConfig, Memory, Device)
+_KINDS: tuple[type[Struct], ...] = (VmConfig, Initrd, Memory, Device)
 # Defaults that say more than the value does.
 _DEFAULTS = {
     (VmConfig, "name"): "the file's name",

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pyvmm.cli.exit_codes import LAB, USAGE
+from pyvmm.cli.exit_codes import BAD_IMAGE, LAB, USAGE
 from pyvmm.cli.main import main
+from pyvmm.config import VmConfig
 from pyvmm.lab import LabError
 
 GIB = 1 << 30
@@ -197,6 +198,36 @@ def test_sockets_of_the_host_are_out_of_reach(
     assert out == ""
     assert "devices[1]: a VM in the lab can't reach this host's sockets" in err
     assert "/run/server.sock; take a model" in err
+
+
+def test_images_are_fetched_before_the_lab_starts_which_has_no_network(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(config: VmConfig, progress: Callable[[str], None]) -> tuple[str, None]:
+        assert not hasattr(FakeLab, "timeout")
+        progress(f"fetching {config.kernel}: 20 %")
+        return "/cache/vmlinux", None
+
+    monkeypatch.setattr("pyvmm.linux.images.prepare", prepare)
+    monkeypatch.delattr(FakeLab, "timeout", raising=False)
+    path = tmp_path / "vm.yaml"
+    path.write_text("kernel: debian:6.12\n")
+    assert main(["run", "--lab", str(path)]) == 7
+    out, err = capfd.readouterr()
+    assert err == "pyvmm: fetching debian:6.12\n"
+    assert out.endswith(f"-m pyvmm run {path}\n")
+
+
+def test_images_that_cant_be_had_are_told_and_no_lab_starts(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "vm.yaml"
+    path.write_text("kernel: a\ninitrd: {script: nowhere.sh}\n")
+    assert main(["run", "--lab", str(path)]) == BAD_IMAGE
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "reading the guest's script" in err
+    assert err.count("\n") == 1
 
 
 def test_a_size_that_is_none(capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyvmm.debian.apt import Apt
+from pyvmm.debian.errors import DebianError, NoSuchPackage, Unreachable
 from pyvmm.lab import emulator as emulator_module
-from pyvmm.lab.apt import Apt
 from pyvmm.lab.emulator import (
     EMULATORS,
     PROGRAM,
@@ -20,12 +21,13 @@ from pyvmm.lab.emulator import (
     find_emulator,
     host_packages,
 )
-from pyvmm.lab.errors import LabError, NoSuchPackage, Unreachable
+from pyvmm.lab.errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyvmm.lab.cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
+    from pyvmm.debian.progress import Progress
 
     from .conftest import MakeProgram
 
@@ -99,7 +101,7 @@ class MadeUpApt(Apt):
     """Of one package, with the host's own cat in the place of QEMU."""
 
     asked: list[tuple[tuple[str, ...], str]]
-    failures: list[LabError]
+    failures: list[DebianError]
 
     def __init__(self, cache: Cache, suites: Sequence[str], *, installed: str = "") -> None:
         self._cache = cache

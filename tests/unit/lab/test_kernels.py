@@ -1,141 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Kernel packages of both layouts, the rebuilt variant, the initramfs, and prepare() as a whole.
+"""The lab's kernels and their rebuilt variants, the initramfs, and prepare() as a whole.
 
-The packages are made up, as small as they can be; what unpacks and builds them is not.
+Debian's packages are made up, as small as they can be; what unpacks and builds them is not.
 """
 
 from __future__ import annotations
 
-import gzip
-import shutil
-import struct
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pyvmm.debian import busybox as busybox_module
+from pyvmm.debian.errors import NoSuchPackage
+from pyvmm.debian.modules import ModuleSet, write_tree
 from pyvmm.lab import assets as assets_module
-from pyvmm.lab import busybox as busybox_module
 from pyvmm.lab import initramfs as initramfs_module
-from pyvmm.lab import kernels as kernels_module
 from pyvmm.lab.assets import check, prepare
-from pyvmm.lab.errors import LabError, NoSuchPackage
-from pyvmm.lab.kernels import BOOT_MODULES, Package, config_features, fetch_kernel, find_kernel
-from pyvmm.lab.modules import ModuleSet
-from pyvmm.lab.rebuilt_kernel import merge, rebuilt_name
+from pyvmm.lab.errors import LabError
+from pyvmm.lab.kernels import (
+    LabKernel,
+    config_features,
+    find_lab_kernel,
+    make_lab_kernel,
+    publish,
+)
+from pyvmm.lab.rebuilt_kernel import merged, rebuilt_name
+from tests.unit.debian.made_up import BUILT_IN, VMLINUX, module, silent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
-    from pyvmm.lab.cache import Cache, Progress
-    from pyvmm.lab.kernels import Kernel
+    from pyvmm.debian.cache import Cache
+    from pyvmm.debian.kernel_packages import Package
+    from pyvmm.debian.kernels import Kernel
+    from pyvmm.debian.progress import Progress
 
     from .conftest import MakeProgram
 
-VMLINUX = b"\x7fELF a kernel"
-DEPENDS = {"9pnet_virtio": "9pnet", "vfio_pci": "vfio-pci-core", "vfio_iommu_type1": "vfio"}
-
-
-def silent(_: str) -> None:
-    pass
-
-
-def module(depends: str = "", text: str = "stock") -> bytes:
-    return f"{text}\0depends={depends}\0".encode()
-
-
-def bzimage() -> bytes:
-    payload = gzip.compress(VMLINUX)
-    setup = bytearray(1024)
-    setup[0x1F1], setup[0x202:0x206] = 1, b"HdrS"
-    struct.pack_into("<H", setup, 0x206, 0x20F)
-    struct.pack_into("<II", setup, 0x248, 0, len(payload))
-    return bytes(setup) + payload
-
-
-def write_kernel(into: Path, release: str, *, new_layout: bool) -> None:
-    """What the packages of a kernel have in them."""
-    tree = into / ("usr/lib" if new_layout else "lib") / "modules" / release
-    names = {*BOOT_MODULES, *DEPENDS.values()} - {"virtio_console"}
-    for name in names:
-        path = tree / "kernel" / f"{name}.ko"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(module(DEPENDS.get(name, "")))
-    (tree / "modules.builtin").write_text("kernel/virtio_console.ko\n")
-    boot = tree if new_layout else into / "boot"
-    boot.mkdir(exist_ok=True)
-    ending = "" if new_layout else f"-{release}"
-    (boot / f"vmlinuz{ending}").write_bytes(bzimage())
-    (boot / f"config{ending}").write_text("CONFIG_VFIO_NOIOMMU=y\n# CONFIG_IOMMUFD is not set\n")
-
-
-class MadeUpApt:
-    """A mirror with one kernel, which comes in two packages."""
-
-    def __init__(self, release: str) -> None:
-        self.release = release
-        self.suites = ("made-up",)
-        self.downloads: list[str] = []
-
-    def show(self, package: str, progress: Progress) -> dict[str, str]:
-        return {"depends": f"kmod, linux-modules-{self.release} (= 1), linux-base (>= 4)"}
-
-    def download(self, packages: Sequence[str], into: Path, progress: Progress) -> list[Path]:
-        self.downloads += packages
-        return [into / "linux.deb"]
-
-
-@pytest.fixture(params=[False, True], ids=["boot", "usr"])
-def package(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, cache: Cache
-) -> Package:
-    release = "6.99+deb99-amd64"
-
-    def unpack(_: object, into: Path, __: object) -> None:
-        write_kernel(into, release, new_layout=request.param)
-
-    monkeypatch.setattr(kernels_module, "unpack", unpack)
-    return Package(MadeUpApt(release), release, "6.99.1-1")  # type: ignore[arg-type]
-
 
 @pytest.fixture
-def kernel(cache: Cache, package: Package) -> Kernel:
+def lab_kernel(cache: Cache, kernel: Kernel) -> LabKernel:
     with cache.locked(silent):
-        return fetch_kernel(cache, "6.12", package, silent)
+        return make_lab_kernel(cache, kernel, silent)
 
 
-def test_a_kernel_from_its_packages(cache: Cache, package: Package, kernel: Kernel) -> None:
-    assert package.apt.downloads == [  # type: ignore[attr-defined]
-        "linux-image-6.99+deb99-amd64=6.99.1-1",
-        "linux-modules-6.99+deb99-amd64=6.99.1-1",
-    ]
-    assert kernel == find_kernel(cache, "6.12")
-    assert kernel.release == "6.99+deb99-amd64"
-    assert kernel.version == "6.99.1-1"
-    assert kernel.vmlinux.read_bytes() == VMLINUX
-    assert kernel.features == {"noiommu"}
-    assert (
-        "kernel/9pnet_virtio.ko: kernel/9pnet.ko\n" in (kernel.modules / "modules.dep").read_text()
-    )
-    assert "virtio_console" in ModuleSet(kernel.modules).built_in
-
-
-def test_a_version_that_is_there_is_not_fetched_again(
-    cache: Cache, package: Package, kernel: Kernel
-) -> None:
-    package.apt.downloads.clear()  # type: ignore[attr-defined]
-    with cache.locked(silent):
-        assert fetch_kernel(cache, "6.12", package, silent) == kernel
-    assert package.apt.downloads == []  # type: ignore[attr-defined]
-
-
-def test_a_package_of_another_layout_is_told(
-    cache: Cache, package: Package, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kernels_module, "unpack", lambda *_: None)
-    with cache.locked(silent), pytest.raises(LabError, match="neither in"):
-        fetch_kernel(cache, "6.12", package, silent)
-    assert find_kernel(cache, "6.12") is None
+def test_what_the_lab_has_of_a_kernel(cache: Cache, kernel: Kernel, lab_kernel: LabKernel) -> None:
+    assert lab_kernel == find_lab_kernel(cache, "6.12")
+    assert lab_kernel.release == kernel.release
+    assert lab_kernel.vmlinux.samefile(kernel.vmlinux)
+    assert lab_kernel.features == {"noiommu"}
+    dependencies = (lab_kernel.modules / "modules.dep").read_text()
+    assert "kernel/9pnet_virtio.ko: kernel/9pnet.ko\n" in dependencies
+    assert BUILT_IN in ModuleSet(lab_kernel.modules).built_in
 
 
 def test_features_by_the_configuration() -> None:
@@ -145,18 +61,17 @@ def test_features_by_the_configuration() -> None:
 
 
 def test_rebuilt_modules_take_the_place_of_those_of_their_names(
-    kernel: Kernel, tmp_path: Path
+    lab_kernel: LabKernel, tmp_path: Path
 ) -> None:
     built = [tmp_path / "vfio-pci-core.ko", tmp_path / "iommufd.ko"]
     built[0].write_bytes(module("iommufd", "built"))
     built[1].write_bytes(module("", "built"))
-    merge(kernel.modules, built, tmp_path / "merged")
-    merged = ModuleSet(tmp_path / "merged")
-    order = [module.path for module in merged.closure(["vfio_pci"])]
+    write_tree(merged(lab_kernel.modules, built), tmp_path / "merged")
+    modules = ModuleSet(tmp_path / "merged")
+    order = [module.path for module in modules.closure(["vfio_pci"], wanted_by="a test")]
     assert order == ["updates/iommufd.ko", "updates/vfio-pci-core.ko", "kernel/vfio_pci.ko"]
-    assert merged["vfio_pci_core"].image == module("iommufd", "built")
+    assert modules["vfio_pci_core"].image == module("iommufd", "built")
     assert not (tmp_path / "merged/kernel/vfio_pci_core.ko").exists()
-    assert "virtio_console" in merged.built_in
 
 
 @pytest.fixture
@@ -173,16 +88,12 @@ def mirror(
         calls.append(f"look up {name}")
         return package
 
-    def rebuild(cache: Cache, stock: Kernel, package: Package, progress: Progress) -> Kernel:
+    def rebuild(
+        cache: Cache, kernel: Kernel, stock: LabKernel, package: Package, progress: Progress
+    ) -> LabKernel:
         calls.append(f"rebuild {stock.name}")
-        with cache.staging() as staged:
-            shutil.copytree(stock.folder, staged / "copy")
-            cache.publish(
-                staged / "copy", stock.folder.parent.name, rebuilt_name(stock.name), stock.version
-            )
-        kernel = find_kernel(cache, rebuilt_name(stock.name))
-        assert kernel is not None
-        return kernel
+        modules = [*ModuleSet(stock.modules)]
+        return publish(cache, rebuilt_name(kernel.name), kernel, modules, stock.features)
 
     monkeypatch.setattr(assets_module, "look_up_kernel", look_up)
     monkeypatch.setattr(assets_module, "rebuild_kernel", rebuild)
@@ -276,19 +187,18 @@ def test_check_tells_of_a_kernel_that_could_have_more() -> None:
     assert "no iommufd" in finding.text
 
 
-def test_the_suite_that_has_the_kernel_is_looked_for(
-    cache: Cache, monkeypatch: pytest.MonkeyPatch
+def test_what_a_vm_has_fetched_is_not_looked_up(mirror: list[str], kernel: Kernel) -> None:
+    assert prepare(rebuild=False).vmlinux.samefile(kernel.vmlinux)
+    assert mirror == []
+
+
+def test_errors_of_debians_packages_are_the_labs(
+    mirror: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Suites:
-        def __init__(self, cache: Cache, suites: Sequence[str]) -> None:
-            self.suites = suites
+    def look_up(*_: object) -> Package:
+        raise NoSuchPackage("it ended", "take another one")
 
-        def show(self, package: str, progress: Progress) -> dict[str, str]:
-            if self.suites == ["bookworm-backports"]:
-                raise NoSuchPackage("it ended")
-            return {"depends": "linux-image-6.12.9+deb13-amd64, x", "version": "6.12.9-1"}
-
-    monkeypatch.setattr(kernels_module, "Apt", Suites)
-    apt, release, version = kernels_module.look_up_kernel(cache, "6.12", silent)
-    assert list(apt.suites) == ["trixie"]
-    assert (release, version) == ("6.12.9+deb13-amd64", "6.12.9-1")
+    monkeypatch.setattr(assets_module, "look_up_kernel", look_up)
+    with pytest.raises(LabError, match="it ended; take another one") as failure:
+        prepare()
+    assert (failure.value.cause, failure.value.cure) == ("it ended", "take another one")

@@ -14,7 +14,7 @@ from pyvmm.lab.findings import Finding, check
 from pyvmm.lab.requirements import OLDEST, check_qemu, oldest_qemu
 
 if TYPE_CHECKING:
-    from pyvmm.lab.cache import Cache
+    from pyvmm.debian.cache import Cache
 
     from .conftest import MakeProgram
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.lab.busybox import find_busybox, is_static
+from pyvmm.debian.busybox import find_busybox, is_static
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyvmm.lab.cache import Cache
+    from pyvmm.debian.cache import Cache
 
     from .conftest import MakeProgram
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from .apt import Apt, unpack
 from .errors import NoSuchPackage
+from .names import BUSYBOX
 
 if TYPE_CHECKING:
-    from .cache import Cache, Progress
+    from .cache import Cache
+    from .progress import Progress
 
 _SUITES = ("bookworm", "trixie")
 _PACKAGE = "busybox-static"
@@ -22,16 +24,16 @@ _PT_INTERP = 3
 
 
 def find_busybox(cache: Cache) -> Path | None:
-    """The host's busybox if it is static, or one in the cache."""
+    """The host's busybox if it is static, or Debian's in the cache."""
     host = shutil.which("busybox")
     if host is not None and is_static(Path(host)):
         return Path(host)
-    folder = cache.find("busybox", "busybox")
+    folder = cache.find(BUSYBOX, BUSYBOX)
     return None if folder is None else folder / "busybox"
 
 
 def fetch_busybox(cache: Cache, progress: Progress) -> Path:
-    """Unpack Debian's into the cache; hold its lock. Raises LabError."""
+    """Unpack Debian's into the cache; hold its lock. Raises DebianError."""
     failures = []
     for suite in _SUITES:
         try:
@@ -41,7 +43,7 @@ def fetch_busybox(cache: Cache, progress: Progress) -> Path:
                 unpack(apt.download([_PACKAGE], staged, progress), whole, cache)
                 found = next(path for path in whole.glob("**/bin/busybox") if path.is_file())
                 found.rename(staged / "busybox")
-                return cache.publish(staged, "busybox", "busybox", version) / "busybox"
+                return cache.publish(staged, BUSYBOX, BUSYBOX, version) / "busybox"
         except NoSuchPackage as failure:
             failures.append(failure)
     raise failures[-1]

@@ -17,13 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import LabError, NoSuchPackage, Unreachable
+from .errors import DebianError, NoSuchPackage, Unreachable
 from .sources import find_mirror, stanzas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .cache import Cache, Progress
+    from .cache import Cache
+    from .progress import Progress
 
 KEYRINGS = tuple(
     Path("/usr/share/keyrings", f"debian-archive-keyring.{kind}") for kind in ("gpg", "pgp")
@@ -81,7 +82,7 @@ class Apt:
     """
 
     def __init__(self, cache: Cache, suites: Sequence[str], *, installed: str = "") -> None:
-        """Write the configuration. Raises LabError if the host lacks what it takes."""
+        """Write the configuration. Raises DebianError if the host lacks what it takes."""
         require_apt()
         keyring = next(path for path in KEYRINGS if path.exists())
         self.suites = tuple(suites)
@@ -115,21 +116,21 @@ class Apt:
     def missing(self, package: str, progress: Progress) -> list[str]:
         """package and what it depends on and is not installed, as NAME=VERSION.
 
-        The last suite's packages are preferred. Raises LabError if they don't fit together.
+        The last suite's packages are preferred. Raises DebianError if they don't fit together.
         """
         self._update(progress)
         status, text, errors = self._run(
             ["apt-get", "install", "--simulate", "-t", self.suites[-1], package]
         )
         if status:
-            raise LabError(
+            raise DebianError(
                 f"resolving what {package} of {self.suites[-1]} needs: apt-get: {errors}"
             )
         found = re.findall(r"^Inst (\S+) (?:\[[^\]]*\] )?\((\S+) ", text, re.M)
         return [f"{name}={version}" for name, version in found]
 
     def download(self, packages: Sequence[str], into: Path, progress: Progress) -> list[Path]:
-        """Fetch packages (NAME or NAME=VERSION). Raises NoSuchPackage, Unreachable, LabError."""
+        """Fetch packages (NAME or NAME=VERSION). Raises NoSuchPackage, Unreachable, DebianError."""
         self._update(progress)
         what = packages[0].partition("=")[0]
         if len(packages) > 1:
@@ -153,12 +154,12 @@ class Apt:
             raise self._failure(f"reading what Debian's {names} has", errors)
         self._updated = True
 
-    def _failure(self, doing: str, errors: str) -> LabError:
+    def _failure(self, doing: str, errors: str) -> DebianError:
         text = f"{doing}: apt-get: {errors}"
         if "No space left" in errors or "enough free space" in errors:
-            return LabError(text, "make room, or set XDG_CACHE_HOME to where there is")
+            return DebianError(text, "make room, or set XDG_CACHE_HOME to where there is")
         if _NOT_SIGNED.search(errors):
-            return LabError(text, "a newer debian-archive-keyring may know the key")
+            return DebianError(text, "a newer debian-archive-keyring may know the key")
         if _NETWORK.search(errors):
             return Unreachable(text, "check the network and apt's proxy settings, and try again")
         return NoSuchPackage(text, "have apt use a mirror that has it, or try again")
@@ -222,16 +223,16 @@ def _percent(line: str) -> str:
 
 
 def require_apt() -> str:
-    """What there is. Raises LabError if the host lacks what fetching takes."""
+    """What there is. Raises DebianError if the host lacks what fetching takes."""
     for tool in ("apt-get", "apt-cache", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise LabError(
+            raise DebianError(
                 f"fetching Debian packages: there is no {tool} here",
                 "install the packages apt, dpkg and debian-archive-keyring (other distributions "
-                "have them too), or copy a lab's cache from another machine",
+                "have them too), or copy pyvmm's cache from another machine",
             )
     if not any(path.exists() for path in KEYRINGS):
-        raise LabError(
+        raise DebianError(
             f"fetching Debian packages: {KEYRINGS[0]} is missing, which proves them genuine",
             "install the package debian-archive-keyring",
         )
@@ -239,7 +240,7 @@ def require_apt() -> str:
 
 
 def unpack(packages: Sequence[Path], into: Path, cache: Cache) -> None:
-    """Unpack packages, one over the other, and delete them. Raises LabError."""
+    """Unpack packages, one over the other, and delete them. Raises DebianError."""
     for package in packages:
         done = subprocess.run(
             ["dpkg-deb", "--extract", package, into],
@@ -254,6 +255,6 @@ def unpack(packages: Sequence[Path], into: Path, cache: Cache) -> None:
             if "No space left" in done.stderr:
                 cure = "make room, or set XDG_CACHE_HOME to where there is"
             said = done.stderr.strip().partition("\n")[0]  # tar says it of each file
-            raise LabError(f"unpacking {package.name}: {said}", cure)
+            raise DebianError(f"unpacking {package.name}: {said}", cure)
         with suppress(FileNotFoundError):
             package.unlink()

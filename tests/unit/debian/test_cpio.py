@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.lab import cpio
+from pyvmm.debian import cpio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,17 @@ def test_what_goes_in_comes_out(written: list[cpio.Entry]) -> None:
     assert [entry for _, entry in found] == written
     # Files of one inode are hard links to the kernel.
     assert len({inode for inode, _ in found}) == len(written)
+
+
+def test_each_folder_comes_once_and_before_what_is_in_it() -> None:
+    entries = [
+        cpio.folder("a"),
+        cpio.file("a/b/c", b"1"),
+        cpio.file("a/b/d", b"2"),
+        cpio.folder("e"),
+    ]
+    with_folders = [cpio.folder("a"), cpio.folder("a/b"), *entries[1:]]
+    assert list(cpio.with_folders(entries)) == with_folders
 
 
 def test_kinds_of_files() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.lab.errors import LabError
-from pyvmm.lab.sources import (
+from pyvmm.debian.errors import DebianError
+from pyvmm.debian.sources import (
     MIRROR_VARIABLE,
     Mirror,
     Source,
@@ -133,7 +133,7 @@ def test_the_mirror_of_a_list_file(tmp_path: Path) -> None:
 
 def test_another_distribution_has_no_mirror_of_debian(tmp_path: Path) -> None:
     (tmp_path / "sources.list").write_text("deb http://mirror.example/ubuntu noble main\n")
-    with pytest.raises(LabError, match=MIRROR_VARIABLE):
+    with pytest.raises(DebianError, match=MIRROR_VARIABLE):
         find_mirror(tmp_path)
 
 

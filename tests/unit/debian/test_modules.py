@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.lab.errors import LabError
-from pyvmm.lab.modules import Module, ModuleSet, canonical, module_name, write_tree
+from pyvmm.debian.errors import DebianError
+from pyvmm.debian.modules import Module, ModuleSet, canonical, module_name, write_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,44 +49,64 @@ def names(modules: list[Module]) -> list[str]:
 
 
 def test_dependencies_come_first_and_built_in_ones_not_at_all(tree: Path) -> None:
-    assert names(ModuleSet(tree).closure(["9pnet_virtio"])) == ["netfs", "9pnet", "9pnet_virtio"]
+    modules = ModuleSet(tree).closure(["9pnet_virtio"], wanted_by="a test")
+    assert names(modules) == ["netfs", "9pnet", "9pnet_virtio"]
 
 
 def test_soft_dependencies_come_first_if_they_are_there(tree: Path) -> None:
-    assert names(ModuleSet(tree).closure(["kvm-amd"])) == ["irqbypass", "kvm", "ccp", "kvm_amd"]
+    modules = ModuleSet(tree).closure(["kvm-amd"], wanted_by="a test")
+    assert names(modules) == ["irqbypass", "kvm", "ccp", "kvm_amd"]
+
+
+@pytest.mark.parametrize("alias", ["crc32c", "crypto-crc32c"])
+def test_a_soft_dependency_may_be_an_alias_of_several(tree: Path, alias: str) -> None:
+    files = {
+        "ext4.ko": made("", f"softdep=pre: {alias}"),
+        "crc32c-generic.ko": made("", "alias=crypto-crc32c", "alias=crc32c"),
+        "crc32c-intel.ko": made("", "alias=crypto-crc32c", "alias=crc32c"),
+        "crc32c-other.ko": made("", "alias=crc32c-other"),
+    }
+    for name, data in files.items():
+        (tree / "kernel" / name).write_bytes(data)
+    modules = ModuleSet(tree).closure(["ext4"], wanted_by="a test")
+    assert names(modules) == ["crc32c_generic", "crc32c_intel", "ext4"]
 
 
 def test_compressed_modules_come_out_plain(tree: Path) -> None:
-    (module,) = ModuleSet(tree).closure(["netfs"])
+    (module,) = ModuleSet(tree).closure(["netfs"], wanted_by="a test")
     assert module == Module("netfs", "kernel/fs/netfs/netfs.ko", made())
 
 
 def test_a_missing_module_is_told_with_what_needs_it(tree: Path) -> None:
     modules = ModuleSet(tree)
-    with pytest.raises(LabError, match="no module nowhere, which broken needs"):
-        modules.closure(["broken"])
-    with pytest.raises(LabError, match="no module other, which the lab needs"):
-        modules.closure(["other"])
-    assert modules.closure([], optional=["other", "virtio"]) == []
+    with pytest.raises(DebianError, match="no module nowhere, which broken needs"):
+        modules.closure(["broken"], wanted_by="a test")
+    with pytest.raises(DebianError, match="no module other, which a test needs; choose"):
+        modules.closure(["other"], wanted_by="a test")
+    with pytest.raises(
+        DebianError, match="no module kvmamd, which a test needs; did you mean kvm_"
+    ):
+        modules.closure(["kvmamd"], wanted_by="a test")
+    assert modules.closure([], wanted_by="a test", optional=["other", "virtio"]) == []
 
 
 def test_a_module_in_updates_goes_before_the_kernels_own(tree: Path) -> None:
     (tree / "updates").mkdir()
     (tree / "updates/kvm.ko").write_bytes(made())
-    (module,) = ModuleSet(tree).closure(["kvm"])
+    (module,) = ModuleSet(tree).closure(["kvm"], wanted_by="a test")
     assert module.path == "updates/kvm.ko"
 
 
 def test_a_damaged_module_is_told(tree: Path) -> None:
     path = tree / "kernel/net/9p/9pnet.ko.xz"
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(LabError, match=r"9pnet\.ko\.xz"):
-        ModuleSet(tree).closure(["9pnet"])
+    with pytest.raises(DebianError, match=r"9pnet\.ko\.xz"):
+        ModuleSet(tree).closure(["9pnet"], wanted_by="a test")
 
 
 def test_the_tree_that_is_written_is_one_for_modprobe(tree: Path, tmp_path: Path) -> None:
     written = tmp_path / "written"
-    write_tree(ModuleSet(tree).closure(["kvm_amd", "9pnet"]), written)
+    write_tree(ModuleSet(tree).closure(["kvm_amd", "9pnet"], wanted_by="a test"), written)
     assert (written / "modules.dep").read_text().splitlines() == [
         "kernel/virt/irqbypass.ko:",
         "kernel/kvm/kvm.ko:",
@@ -101,7 +121,7 @@ def test_the_tree_that_is_written_is_one_for_modprobe(tree: Path, tmp_path: Path
         "alias cpu:type:x86* kvm_amd",
     ]
     assert "softdep kvm pre: irqbypass" in (written / "modules.softdep").read_text()
-    assert names(ModuleSet(written).closure(["9pnet"])) == ["netfs", "9pnet"]
+    assert names(ModuleSet(written).closure(["9pnet"], wanted_by="a test")) == ["netfs", "9pnet"]
     assert (written / "kernel/net/9p/9pnet.ko").read_bytes() == made("netfs")
 
 
@@ -121,7 +141,7 @@ def test_each_module_comes_after_all_that_it_depends_on(
     }
     for name, others in depends.items():
         (folder / f"{name}.ko").write_bytes(made(",".join(others)))
-    order = names(ModuleSet(folder).closure(depends))
+    order = names(ModuleSet(folder).closure(depends, wanted_by="a test"))
     assert sorted(order) == sorted(depends)
     for name, others in depends.items():
         assert all(order.index(other) < order.index(name) for other in others)

@@ -14,7 +14,7 @@ import zlib
 from functools import cache
 from typing import TYPE_CHECKING
 
-from .errors import LabError
+from .errors import DebianError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,21 +31,23 @@ _LZ4_LEGACY = b"\x02\x21\x4c\x18"
 def decompress(data: bytes, what: str) -> bytes:
     """The contents of one compressed stream; what follows it is left alone.
 
-    what names the data in messages. Data of no known format is returned as it is. Raises LabError.
+    what names the data in messages. Data of no known format is returned as it is.
+
+    Raises DebianError.
     """
     for magic, function in _FORMATS.items():
         if data.startswith(magic):
             try:
                 return function(data)
             except (ValueError, OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-                raise LabError(
+                raise DebianError(
                     f"decompressing {what}: {error}", "it is damaged: fetch it again"
                 ) from None
     return data
 
 
 def require_libraries() -> str:
-    """What there is. Raises LabError if a library is missing."""
+    """What there is. Raises DebianError if a library is missing."""
     for name, package in (_ZSTD, _LZ4):
         _library(name, package)
     return "their libraries are there"
@@ -155,6 +157,6 @@ def _library(name: str, package: str) -> ctypes.CDLL:
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        raise LabError(
+        raise DebianError(
             f"decompressing a kernel: {error}", f"install the package {package}"
         ) from None

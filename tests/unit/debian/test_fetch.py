@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyvmm.lab import apt as apt_module
-from pyvmm.lab.apt import Apt, require_apt, unpack
-from pyvmm.lab.defaults import DEFAULT_KERNEL
-from pyvmm.lab.errors import LabError, Unreachable
-from pyvmm.lab.kernels import META_PACKAGE, look_up_kernel
-from pyvmm.lab.sources import find_mirror
+from pyvmm.debian import apt as apt_module
+from pyvmm.debian.apt import Apt, require_apt, unpack
+from pyvmm.debian.errors import DebianError, Unreachable
+from pyvmm.debian.kernel_packages import look_up_kernel
+from pyvmm.debian.names import KERNELS
+from pyvmm.debian.sources import find_mirror
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyvmm.lab.cache import Cache
+    from pyvmm.debian.cache import Cache
+
+
+KERNEL = "6.12"
+META_PACKAGE, _ = KERNELS[KERNEL]
 
 
 def silent(_: str) -> None:
@@ -30,7 +34,7 @@ def _can_fetch() -> None:
     try:
         require_apt()
         find_mirror()
-    except LabError as error:
+    except DebianError as error:
         pytest.skip(f"nothing can be fetched here: {error}")
 
 
@@ -38,13 +42,13 @@ def test_a_package_is_found_fetched_and_unpacked(cache: Cache, tmp_path: Path) -
     told: list[str] = []
     with cache.locked(silent):
         try:
-            apt, release, version = look_up_kernel(cache, DEFAULT_KERNEL, told.append)
+            apt, release, version = look_up_kernel(cache, KERNEL, told.append)
             (package,) = apt.download([META_PACKAGE], tmp_path, told.append)
         except Unreachable as error:
             pytest.skip(f"the mirror can't be reached: {error}")
-        assert release.startswith(f"{DEFAULT_KERNEL}.")
+        assert release.startswith(f"{KERNEL}.")
         assert release.endswith("-amd64")
-        assert version.startswith(f"{DEFAULT_KERNEL}.")
+        assert version.startswith(f"{KERNEL}.")
         assert package.name.startswith(f"{META_PACKAGE}_")
         unpack([package], tmp_path, cache)
     assert os.path.lexists(tmp_path / "usr/share/doc" / META_PACKAGE)
@@ -57,7 +61,7 @@ def test_a_signature_by_nobody_we_know_is_refused(
     keyring = tmp_path / "empty.gpg"
     keyring.write_bytes(b"")
     monkeypatch.setattr(apt_module, "KEYRINGS", (keyring,))
-    with cache.locked(silent), pytest.raises(LabError) as failure:
+    with cache.locked(silent), pytest.raises(DebianError) as failure:
         Apt(cache, ["trixie-backports"]).show(META_PACKAGE, silent)
     if isinstance(failure.value, Unreachable):
         pytest.skip(f"the mirror can't be reached: {failure.value}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The lab's cache: whole things only, one maker at a time, and nothing left by who was killed."""
+"""The cache: whole things only, one maker at a time, and nothing left by who was killed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from errno import EACCES, ENOSPC
 from pathlib import Path
 
 import pytest
 
-from pyvmm.lab.cache import Cache, cache_folder
-from pyvmm.lab.errors import LabError
+from pyvmm.debian.cache import Cache, cache_folder
+from pyvmm.debian.errors import DebianError
 
 
 def silent(_: str) -> None:
@@ -62,6 +63,15 @@ def test_what_was_superseded_goes_when_nobody_uses_it_any_more(cache: Cache) -> 
     assert (newest / "file").read_text() == "newest"
 
 
+def test_some_kinds_go_sooner(cache: Cache) -> None:
+    with cache.locked(silent), cache.staging() as staged:
+        old, used = (publish(cache, text, text) for text in ("old", "used"))
+        hour_ago = time.time() - 3600
+        os.utime(old, (hour_ago, hour_ago))
+        cache.publish(staged, "things", "thing", "new", unused=60)
+    assert [old.exists(), used.exists()] == [False, True]
+
+
 def test_another_names_things_stay(cache: Cache) -> None:
     with cache.locked(silent):
         other = publish(cache, "other", "1")
@@ -86,7 +96,7 @@ def test_what_fails_half_way_leaves_nothing(cache: Cache) -> None:
 def test_who_is_killed_leaves_no_lock_and_its_rubbish_goes(cache: Cache) -> None:
     script = """
 import time
-from pyvmm.lab.cache import Cache
+from pyvmm.debian.cache import Cache
 cache = Cache()
 with cache.locked(print), cache.staging() as staged:
     (staged / "file").write_text("half")
@@ -134,7 +144,7 @@ def test_a_child_that_outlives_its_parent_keeps_the_lock(cache: Cache) -> None:
 def test_a_file_system_that_refuses_is_told_with_a_cure(
     cache: Cache, number: int, cure: str
 ) -> None:
-    with pytest.raises(LabError) as failure, cache.locked(silent):
+    with pytest.raises(DebianError) as failure, cache.locked(silent):
         raise OSError(number, os.strerror(number), "/some/file")
     assert "/some/file" in failure.value.cause
     assert cure in str(failure.value)
@@ -142,11 +152,13 @@ def test_a_file_system_that_refuses_is_told_with_a_cure(
 
 def test_a_folder_that_cant_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LabError, match="ENOTDIR"), Cache(tmp_path / "file" / "lab").locked(silent):
+    cache = Cache(tmp_path / "file" / "cache")
+    with pytest.raises(DebianError, match="ENOTDIR"), cache.locked(silent):
         pass
 
 
 def test_a_relative_cache_home_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert cache_folder() == Path("/home/somebody/.cache/pyvmm/lab")
+    assert cache_folder("lab") == "/home/somebody/.cache/pyvmm/lab"
+    assert Cache().folder == Path("/home/somebody/.cache/pyvmm/debian")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from .errors import LabError
+from .errors import DebianError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ class Mirror(NamedTuple):
 
 
 def find_mirror(apt: Path = Path("/etc/apt")) -> Mirror:
-    """The mirror that $PYVMM_DEBIAN_MIRROR names, or else the system's. Raises LabError."""
+    """The mirror that $PYVMM_DEBIAN_MIRROR names, or else the system's. Raises DebianError."""
     named = os.environ.get(MIRROR_VARIABLE)
     if named:
         return Mirror((named,))
@@ -63,8 +63,8 @@ def find_mirror(apt: Path = Path("/etc/apt")) -> Mirror:
             uris = tuple(uri for uri in source.uris if not uri.startswith("cdrom:"))
             if suites and uris:
                 return Mirror(uris)
-    raise LabError(
-        "fetching the lab's kernel and QEMU: the system's apt sources name no mirror of Debian",
+    raise DebianError(
+        "fetching Debian packages: the system's apt sources name no mirror of Debian",
         f"set {MIRROR_VARIABLE} to the address of one",
     )
 

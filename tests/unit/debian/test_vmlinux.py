@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.lab.decompress import decompress
-from pyvmm.lab.errors import LabError
-from pyvmm.lab.vmlinux import extract_vmlinux
+from pyvmm.debian.decompress import decompress
+from pyvmm.debian.errors import DebianError
+from pyvmm.debian.vmlinux import extract_vmlinux
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +85,7 @@ def test_no_setup_sectors_means_four() -> None:
 
 def test_a_payload_that_is_cut_off_is_told(payload: bytes) -> None:
     if payload != VMLINUX:
-        with pytest.raises(LabError, match="payload of vmlinuz: its end is missing"):
+        with pytest.raises(DebianError, match="payload of vmlinuz: its end is missing"):
             extract_vmlinux(bzimage(payload[: len(payload) // 2]), "vmlinuz")
 
 
@@ -102,7 +102,7 @@ def test_a_payload_that_is_cut_off_is_told(payload: bytes) -> None:
     ],
 )
 def test_what_is_no_kernel_is_told(image: bytes, told: str) -> None:
-    with pytest.raises(LabError, match=told) as failure:
+    with pytest.raises(DebianError, match=told) as failure:
         extract_vmlinux(image, "vmlinuz")
     assert failure.value.cure
 
@@ -116,7 +116,7 @@ def test_what_is_no_kernel_is_told(image: bytes, told: str) -> None:
 def test_damage_raises_nothing_else(compression: str, at: int, damage: int, cut: int) -> None:
     packed = bytearray(COMPRESSIONS[compression](b"\x7fELF" + b"some contents" * 20))
     packed[at % len(packed)] ^= damage
-    with suppress(LabError):
+    with suppress(DebianError):
         extract_vmlinux(bzimage(bytes(packed[: len(packed) - cut])), "vmlinuz")
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pyvmm.lab import apt as apt_module
-from pyvmm.lab.apt import Apt, require_apt, unpack
-from pyvmm.lab.errors import LabError, NoSuchPackage, Unreachable
-from pyvmm.lab.sources import MIRROR_VARIABLE
+from pyvmm.debian import apt as apt_module
+from pyvmm.debian.apt import Apt, require_apt, unpack
+from pyvmm.debian.errors import DebianError, NoSuchPackage, Unreachable
+from pyvmm.debian.sources import MIRROR_VARIABLE
 
 if TYPE_CHECKING:
-    from pyvmm.lab.cache import Cache
+    from pyvmm.debian.cache import Cache
 
     from .conftest import MakeProgram
 
@@ -101,15 +101,15 @@ def test_packages_are_downloaded_and_progress_is_told(
     [
         ("E: Failed to fetch http://mirror.example/x  Could not resolve 'mirror.example'\n",
          Unreachable, "network"),
-        ("E: Write error - write (28: No space left on device)\n", LabError, "make room"),
-        ("E: You don't have enough free space in /c.\n", LabError, "make room"),
+        ("E: Write error - write (28: No space left on device)\n", DebianError, "make room"),
+        ("E: You don't have enough free space in /c.\n", DebianError, "make room"),
         ("W: GPG error: http://mirror.example sid InRelease: NO_PUBKEY 1\n"
          "E: The repository 'http://mirror.example sid InRelease' is not signed.\n",
-         LabError, "keyring"),
+         DebianError, "keyring"),
         ("E: The repository 'http://mirror.example sid Release' does not have a Release file.\n",
          NoSuchPackage, "mirror"),
         ("E: Unable to locate package linux\n", NoSuchPackage, "mirror"),
-        ("", LabError, "mirror"),
+        ("", DebianError, "mirror"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("action", ["update", "download"])
@@ -118,7 +118,7 @@ def test_failures_are_told_with_a_cure_and_no_address(
     program: MakeProgram,
     tmp_path: Path,
     stderr: str,
-    kind: type[LabError],
+    kind: type[DebianError],
     cure: str,
     action: str,
 ) -> None:
@@ -132,7 +132,7 @@ def test_failures_are_told_with_a_cure_and_no_address(
 def test_what_doesnt_fit_together_is_told(apt: Apt, program: MakeProgram) -> None:
     program("apt-get", failing("E: Unable to correct problems, you have held broken packages.\n",
                                "install"))  # fmt: skip
-    with pytest.raises(LabError, match="qemu of trixie-backports needs: apt-get: Unable to corr"):
+    with pytest.raises(DebianError, match="qemu of trixie-backports needs: apt-get: Unable to "):
         apt.missing("qemu", silent)
 
 
@@ -156,18 +156,18 @@ def test_packages_that_cant_be_unpacked_are_told(
     cache: Cache, program: MakeProgram, tmp_path: Path, said: str, cure: str
 ) -> None:
     program("dpkg-deb", f"echo {shlex.quote(said)} >&2; exit 2")
-    with pytest.raises(LabError, match=rf"unpacking a\.deb: {said}; {cure}"):
+    with pytest.raises(DebianError, match=rf"unpacking a\.deb: {said}; {cure}"):
         unpack([tmp_path / "a.deb"], tmp_path, cache)
 
 
 @pytest.mark.usefixtures("apt")
 def test_a_missing_keyring_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(apt_module, "KEYRINGS", (tmp_path / "none.gpg",))
-    with pytest.raises(LabError, match="install the package debian-archive-keyring"):
+    with pytest.raises(DebianError, match="install the package debian-archive-keyring"):
         require_apt()
 
 
 def test_a_host_without_apt_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LabError, match="no apt-get here; install the packages apt, dpkg"):
+    with pytest.raises(DebianError, match="no apt-get here; install the packages apt, dpkg"):
         require_apt()

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .decompress import decompress
-from .errors import LabError
+from .errors import DebianError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _SUFFIX = re.compile(r"\.ko(?:\.(?:gz|xz|zst))?\Z")
 _NOT_IN_TREE = "updates"
+
+BUILT_IN = "modules.builtin"
+"""The file of a module tree that names what is no module: packages have it, unlike the indexes."""
 
 
 class Module(NamedTuple):
@@ -63,7 +66,7 @@ class ModuleSet:
             if name and (name not in self._paths or _NOT_IN_TREE in path.parts):
                 self._paths[name] = path
         self._modules: dict[str, Module] = {}
-        built_in = folder / "modules.builtin"
+        built_in = folder / BUILT_IN
         lines = built_in.read_text().split() if built_in.exists() else []
         self.built_in = frozenset(filter(None, (module_name(Path(line)) for line in lines)))
 
@@ -81,11 +84,14 @@ class ModuleSet:
     def __iter__(self) -> Iterator[Module]:
         return (self[name] for name in self._paths)
 
-    def closure(self, names: Iterable[str], *, optional: Iterable[str] = ()) -> list[Module]:
+    def closure(
+        self, names: Iterable[str], *, wanted_by: str, optional: Iterable[str] = ()
+    ) -> list[Module]:
         """Modules with all they need, in an order in which insmod can load them.
 
         What is built into the kernel is left out; so are missing ones that are optional, or that
-        others depend on softly. Raises LabError if another one is missing.
+        others depend on softly. Raises DebianError if another one is missing, which says that
+        wanted_by, or the module that depends on it, needs it.
         """
         order: dict[str, Module] = {}
 
@@ -95,23 +101,42 @@ class ModuleSet:
             if name not in self:
                 if soft:
                     return
-                raise LabError(
-                    f"the kernel in {self._folder} has no module {name}, which {wanted_by} needs",
-                    "choose another kernel",
-                )
+                raise self._missing(name, wanted_by)
             module = self[name]
-            for other in module.soft_depends:
-                if other != name:
-                    need(other, name, soft=True)
+            for wish in module.soft_depends:
+                for other in self._meant(wish):
+                    if other != name:
+                        need(other, name, soft=True)
             for other in module.depends:
                 need(other, name, soft=False)
             order[name] = module
 
         for name in names:
-            need(canonical(name), "the lab", soft=False)
+            need(canonical(name), wanted_by, soft=False)
         for name in optional:
-            need(canonical(name), "the lab", soft=True)
+            need(canonical(name), wanted_by, soft=True)
         return list(order.values())
+
+    def _meant(self, name: str) -> Iterable[str]:
+        """The modules that a soft dependency means: crypto_crc32c is all kinds of crc32c there are.
+
+        Those have it as an alias. Of all modules that would be many to read, so only those are
+        looked at whose own names begin with it.
+        """
+        if name in self or name in self.built_in:
+            return [name]
+        stem = name.removeprefix("crypto_") + "_"
+        kinds = [other for other in self._paths if other.startswith(stem)]
+        return [kind for kind in kinds if name in map(canonical, self[kind].values("alias"))]
+
+    def _missing(self, name: str, wanted_by: str) -> DebianError:
+        import difflib
+
+        near = difflib.get_close_matches(name, [*self._paths, *self.built_in], n=1)
+        return DebianError(
+            f"the kernel in {self._folder} has no module {name}, which {wanted_by} needs",
+            f"did you mean {near[0]}?" if near else "choose another kernel",
+        )
 
 
 def canonical(name: str) -> str:
@@ -127,19 +152,26 @@ def module_name(path: Path) -> str:
 
 def write_tree(modules: Iterable[Module], folder: Path) -> None:
     """Write modules, uncompressed, and the index files of modprobe, below folder."""
+    for path, data in tree(modules).items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+
+
+def tree(modules: Iterable[Module]) -> dict[str, bytes]:
+    """What is below /lib/modules/RELEASE for modprobe: the modules, and its index files."""
     by_name = {module.name: module for module in modules}
+    files: dict[str, bytes] = {}
     dependencies, aliases, soft = [], [], []
     for name, module in by_name.items():
-        target = folder / module.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(module.image)
+        files[module.path] = module.image
         needed = [by_name[other].path for other in _all_needed(module, by_name)]
         dependencies.append(" ".join([f"{module.path}:", *needed]) + "\n")
         aliases += [f"alias {alias} {name}\n" for alias in module.values("alias")]
         soft += [f"softdep {name} {value}\n" for value in module.values("softdep")]
-    (folder / "modules.dep").write_text("".join(dependencies))
-    (folder / "modules.alias").write_text("".join(aliases))
-    (folder / "modules.softdep").write_text("".join(soft))
+    for index, lines in (("dep", dependencies), ("alias", aliases), ("softdep", soft)):
+        files[f"modules.{index}"] = "".join(lines).encode()
+    return files
 
 
 def _all_needed(module: Module, modules: Mapping[str, Module]) -> list[str]:
