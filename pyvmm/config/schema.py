@@ -427,9 +427,10 @@ def _check_slots(devices: tuple[Device, ...]) -> None:
                 f"no guest looks for {notation.slot_text(slot)}",
                 key=("devices", index, "slot"),
             )
-        if devices[index].root_port != devices[taken[first]].root_port:
+        ported = devices[taken[first]].root_port
+        if devices[index].root_port != ported:
             raise ConfigInvalid(
-                f"expected the same as that of devices[{taken[first]}], of which this is another "
-                "function",
+                f"expected {str(ported).lower()}, as devices[{taken[first]}] has it, which is "
+                "function 0 of the same device",
                 key=("devices", index, "root_port"),
             )

@@ -315,7 +315,7 @@ class Assigned(Function):
 
     def _reached(self, bar: Bar) -> int | None:
         """Where the guest reaches a BAR: if it decodes, and the bridge above, if any, forwards."""
-        address, bridge = bar.decoded() if self._power.on else None, self.bus.bridge
+        address, bridge = bar.decoded() if self._power.on else None, self.bridge
         if address is None or bridge is None or bridge.forwards(address, bar.size, io=bar.io):
             return address
         return None

@@ -63,6 +63,11 @@ class Function(ABC):
         return self.bus.number << 8 | self.slot
 
     @property
+    def bridge(self) -> Bridge | None:
+        """The one it is behind; None on bus 0, and on none."""
+        return self.bus.bridge if self.slot >= 0 else None
+
+    @property
     @abstractmethod
     def bars(self) -> Sequence[Bar]:
         """Its base address registers, the expansion ROM's included."""

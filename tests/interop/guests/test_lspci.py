@@ -25,6 +25,8 @@ FUNCTION = re.compile(
     r"(?P<bus>..):(?P<device>..)\.(?P<function>.) (?P<ids>....:....) class (?P<class>......) "
     r"revision .. header type (?P<header>.)"
 )
+WINDOW = re.compile(r"    window: (.*) from (0x[0-9a-f]+) to (0x[0-9a-f]+)")
+BUSES = re.compile(r"    buses (..) to (..)")
 BAR = re.compile(r"    (?:bar (\d)|(rom)):? ?(.*) ?at (0x[0-9a-f]+), size (0x[0-9a-f]+)")
 PIN = re.compile(r"    interrupt pin (.), line (\d+)")
 
@@ -37,12 +39,18 @@ class Bar(NamedTuple):
     size: int
 
 
+class Bridge(NamedTuple):
+    buses: tuple[int, int]
+    windows: dict[str, tuple[int, int]]
+
+
 class Function(NamedTuple):
     ids: str
     class_code: int
     pin: int
     line: int
     bars: dict[int, Bar]
+    bridge: Bridge | None = None
 
 
 def listed(lines: list[str]) -> dict[str, Function]:
@@ -56,6 +64,13 @@ def listed(lines: list[str]) -> dict[str, Function]:
         elif found := PIN.fullmatch(line):
             pin, irq = ord(found[1]) - ord("A") + 1, int(found[2])
             functions[name] = functions[name]._replace(pin=pin, line=irq)
+        elif found := BUSES.fullmatch(line):
+            bridge = Bridge((int(found[1], 16), int(found[2], 16)), {})
+            functions[name] = functions[name]._replace(bridge=bridge)
+        elif found := WINDOW.fullmatch(line):
+            behind = functions[name].bridge
+            assert behind is not None
+            behind.windows[found[1]] = int(found[2], 16), int(found[3], 16)
         elif found := BAR.fullmatch(line):
             kind = found[3].split()
             functions[name].bars[6 if found[2] else int(found[1])] = Bar(
@@ -66,6 +81,22 @@ def listed(lines: list[str]) -> dict[str, Function]:
                 size=int(found[5], 16),
             )
     return functions
+
+
+def known_bridge(bus: dict[str, Any]) -> Bridge:
+    ranges = {
+        "io": bus["io_range"],
+        "memory": bus["memory_range"],
+        "prefetchable memory": bus["prefetchable_range"],
+    }
+    return Bridge(
+        (bus["secondary"], bus["subordinate"]),
+        {
+            kind: (window["base"], window["limit"])
+            for kind, window in ranges.items()
+            if window["base"] < window["limit"]
+        },
+    )
 
 
 def known(buses: list[dict[str, Any]]) -> Iterator[tuple[str, Function]]:
@@ -91,6 +122,7 @@ def known(buses: list[dict[str, Any]]) -> Iterator[tuple[str, Function]]:
                     device["irq_pin"],
                     device["irq"] if device["irq_pin"] else 0,
                     bars,
+                    known_bridge(bridge["bus"]) if bridge else None,
                 ),
             )
             if bridge:
@@ -116,6 +148,9 @@ def test_lists_what_is_there(start: Callable[..., Running]) -> None:
             else:
                 assert bar == theirs.bars[index], (name, index)
     assert max(bar.address for f in functions.values() for bar in f.bars.values()) >= 1 << 32
+    (bridge,) = (function.bridge for function in functions.values() if function.bridge)
+    assert bridge.buses == (1, 1)
+    assert bridge.windows.keys() == {"memory", "prefetchable memory"}
     assert any(name.startswith("01:") for name in functions), "the bus behind the bridge"
     assert f"functions: {len(expected)}" in lines
     assert lines[-1] == "PASS"
@@ -137,6 +172,19 @@ def test_lists_capabilities(run: Callable[..., Run]) -> None:
         "extended capability 0x100: 0x0001 advanced error reporting, version 2",
         "extended capability 0x140: 0x0003 device serial number, version 1",
     ]
+
+
+def test_bridges_do_what_they_do_under_pyvmm(run: Callable[..., Run]) -> None:
+    """Which pyvmm's own tests have run with the same option."""
+    options = (
+        *("-device", "pcie-root-port,id=first,chassis=1", "-device", "edu,bus=first"),
+        *("-device", "pcie-root-port,id=second,chassis=2", "-device", "e1000e,bus=second"),
+    )
+    result = run("lspci", "bridges", *options)
+    assert result.code == 0, result.failed
+    for device in ("01:00.0", "02:00.0"):
+        done = [line for line in result.lines if line.startswith(f"  ok   {device}")]
+        assert len(done) == 1 + 9, "by ports and by ECAM, and each of bridges"
 
 
 def test_ports_and_ecam_agree(run: Callable[..., Run]) -> None:

@@ -24,6 +24,12 @@ SAYS = {
     "edu-socket": ("factorial by polling:", "MSI:", "INTx:"),
     "hello": ("Hello from the guest", "cpus: 1", "command line: greetings from configs/hello.yaml"),
     "lspci": ("00:01.0 1234:7e57 ", "00:02.0 1234:11e8 ", "functions: 3"),
+    "root-port": (
+        "00:05.0 8086:3420 ",
+        "01:00.0 1234:7e57 ",
+        "01:00.0 is on the bus that the bridge gives it",
+        "01:00.0 has been reset",
+    ),
     "smp": ("storm cpus=4 target=testdev ", "mode=smp cpu=3 ipis=200 irqs=200 lost=0"),
     "testdev": ("decoding and relocation:", "MSI-X:", "DMA:"),
 }

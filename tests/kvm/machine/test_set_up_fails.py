@@ -73,13 +73,12 @@ def test_no_slot(config: Config, no_leaks: None) -> None:
 
 
 def test_no_room_for_a_bar(config: Config, no_leaks: None) -> None:
-    """Each testdev has 256 ports; the I/O window has 16384."""
-    slots = [device << 3 | function for device in range(1, 10) for function in range(8)]
-    devices = [{"model": "testdev", "slot": f"{s >> 3:02x}.{s & 7}"} for s in slots[:65]]
+    """Each testdev has ports, for which a root port needs 4096; there are 15 times that many."""
+    devices = [{"model": "testdev", "root_port": True}] * 16
     error = fails(config("hello", devices=devices), NoRoom)
-    assert "BAR 1" in str(error)
-    assert "I/O window" in str(error)
+    assert "root port 16 at 00:10.0: its I/O window (0x1000 bytes) fits in no gap" in str(error)
     assert "assign fewer devices" in str(error)
+    assert "assign testdev without root_port" in str(error)
 
 
 def test_no_thread(config: Config, no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None:

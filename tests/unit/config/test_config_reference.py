@@ -46,12 +46,13 @@ def test_every_key_has_a_row() -> None:
 
 
 def test_the_examples_are_configs() -> None:
-    first, second, third, linux = (parse(plain(text)) for text in blocks("yaml"))
+    first, second, third, linux, ports = (parse(plain(text)) for text in blocks("yaml"))
     assert first.memory.size == 64 << 20
     assert linux.initrd is not None
     assert linux.initrd.modules == ("nvme", "ext4")
     assert [device.slot for device in second.devices] == [None, 0x0A << 3, None, None]
     assert third.cpu.features == {"avx2": False, "rdrand": True}
+    assert [device.slot for device in ports.devices] == [0x28, 0x29]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

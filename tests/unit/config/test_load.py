@@ -65,6 +65,7 @@ def test_a_config_with_everything(
             timeout: 2
           - socket: /run/nvme.sock
             slot: 5
+            root_port: true
             rom: nvme.rom
           - host: "01:00.0"
             rom: none
@@ -89,6 +90,7 @@ def test_a_config_with_everything(
     assert (nvme.slot, nvme.socket) == (0x28, "/run/nvme.sock")
     assert (edu.rom, nvme.rom) == (None, str(path.parent / "nvme.rom"))
     assert (host.host, host.rom) == ("0000:01:00.0", "none")
+    assert (edu.root_port, nvme.root_port) == (False, True)
 
 
 def test_a_linux_guest(write_config: WriteConfig) -> None:
@@ -190,7 +192,7 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\ndevices:\n- model: edu\n  timeout: 0", "4: devices[0].timeout: expected a n"
          "umber of seconds, at least 0.001"),
         ("kernel: a\ntimeout: 31536001", "2: timeout: expected a number of seconds, at least"),
-        ("kernel: a\nserial:", "2: serial: expected stdio, none or the path of a file, got nothi"),
+        ("kernel: a\nserial:", "2: serial: expected stdio, none, pty, unix:PATH or the path of a fi"),
         ("kernel: a\ndevices:\n- host: 01:00.0\n  rom: 1", "4: devices[0].rom: expected the path "),
         ("kernel: a\non_reset: no", "2: on_reset: expected one of restart and exit, got 'no'"),
         ("kernel: a\nmax_resets: 0", "2: max_resets: expected a whole number from 1 to 1000000, g"),
@@ -218,6 +220,10 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
          "e at 03.0 too: without function 0, no guest looks for 03.1"),
         ("kernel: a\ndevices:\n- model: edu\n  slot: 10", "4: devices[0].slot: expected a slot as l"
          'spci writes it, got 10: "0a.0" is device 10, "10.0" is device 16'),
+        ("kernel: a\ndevices:\n- model: a\n  slot: 3\n- model: a\n  slot: 03.1\n  root_port: true",
+         "7: devices[1].root_port: expected false, as devices[0] has it, which is function 0 of"),
+        ("kernel: a\ndevices:\n- {model: a, slot: 3, root_port: true}\n- {model: a, slot: 03.1}",
+         "4: devices[1].root_port: expected true, as devices[0] has it, which is function 0 of t"),
         ("kernel: a\nname: " + "x" * 99, "2: name: expected a name of 1 to 64 characters, got 'x"),
     ],
 )  # fmt: skip
