@@ -7,6 +7,7 @@ import os
 import select
 import sys
 from contextlib import suppress
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from signal import SIGINT, SIGPIPE
 
 from . import exit_codes
@@ -53,6 +54,9 @@ _STATUS_BY_CLASS = {
 }
 
 _NO_KVM = frozenset({"pyvmm.kvm.errors.KvmUnavailable", "pyvmm.kvm.errors.KvmCapabilityMissing"})
+
+# What a file that can't be written has.
+_NO_ROOM = frozenset({ENOSPC, EDQUOT, EFBIG, EIO})
 
 # threading has no exception of its own for it.
 _NO_THREAD = "can't start new thread"
@@ -101,12 +105,23 @@ def guarded(command: Callable[[], int], *, verbose: int = 0) -> int:
     except Interrupted as signal:
         return 128 + signal.number
     except BrokenPipeError:
-        # Whoever read our output has gone. The interpreter flushes once more, which is to
-        # succeed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone.
+        _drop_output()
         return 128 + SIGPIPE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            from pyvmm.uapi.ioctl import failure
+
+            # All files have names but stdout.
+            _drop_output()
+            say(f"error: {failure('writing to stdout', 'write', error.errno)}")
+            return exit_codes.HOST_CALL
         return report(error, verbose=verbose)
+
+
+def _drop_output() -> None:
+    """The interpreter flushes stdout once more, which is to succeed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report(error: BaseException, *, verbose: int = 0) -> int:

@@ -205,7 +205,7 @@ def _version(
         raise LabError(f"running {name} --version: {error}", "name another QEMU") from None
     found = re.search(r"version (\d+)\.(\d+)(?:\.(\d+))?", done.stdout)
     if done.returncode or found is None:
-        said = (done.stderr or done.stdout).strip()[:300]
+        said, *_ = [*(done.stderr or done.stdout).strip()[:300].splitlines(), "nothing"]
         raise LabError(f"{name} --version is no QEMU's: {said}", "name another QEMU")
     major, minor, micro = found.groups(default="0")
     return int(major), int(minor), int(micro)

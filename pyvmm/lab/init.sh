@@ -188,7 +188,8 @@ behind() {
 
 # bind ID PORT COUNT: gives what is behind a port to vfio-pci, once it is there.
 bind() {
-    tries=0
+    read -r now _ </proc/uptime
+    deadline=$((${now%.*} + 40)) # the host waits for an answer a little longer
     while devices=$(behind "/sys/bus/pci/devices/$2") && [ "$(count $devices)" -lt "$3" ]; do
         wait_more "$1" "there is no device behind port $2" || return
     done
@@ -204,10 +205,10 @@ count() {
     echo $#
 }
 
-# Waits a little, or tells that request $1 failed, and why, if that was tried for long enough.
+# Waits a little, or tells that request $1 failed, and why, if the deadline is over.
 wait_more() {
-    tries=$((tries + 1))
-    if [ $tries -gt 1000 ]; then
+    read -r now _ </proc/uptime
+    if [ "${now%.*}" -ge "$deadline" ]; then
         echo "failed $1 $2" >&9
         return 1
     fi

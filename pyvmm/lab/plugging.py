@@ -27,6 +27,7 @@ DISK_SIZE = 16 << 20
 DISK_BLOCK = 4096
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
 _NO_SUCH_MODEL = "is not a valid device model name"
+_NO_SUCH_PROPERTY = re.compile(r"Property '.*' not found")
 _TEXTS = ("serial", "mac")
 
 
@@ -123,6 +124,9 @@ class Slots:
         except QmpError as error:
             if _NO_SUCH_MODEL in error.cause:
                 raise self._unknown(spec.kind) from None
+            if _NO_SUCH_PROPERTY.search(error.cause):
+                listed = f"`qemu-system-x86_64 -device {spec.model.model},help` lists those"
+                raise QmpError(error.cause, f"{listed} that there are") from None
             raise
         return name
 

@@ -111,5 +111,5 @@ def shown(profile: Profile, test: str) -> str:
     python = Path(sys.executable)
     if python.is_relative_to(ROOT):
         python = python.relative_to(ROOT)
-    run = ["lab", "run", *profile.options, "--", str(python), *_PYTEST, test]
+    run = ["lab", "run", *profile.options, "--", "env", *_ENVIRONMENT, str(python), *_PYTEST, test]
     return shlex.join([str(python), "-m", "pyvmm", *run])

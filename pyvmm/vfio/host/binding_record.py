@@ -119,16 +119,16 @@ class Records:
 
     def _writable(self, doing: str) -> str:
         """The first directory that can be had."""
-        number = 0
+        refusals = []
         for directory in self._directories:
             try:
                 os.makedirs(directory, 0o755, exist_ok=True)
             except OSError as error:
-                number = number or error.errno or 0
+                refusals.append(failure(doing, f"mkdir {directory}", error.errno or 0))
                 continue
             if os.access(directory, os.W_OK):
                 return directory
+            refusals.append(failure(doing, f"access {directory}", errno.EACCES))
         raise HostDeviceUnavailable(
-            failure(doing, f"mkdir {self._directories[0]}", number),
-            "do it as root (sudo), or set XDG_RUNTIME_DIR to a directory of yours",
+            refusals[0], "do it as root (sudo), or set XDG_RUNTIME_DIR to a directory of yours"
         )

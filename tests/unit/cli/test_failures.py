@@ -166,6 +166,27 @@ sys.exit(guarded(lambda: print("x" * int(sys.argv[1])) or 0))
         assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("size", ["10", "1000000"])
+def test_a_disk_that_is_full_is_no_bug_of_ours(size: str, unbuffered: str) -> None:
+    script = """
+import sys
+from pyvmm.cli.failures import guarded
+sys.exit(guarded(lambda: print("x" * int(sys.argv[1])) or 0))
+"""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", script, size],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    line = "pyvmm: error: writing to stdout: write: ENOSPC (No space left on device)\n"
+    assert (done.returncode, done.stderr) == (exit_codes.HOST_CALL, line)
+
+
 def test_a_stderr_that_nobody_reads_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pyvmm.cli.failures._PATIENCE_MS", 1)
     reader, writer = os.pipe()

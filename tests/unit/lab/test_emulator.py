@@ -77,7 +77,11 @@ def test_the_one_that_is_named_by_environment(
 
 @pytest.mark.parametrize(
     ("script", "told"),
-    [("echo hello", "no QEMU's: hello"), ("echo broken >&2; exit 1", "no QEMU's: broken")],
+    [
+        ("echo hello; echo world", "no QEMU's: hello; name another"),
+        ("echo broken >&2; exit 1", "no QEMU's: broken; name another"),
+        ("exit 1", "no QEMU's: nothing; name another"),
+    ],
 )
 def test_a_named_one_that_is_none_is_told(
     cache: Cache, program: MakeProgram, script: str, told: str

@@ -48,3 +48,9 @@ def test_a_device_that_nobody_knows(device: str, cure: str) -> None:
 def test_other_refusals_are_qemus() -> None:
     error = refusal("edu:dma_mask=no", "Parameter 'dma_mask' expects uint64")
     assert error.cause == "QEMU: device_add: Parameter 'dma_mask' expects uint64"
+
+
+def test_the_cure_for_a_property_that_there_is_not() -> None:
+    error = refusal("pci-testdev:foo=1", "Property 'pci-testdev.foo' not found")
+    assert error.cause == "QEMU: device_add: Property 'pci-testdev.foo' not found"
+    assert error.cure == "`qemu-system-x86_64 -device pci-testdev,help` lists those that there are"

@@ -378,6 +378,14 @@ class TestRecords:
         assert host.driver_of(OTHER) == "nvme"
         assert not (tmp_path / "runtime/pyvmm/bindings" / OTHER).exists()
 
+    def test_where_run_is_roots(self, host: MadeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Made by root's bind; root itself may write anywhere."""
+        folder = host.root / "run/pyvmm/bindings"
+        folder.mkdir(parents=True)
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        with pytest.raises(HostDeviceUnavailable, match=rf"access {folder}: EACCES .*\(sudo\)"):
+            bind([OTHER], root=host.root)
+
     def test_no_descriptor_to_lock_with(
         self, host: MadeHost, monkeypatch: pytest.MonkeyPatch
     ) -> None:
