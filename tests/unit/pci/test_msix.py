@@ -356,6 +356,53 @@ def test_a_host_with_too_few_vectors_gives_those_it_has(
     assert guest.delivered() == list(range(33)), "when it is switched on again, it is tried again"
 
 
+@pytest.mark.parametrize("noresize", [False, True])
+def test_a_host_that_has_vectors_but_no_handlers(
+    make: Callable[..., Guest], noresize: bool
+) -> None:
+    """Linux reserves more than it can serve: it says so when a vector is to get its eventfd."""
+    guest = make(2048, noresize=noresize)
+    guest.device.handlers_left = 182
+    guest.control(ENABLE | MASKALL)
+    for vector in range(2048):
+        guest.message(vector)
+        guest.mask(vector, False)
+    guest.calls()
+    with pytest.raises(TooFewVectors, match="giving interrupt vector 182 an eventfd: ENOSPC"):
+        guest.control(ENABLE)
+    assert Counter(call[0] for call in guest.calls())["trigger"] < 30
+    assert guest.host.limit == 182
+    guest.reconcile()
+    assert guest.calls() == [], "once is enough"
+    for vector in range(2048):
+        guest.signal(vector)
+    assert guest.delivered() == list(range(182))
+
+
+@pytest.mark.parametrize("noresize", [False, True])
+def test_when_there_are_no_more_handlers_the_old_keep_theirs(
+    make: Callable[..., Guest], noresize: bool
+) -> None:
+    guest = make(64, noresize=noresize)
+    guest.device.handlers_left = 4
+    guest.control(ENABLE)
+    for vector in (9, 8, 7):
+        guest.message(vector)
+        guest.mask(vector, False)
+    guest.control(ENABLE | MASKALL)
+    for vector in range(20):
+        guest.message(vector)
+        guest.mask(vector, False)
+    guest.delivered()
+    with pytest.raises(TooFewVectors):
+        guest.control(ENABLE)
+    guest.vm.run()
+    guest.delivered()
+    for vector in range(20):
+        guest.signal(vector)
+    assert guest.delivered() == [0, 7, 8, 9]
+
+
 def test_a_masked_vector_keeps_its_event(make: Callable[..., Guest]) -> None:
     guest = make()
     guest.control(ENABLE)
