@@ -8,7 +8,7 @@ from typing import NamedTuple
 KINDS = ("nvme", "e1000e", "edu")
 """Device models that every lab has alone in an IOMMU group."""
 
-_DEVICES = "nvme,e1000e,edu,bridge(nvme+edu)"
+_DEVICES = "nvme,e1000e,edu,bridge(nvme:msix_qsize=2048:max_ioqpairs=2047+edu)"
 
 
 class Profile(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any
 from tests.lab.profiles import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
-TIME_LIMIT = 1200
+TIME_LIMIT = 1800
 """Seconds for all tests of a profile."""
 
 # What starts slowly in there: plugins that are found by looking through all packages, and files.

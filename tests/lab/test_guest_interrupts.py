@@ -3,15 +3,30 @@
 
 from __future__ import annotations
 
+import re
+import resource
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from pyvmm.uapi.pci_regs import (
+    PCI_CAP_ID_MSIX,
+    PCI_COMMAND,
+    PCI_COMMAND_MEMORY,
+    PCI_MSIX_FLAGS,
+    PCI_MSIX_FLAGS_ENABLE,
+    PCI_MSIX_FLAGS_MASKALL,
+    PCI_MSIX_FLAGS_QSIZE,
+    PCI_MSIX_TABLE,
+    PCI_MSIX_TABLE_BIR,
+)
 from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
 from pyvmm.vfio.device import IrqData
 from pyvmm.vfio.host import HostFunction
 from pyvmm.vfio.kernel import KernelDevice
+from pyvmm.vfio.pci.capabilities import capabilities
 from tests.lab.conftest import MakeVm
 
 GetDevice = Callable[[str], str]
@@ -51,6 +66,54 @@ def test_an_nvme_controller(
     dynamic = not plugged.device.irq_info(MSIX).noresize
     first = calls.index((0, 33))
     assert calls[:first] == ([(0, 1)] if dynamic else [(0, 1), (0, 0)])
+
+
+@pytest.fixture
+def _many_files() -> Iterator[None]:
+    """As many hosts have it: each vector takes two."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 16, 1 << 16))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.profiles("6.12", "6.1")
+@pytest.mark.backends("type1v2")
+@pytest.mark.usefixtures("_many_files")
+def test_more_vectors_than_the_host_has(
+    profile: str, backend: str, make_vm: MakeVm, neighbours: dict[str, str]
+) -> None:
+    """A host with one CPU can't serve 2048: it gives those that it can, and that is told."""
+    vm = make_vm("hello", neighbours["nvme"])
+    vm.machine.build()
+    (plugged,) = vm.machine.devices
+    function, memory = plugged.function, vm.machine.mmio
+    (capability,) = (
+        c.offset for c in capabilities(function.config_read) if c.id == PCI_CAP_ID_MSIX
+    )
+    control = capability + PCI_MSIX_FLAGS
+    assert function.config_read(control, 2) & PCI_MSIX_FLAGS_QSIZE == 2047
+    table = function.config_read(capability + PCI_MSIX_TABLE, 4)
+    (bar,) = (bar for bar in function.bars if bar.index == table & PCI_MSIX_TABLE_BIR)
+    start = bar.address + (table & ~PCI_MSIX_TABLE_BIR)
+    function.config_write(PCI_COMMAND, 2, PCI_COMMAND_MEMORY)
+    function.config_write(control, 2, PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL)
+    # Where they can't be added, it takes long to have so many, and several attempts.
+    for vector in range(300 if plugged.device.irq_info(MSIX).noresize else 2048):
+        for field, value in ((0, 0xFEE00000), (8, 0x40), (12, 0)):
+            _, write, offset = memory.lookup(start + 16 * vector + field, 4)
+            write(offset, 4, value)
+    function.config_write(control, 2, PCI_MSIX_FLAGS_ENABLE)
+    (notice,) = vm.notices
+    found = re.search(r"giving interrupt vector (\d+) an eventfd: ENOSPC", notice)
+    assert found, notice
+    interrupts = Path("/proc/interrupts").read_text()
+    assert interrupts.count(f"({neighbours['nvme']})") == int(found[1]) > 50
+    assert f"vfio-msix[{int(found[1]) - 1}]({neighbours['nvme']})" in interrupts
+    function.config_write(control, 2, 0)
+    assert f"({neighbours['nvme']})" not in Path("/proc/interrupts").read_text().replace(
+        f"vfio-intx({neighbours['nvme']})", ""
+    )
 
 
 @WITH_GUESTS

@@ -85,7 +85,9 @@ class FakeDevice(Device):
         self.line_is_taken = False
         """Whether its line is shared on the host, and it can't mask itself"""
         self.vectors_left = 4096
-        """How many the host can give it"""
+        """How many the host can give it, and says so"""
+        self.handlers_left = 4096
+        """How many of them can signal, which is found out later"""
         self.takes_unmask_fd = True
         self.takes_mask = True
         self.unmasked = threading.Semaphore(0)
@@ -216,6 +218,13 @@ class FakeDevice(Device):
             raise DeviceError.answered("more than were enabled", errno.EINVAL)
         if not kind.enabled and end > self.vectors_left:
             raise TooFewVectors("triggers", self.vectors_left)
+        more = sum(fd >= 0 and vector not in kind.triggers for vector, fd in enumerate(fds, start))
+        if len(kind.triggers) + more > self.handlers_left:
+            # What the call was to set it takes back, and if it was the first, all.
+            for vector in range(start, end):
+                if vector in kind.triggers:
+                    kind.triggers.pop(vector).close()
+            raise DeviceError.answered("triggers", errno.ENOSPC)
         kind.enabled = max(kind.enabled, end)
         for vector, fd in enumerate(fds, start):
             old = kind.triggers.pop(vector, None)

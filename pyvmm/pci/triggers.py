@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Triggers: which eventfds a device signals by MSI or MSI-X, set with the fewest calls.
+
+VFIO enables vectors from 0 on. Kernels with dynamic MSI-X (Linux 6.5) add others at any time. For
+others, and for MSI, the first call has the number fixed (VFIO_IRQ_INFO_NORESIZE): to have more, all
+go off and on again. And a host may have fewer to give than a device asks for: it can say so when
+they are enabled, or only when they are given eventfds.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Mapping
+
+from pyvmm.uapi.vfio import VFIO_PCI_MSI_IRQ_INDEX
+from pyvmm.vfio import Device, DeviceError, EventFd, TooFewVectors, VfioError
+
+
+class Triggers:
+    """Those of one kind of interrupt of one device. Not locked: its owner is."""
+
+    def __init__(self, device: Device, index: int) -> None:
+        """index is VFIO_PCI_MSI_IRQ_INDEX or VFIO_PCI_MSIX_IRQ_INDEX."""
+        self._device = device
+        self._index = index
+        info = device.irq_info(index)
+        self._noresize = info.noresize
+        self.size = self.limit = info.count
+        """limit: vectors from this number on the host can't give, as long as the kind is on."""
+        self._range = 0  # vectors [0, range) are enabled; 0: the kind is off
+        self._eventfds: dict[int, EventFd] = {}
+
+    @property
+    def on(self) -> bool:
+        """The device signals by this kind of interrupt."""
+        return self._range > 0
+
+    def add(self, new: Mapping[int, EventFd]) -> None:
+        """Switch the kind on, and have more vectors signal eventfds, which stay open.
+
+        Raises TooFewVectors if the host can't give them all: those below `limit` have theirs
+        then, and none that is above is asked for again. After another VfioError none has.
+        """
+        needed = max((*self._eventfds, *new), default=0) + 1
+        try:
+            if not self.on:
+                self._enable(new, needed)
+            elif self._noresize and needed > self._range:
+                self._grow(new, needed)
+            else:
+                self._set(new)
+        except BaseException as error:
+            for vector in new:
+                if not isinstance(error, TooFewVectors) or vector >= self.limit:
+                    self._eventfds.pop(vector, None)
+            raise
+
+    def clear(self) -> None:
+        """Switch the kind off, and forget the eventfds. Raises VfioError."""
+        self._eventfds.clear()
+        self.limit = self.size
+        if self.on:
+            self._device.disable_irqs(self._index)
+            self._range = 0
+
+    def _enable(self, new: Mapping[int, EventFd], count: int) -> None:
+        """Enable [0, count) with one call, the kind being off; fewer, if there are no more."""
+        everything = {**self._eventfds, **new}
+        try:
+            self._tell(0, [everything.get(vector) for vector in range(count)])
+        except TooFewVectors as error:
+            self._cut(error.available)
+            self._enable({v: new[v] for v in new if v < self.limit}, self.limit)
+            if any(vector >= self.limit for vector in new):
+                raise
+        except DeviceError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            # There are so many, but not so many with an eventfd.
+            self._tell(0, [None] * count)
+            self._range = count
+            self._set(self._eventfds)
+            self._set(new)
+        else:
+            self._range = count
+            self._eventfds = everything
+
+    def _grow(self, new: Mapping[int, EventFd], needed: int) -> None:
+        """Have [0, needed) enabled at least, where all must go off before more can come on."""
+        before, old = self._range, self._eventfds.copy()
+        self._device.disable_irqs(self._index)
+        self._range = 0
+        try:
+            # Doubling makes this rare.
+            self._enable(new, max(needed, min(2 * before, self.limit)))
+        except VfioError:
+            if not self.on:
+                self._enable({}, before)
+            raise
+        finally:
+            # What the device has signalled meanwhile is lost. Drivers look for what there is to
+            # do when an interrupt comes, and if there is nothing, no harm is done; but some wait
+            # for ever for one that never comes.
+            for eventfd in old.values():
+                eventfd.signal()
+
+    def _set(self, vectors: Mapping[int, EventFd]) -> None:
+        """Give eventfds to these alone: setting one again would interrupt its service."""
+        for run in _runs(sorted(vectors)):
+            self._set_run(vectors, run)
+
+    def _set_run(self, vectors: Mapping[int, EventFd], run: range) -> None:
+        try:
+            self._tell(run.start, [vectors[vector] for vector in run])
+        except DeviceError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            if len(run) == 1:
+                self.limit = run.start
+                asked = f"{self._device.name}: giving interrupt vector {run.start} an eventfd"
+                raise TooFewVectors(asked, run.start) from None
+            half = len(run) // 2
+            self._set_run(vectors, run[:half])
+            self._set_run(vectors, run[half:])
+        else:
+            self._range = max(self._range, run.stop)
+            self._eventfds |= {vector: vectors[vector] for vector in run}
+
+    def _tell(self, start: int, eventfds: Iterable[EventFd | None]) -> None:
+        fds = [-1 if eventfd is None else eventfd.fileno() for eventfd in eventfds]
+        self._device.set_triggers(self._index, start, fds)
+
+    def _cut(self, available: int) -> None:
+        if self._index == VFIO_PCI_MSI_IRQ_INDEX:
+            available = 1 << available.bit_length() - 1  # as MSI counts them
+        self.limit = min(available, self.size)
+
+
+def _runs(vectors: Iterable[int]) -> list[range]:
+    """Ascending numbers as ranges of consecutive ones."""
+    runs: list[range] = []
+    for vector in vectors:
+        if runs and runs[-1].stop == vector:
+            runs[-1] = range(runs[-1].start, vector + 1)
+        else:
+            runs.append(range(vector, vector + 1))
+    return runs
