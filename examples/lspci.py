@@ -12,6 +12,7 @@ fields in them.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import textwrap
 
@@ -121,4 +122,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it, and no traceback tells
     sys.exit(main())

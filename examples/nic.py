@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import ipaddress
 import os
+import signal
 import struct
 import sys
 import time
@@ -263,7 +264,7 @@ async def run(nic: Nic, address: str, target: str, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Ping through a NIC, without the kernel.")
-    parser.add_argument("where", help="the NIC's PCI address (0000:03:00.0)")
+    parser.add_argument("where", help="its PCI address (0000:03:00.0), or a vfio-user socket")
     parser.add_argument("--address", default="10.0.2.15", help="its own IP address (10.0.2.15)")
     parser.add_argument("--ping", default="10.0.2.2", metavar="HOST", help="whom (10.0.2.2)")
     parser.add_argument("--count", type=int, default=3, metavar="N", help="how often (3)")
@@ -276,4 +277,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it, and no traceback tells
     main()

@@ -10,6 +10,7 @@ those of the NVM Express Base Specification 1.4.
 from __future__ import annotations
 
 import argparse
+import signal
 import struct
 import sys
 import time
@@ -178,9 +179,9 @@ def run(drive: Nvme, options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Use an NVMe drive without the kernel's driver.")
-    parser.add_argument("where", help="PCI address of a drive that is bound to vfio-pci")
+    parser.add_argument("where", help="its PCI address, if vfio-pci has it, or a vfio-user socket")
     parser.add_argument("--write", type=int, metavar="BLOCK", help="write what is piped in there")
-    parser.add_argument("--read", type=int, metavar="BLOCK", help="print blocks from this one on")
+    parser.add_argument("--read", type=int, metavar="BLOCK", help="print blocks, but for zeros")
     parser.add_argument("--blocks", type=int, default=1, metavar="N", help="so many of them (1)")
     parser.add_argument("--depth", type=int, default=32, metavar="N", help="at a time (32)")
     options = parser.parse_args()
@@ -192,4 +193,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it, and no traceback tells
     main()

@@ -27,6 +27,7 @@ static const char *const capability_names[] = {
 };
 
 static const char *const extended_names[] = {
+	[0x00] = "null",
 	[0x01] = "advanced error reporting",
 	[0x02] = "virtual channel",
 	[0x03] = "device serial number",

@@ -91,6 +91,11 @@ void msix_enable(const struct msix *msix)
 	set_flags(msix, FLAGS_ENABLE, FLAGS_MASKALL);
 }
 
+void msix_enable_masked(const struct msix *msix)
+{
+	set_flags(msix, FLAGS_ENABLE | FLAGS_MASKALL, 0);
+}
+
 void msix_disable(const struct msix *msix)
 {
 	set_flags(msix, 0, FLAGS_ENABLE);

@@ -37,6 +37,8 @@ void msix_set_mask(const struct msix *msix, unsigned index, bool masked);
 bool msix_pending(const struct msix *msix, unsigned index);
 
 void msix_enable(const struct msix *msix);
+/* The same, with the function mask set. */
+void msix_enable_masked(const struct msix *msix);
 void msix_disable(const struct msix *msix);
 void msix_set_function_mask(const struct msix *msix, bool masked);
 

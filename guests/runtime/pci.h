@@ -37,6 +37,19 @@
 #define PCI_CAP_ID_VNDR		0x09
 #define PCI_CAP_ID_EXP		0x10
 #define PCI_CAP_ID_MSIX		0x11
+#define PCI_CAP_ID_AF		0x13
+#define PCI_PM_CTRL		0x04
+#define PCI_PM_STATE_MASK	0x0003
+#define PCI_PM_D0		0
+#define PCI_PM_D3HOT		3
+#define PCI_EXP_DEVCAP		0x04
+#define PCI_EXP_DEVCAP_FLR	0x10000000
+#define PCI_EXP_DEVCTL		0x08
+#define PCI_EXP_DEVCTL_FLR	0x8000
+#define PCI_AF_CAP		0x03
+#define PCI_AF_CAP_FLR		0x02
+#define PCI_AF_CTRL		0x04
+#define PCI_AF_CTRL_FLR		0x01
 #define PCI_EXT_CAP_ID_VNDR	0x0b
 #define PCI_EXT_CAP_ID_DSN	0x03
 

@@ -6,11 +6,11 @@
 #include "platform.h"
 #include "registers.h"
 
-#define PM_CONTROL		0x04
-#define PM_STATE_MASK		0x3
 #define EXPRESS_FLAGS		0x02
 #define EXPRESS_VERSION_MASK	0x000f
 #define EXPRESS_TYPE_MASK	0x00f0
+#define EXPRESS_ENDPOINT	0x0000
+#define EXPRESS_INTEGRATED	0x0090
 #define VENDOR_LENGTH		16
 #define VENDOR_SCRATCH		8	/* its last 8 bytes are writable */
 #define DSN_LOW			0x04
@@ -44,10 +44,15 @@ static void test_capabilities(const struct pci_function *f)
 	check_capability(f, PCI_CAP_ID_MSIX, CAP_MSIX, "MSI-X");
 	check_capability(f, PCI_CAP_ID_VNDR, CAP_VENDOR, "vendor specific");
 	check_capability(f, PCI_CAP_ID_EXP, CAP_EXPRESS, "PCI Express");
-	check_equal(pci_read16(f, CAP_PM + PM_CONTROL) & PM_STATE_MASK, 0, "power state is D0");
+	check_equal(pci_read16(f, CAP_PM + PCI_PM_CTRL) & PCI_PM_STATE_MASK, 0, "power state is D0");
 	express = pci_read16(f, CAP_EXPRESS + EXPRESS_FLAGS);
 	check_equal(express & EXPRESS_VERSION_MASK, 2, "PCI Express capability version is 2");
-	check_equal(express & EXPRESS_TYPE_MASK, 0, "it is an endpoint");
+	/* On the root complex's own bus there are no others. */
+	if (!f->bus)
+		check_equal(express & EXPRESS_TYPE_MASK, EXPRESS_INTEGRATED,
+			    "it is an integrated endpoint");
+	else
+		check_equal(express & EXPRESS_TYPE_MASK, EXPRESS_ENDPOINT, "it is an endpoint");
 	check_equal(pci_read8(f, CAP_VENDOR + 2), VENDOR_LENGTH, "vendor capability has 16 bytes");
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-/* All of testdev: BARs of each kind, their relocation, each kind of interrupt, DMA. */
+/* All of testdev: BARs of each kind, their relocation, power, resets, interrupts, DMA. */
 #include "runtime.h"
 
 #include "check.h"
@@ -16,10 +16,12 @@ static void enable(struct testdev *dev)
 	dev->bar1 = pci_bar_enable(f, 1);
 	dev->bar2 = pci_bar_enable(f, 2);
 	dev->bar4 = pci_bar_enable(f, 4);
+	dev->bar5 = pci_bar_enable(f, 5);
 	dev->registers = pci_bar_memory(&dev->bar0);
 	dev->ports = dev->bar1.address;
 	dev->buffer = pci_bar_memory(&dev->bar2);
 	dev->small = pci_bar_memory(&dev->bar4);
+	dev->small_ram = pci_bar_memory(&dev->bar5);
 	pci_command(f, PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE, 0);
 }
 
@@ -42,6 +44,8 @@ int main(void)
 	test_small_bars(&dev);
 	test_rom(&dev);
 	test_relocation(&dev);
+	test_power(&dev);
+	test_reset(&dev);
 	test_doorbell(&dev);
 	test_msix(&dev);
 	test_msi(&dev);

@@ -65,6 +65,9 @@
 #define SMALL_SCRATCH		0x10
 #define SMALL_SCRATCH_SIZE	0x10
 
+/* BAR 5, 32-bit prefetchable memory, less than a page: all of it RAM that the VMM may map. */
+#define BAR5_SIZE		0x80
+
 /* The expansion ROM: byte i is i & 0xff, but for a header and a text. */
 #define ROM_SIZE		0x1000
 #define ROM_FIRST		0x0308aa55	/* its first and its last 4 bytes */

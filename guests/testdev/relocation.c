@@ -127,6 +127,34 @@ static void test_sizing_while_decoding(const struct testdev *dev)
 		    "sized with decoding on: registers still work");
 }
 
+/* Both are smaller than a page, and nothing keeps an operating system from having them share one. */
+static void test_one_page_for_two(const struct testdev *dev)
+{
+	const struct pci_function *f = dev->function;
+	const struct pci_bar page = {.kind = PCI_BAR_MEM32, .size = 0x1000};
+	const uint64_t address = pci_bar_unused_address(&page);
+	struct pci_bar ram = dev->bar5, registers = dev->bar4;
+
+	mmio_write32(dev->small_ram, 0, 0x600d);
+	move(f, &ram, address);
+	check_equal(mmio_read32(pci_bar_memory(&ram), 0), 0x600d, "BAR 5 at the start of a page");
+	move(f, &registers, address + BAR4_SIZE);
+	check_equal(mmio_read32(pci_bar_memory(&registers), SMALL_ID), ID_VALUE,
+		    "BAR 4 beside it: its ID is there");
+	check_equal(mmio_read32(pci_bar_memory(&ram), 0), 0x600d,
+		    "BAR 4 beside it: BAR 5 is still there");
+	mmio_write32(pci_bar_memory(&registers), SMALL_SCRATCH, 0x4444);
+	mmio_write32(pci_bar_memory(&ram), SMALL_SCRATCH, 0x5555);
+	check_equal(mmio_read32(pci_bar_memory(&registers), SMALL_SCRATCH), 0x4444,
+		    "what is written to one is not in the other");
+	move(f, &registers, dev->bar4.address);
+	check_equal(mmio_read32(pci_bar_memory(&ram), SMALL_SCRATCH), 0x5555,
+		    "BAR 4 gone: BAR 5 has what was written");
+	check(mmio_read32((mmio_t)address, BAR4_SIZE + SMALL_ID) != ID_VALUE,
+	      "BAR 4 gone: its ID is not there any more");
+	move(f, &ram, dev->bar5.address);
+}
+
 void test_relocation(const struct testdev *dev)
 {
 	const struct pci_function *f = dev->function;
@@ -135,6 +163,7 @@ void test_relocation(const struct testdev *dev)
 	static const unsigned marks1[] = {IO_SCRATCH};
 	static const unsigned marks2[] = {0, BAR2_SIZE - 4};
 	static const unsigned marks4[] = {SMALL_SCRATCH};
+	static const unsigned marks5[] = {0, BAR5_SIZE - 4};
 
 	check_section("decoding and relocation");
 	test_decode(dev);
@@ -146,5 +175,7 @@ void test_relocation(const struct testdev *dev)
 	if (bar2->address >> 32)
 		test_move(f, bar2, bar2->address + 4 * BAR2_SIZE, "BAR 2, above 4 GiB", marks2, 2);
 	test_move(f, &dev->bar4, pci_bar_unused_address(&dev->bar4), "BAR 4", marks4, 1);
+	test_move(f, &dev->bar5, pci_bar_unused_address(&dev->bar5), "BAR 5", marks5, 2);
+	test_one_page_for_two(dev);
 	test_move_rom(f);
 }

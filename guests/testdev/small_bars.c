@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-/* The I/O BAR and the BAR smaller than a page: always trapped. */
+/* The I/O BAR, which always traps, and BARs smaller than a page. */
 #include "testdev.h"
 
 #include "check.h"
@@ -43,10 +43,26 @@ static void test_small(const struct testdev *dev)
 	check_equal(mmio_read32(small, BAR4_SIZE - 4), 0, "the rest of it reads 0");
 }
 
+static void test_small_ram(const struct testdev *dev)
+{
+	mmio_t ram = dev->small_ram;
+
+	check(dev->bar5.kind == PCI_BAR_MEM32 && dev->bar5.prefetchable,
+	      "BAR 5 is 32-bit memory, prefetchable");
+	check_equal(dev->bar5.size, BAR5_SIZE, "BAR 5 has 128 bytes");
+	mmio_write64(ram, 0, 0x8877665544332211);
+	mmio_write32(ram, 4, 0xccddeeff);
+	mmio_write16(ram, 2, 0xaabb);
+	mmio_write8(ram, 1, 0x99);
+	check_equal(mmio_read64(ram, 0), 0xccddeeffaabb9911, "it takes 1, 2, 4 and 8 bytes");
+	mmio_write32(ram, BAR5_SIZE - 4, 0x0badcafe);
+	check_equal(mmio_read32(ram, BAR5_SIZE - 4), 0x0badcafe, "it holds bytes up to its end");
+}
+
 void test_small_bars(const struct testdev *dev)
 {
 	check_section("small BARs");
 	test_ports(dev);
 	test_small(dev);
-	check(pci_bar_probe(dev->function, 5).kind == PCI_BAR_NONE, "there is no BAR 5");
+	test_small_ram(dev);
 }

@@ -18,11 +18,12 @@
 
 struct testdev {
 	const struct pci_function *function;
-	struct pci_bar bar0, bar1, bar2, bar4;
+	struct pci_bar bar0, bar1, bar2, bar4, bar5;
 	mmio_t registers;		/* BAR 0 */
 	uint16_t ports;			/* BAR 1 */
 	mmio_t buffer;			/* BAR 2 */
 	mmio_t small;			/* BAR 4 */
+	mmio_t small_ram;		/* BAR 5 */
 };
 
 void test_config(const struct testdev *dev);
@@ -31,6 +32,8 @@ void test_mapped(const struct testdev *dev);
 void test_small_bars(const struct testdev *dev);
 void test_rom(const struct testdev *dev);
 void test_relocation(const struct testdev *dev);
+void test_power(const struct testdev *dev);
+void test_reset(const struct testdev *dev);
 void test_doorbell(const struct testdev *dev);
 void test_msix(const struct testdev *dev);
 void test_msi(const struct testdev *dev);

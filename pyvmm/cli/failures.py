@@ -33,6 +33,7 @@ _STATUS_BY_CLASS = {
     "pyvmm.memory.errors.GuestMemoryError": exit_codes.HOST_CALL,
     "pyvmm.boot.errors.BootError": exit_codes.BAD_IMAGE,
     "pyvmm.debian.errors.DebianError": exit_codes.BAD_IMAGE,
+    "pyvmm.linux.errors.LinuxError": exit_codes.BAD_IMAGE,
     "pyvmm.models.errors.ModelError": exit_codes.BAD_MODEL,
     "pyvmm.vfio.errors.DeviceSilent": exit_codes.DEVICE_SILENT,
     "pyvmm.vfio.errors.DeviceGone": exit_codes.DEVICE_GONE,

@@ -11,10 +11,12 @@ import threading
 from contextlib import ExitStack, suppress
 from functools import partial
 
+from pyvmm.machine.images import are_files
 from pyvmm.machine.phases import Phases
 
 from . import exit_codes
 from .failures import say
+from .lab_options import MACHINE, PARTS
 from .progress import progress
 from .signals import StopSignals
 
@@ -22,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from typing import Any
 
     from pyvmm.config import VmConfig
     from pyvmm.lab.session import Lab
@@ -32,7 +35,9 @@ _START_LIMIT = 300.0
 
 def run_command(options: argparse.Namespace) -> int:
     """``pyvmm lab run``"""
-    return _in_lab(options, options.argv, options.timeout or None, terminal=options.tty)
+    # argparse takes COMMAND for a subcommand, and leaves it to that to take this away.
+    argv = options.argv[1:] if options.argv[0] == "--" else options.argv
+    return _in_lab(options, argv, options.timeout or None, terminal=options.tty)
 
 
 def shell_command(options: argparse.Namespace) -> int:
@@ -51,12 +56,10 @@ def setup_command(options: argparse.Namespace) -> int:
 
     with progress() as tell:
         assets = prepare(
-            options.kernel,
             devices=",".join(options.device),
-            iommu=options.iommu,
-            qemu=options.qemu,
             progress=tell,
             refresh=options.refresh,
+            **_said(options, PARTS),
         )
     say(f"the lab is ready: kernel {assets.kernel_release}, {assets.qemu}")
     return 0
@@ -66,12 +69,7 @@ def check_command(options: argparse.Namespace) -> int:
     """``pyvmm lab check``"""
     from pyvmm.lab.assets import check
 
-    findings = check(
-        options.kernel,
-        devices=",".join(options.device),
-        iommu=options.iommu,
-        qemu=options.qemu,
-    )
+    findings = check(devices=",".join(options.device), **_said(options, PARTS))
     for finding in findings:
         print(finding)
     return (
@@ -92,6 +90,11 @@ def run_vm(options: argparse.Namespace, config: VmConfig) -> int:
                 f"the server at {device.socket}",
                 "take a model with `process: true`, or a host with KVM and no --lab",
             )
+    if not are_files(config):
+        # The lab has no network, and what it writes is gone with it; it sees our cache.
+        from .images import fetch_images
+
+        fetch_images(config)
     argv = [sys.executable, "-m", "pyvmm", "run", options.config]
     for key, value in options.set:
         argv += ["--set", f"{key}={value}"]
@@ -101,6 +104,12 @@ def run_vm(options: argparse.Namespace, config: VmConfig) -> int:
     # The VM has its limit from the config; this is for what never gets that far.
     limit = None if config.timeout is None else config.timeout + _START_LIMIT
     return _in_lab(options, argv, limit, terminal=_on_terminal())
+
+
+def _said(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """The options of these names that were given: the lab knows what it is like without them."""
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _in_lab(
@@ -115,14 +124,9 @@ def _in_lab(
         with progress() as tell:
             lab = Lab(
                 ",".join(options.device),
-                kernel=options.kernel,
-                iommu=options.iommu,
-                cpus=options.cpus,
-                memory=options.memory,
-                qemu=options.qemu,
-                cold=options.cold,
                 progress=tell,
                 done=phases.done,
+                **_said(options, MACHINE),
             )
             stack.enter_context(lab)
         if options.verbose:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     # name, summary, details: as parser.py makes each command.
     Add = Callable[[Any, str, str, str], argparse.ArgumentParser]
 
+PARTS = ("kernel", "iommu", "qemu")
+"""Options about what there has to be for a lab, besides its devices."""
+MACHINE = (*PARTS, "cpus", "memory", "cold")
+"""Options about the whole lab, besides its devices. None is what nobody has said."""
+
 _DEFAULT_TIMEOUT = 600.0
 
 _DEVICES = """devices are separated by commas; each has a root port and an IOMMU group of its own:
@@ -68,7 +73,12 @@ def add_lab(commands: Any, add: Add) -> None:
     add_machine_options(run)
     run.add_argument("-t", "--tty", action="store_true", help="give it a terminal of its own")
     _add_timeout(run, _DEFAULT_TIMEOUT)
-    run.add_argument("argv", metavar="COMMAND", nargs="+", help="after --, with its arguments")
+    run.add_argument(
+        "argv",
+        metavar="COMMAND",
+        nargs=argparse.PARSER,
+        help="with its arguments; -- before it tells it from options",
+    )
     run.set_defaults(command=late("lab", "run_command"))
 
     shell = add(
@@ -114,18 +124,19 @@ def add_machine_options(parser: Any) -> None:
         "--cpus",
         metavar="N",
         type=_count,
-        default=DEFAULT_CPUS,
         help=f"default: {DEFAULT_CPUS}",
     )
     parser.add_argument(
         "--memory",
         metavar="SIZE",
         type=_size,
-        default=DEFAULT_MEMORY,
         help=f"such as 2G; default: {DEFAULT_MEMORY >> 30}G",
     )
     parser.add_argument(
-        "--cold", action="store_true", help="boot, and use no snapshot of a lab that has booted"
+        "--cold",
+        action="store_true",
+        default=None,
+        help="boot, and use no snapshot of a lab that has booted",
     )
 
 
@@ -142,11 +153,14 @@ def _add_parts(parser: Any) -> None:
     parser.add_argument(
         "--kernel",
         metavar="VERSION",
-        default=DEFAULT_KERNEL,
         help=f"6.1, 6.12 or newest; default: {DEFAULT_KERNEL}",
     )
     parser.add_argument(
-        "--iommu", choices=IOMMUS, default=DEFAULT_IOMMU, help=f"default: {DEFAULT_IOMMU}"
+        "--iommu",
+        metavar="WHICH",
+        type=_iommu,
+        help="intel, amd or none, with properties of QEMU's as devices have them, such as "
+        f"intel:intremap=off; default: {DEFAULT_IOMMU}",
     )
     parser.add_argument("--qemu", metavar="WHICH", help="7.2, 10.0, newest, host, or a path")
 
@@ -175,6 +189,19 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
     return int(text)
+
+
+def _iommu(text: str) -> str:
+    if text in IOMMUS:
+        return text
+    from pyvmm.lab.errors import LabError
+    from pyvmm.lab.iommu import parse_iommu
+
+    try:
+        parse_iommu(text)
+    except LabError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _size(text: str) -> int:

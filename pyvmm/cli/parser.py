@@ -26,7 +26,10 @@ def parse(args: list[str]) -> argparse.Namespace:
 
     Exits with USAGE on a usage error.
     """
-    return _parser().parse_args(args or ["--help"])
+    options, unknown = _parser().parse_known_args(args or ["--help"])
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,9 +42,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     parser = _Parser(
         prog="pyvmm",
-        description="Boot guests under KVM with PCI devices assigned: models in Python, and\n"
-        "devices in other processes (vfio-user). Bind PCI devices of this host to VFIO, to\n"
-        "drive them from Python in user space. A lab in software has all that for any host.",
+        description="Boot guests under KVM with PCI devices assigned: devices of the host, models\n"
+        "in Python, devices in other processes (vfio-user). Give devices of this host to VFIO,\n"
+        "for guests and for drivers in Python. A lab in software has all that on any host.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -72,6 +75,7 @@ def _add(commands: Commands, name: str, summary: str, details: str) -> _Parser:
         default=0,
         help="say more: timings, counters; twice: a traceback with an error",
     )
+    command.set_defaults(parser=command)
     return command
 
 

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from contextlib import contextmanager
+
+from pyvmm.debian.progress import step_of, steps
 
 from .failures import say
 
@@ -15,38 +16,22 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-_PERCENT = re.compile(r"(.*): (\d+) %")
-
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """A callback for what is done next, or how much of it is done: "fetching it: 20 %"."""
     bar = _Bar() if sys.stderr is not None and sys.stderr.isatty() else None
-    lines = _Lines()
+    lines = steps(say)
 
     def tell(message: str) -> None:
-        done = _PERCENT.fullmatch(message)
-        step, percent = (done[1], int(done[2])) if done else (message, None)
-        if bar is None or not bar.tell(step, percent):
-            lines.tell(step)
+        if bar is None or not bar.tell(*step_of(message)):
+            lines(message)
 
     try:
         yield tell
     finally:
         if bar is not None:
             bar.close()
-
-
-class _Lines:
-    """A line for each step."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def tell(self, step: str) -> None:
-        if step != self._last:
-            say(step)
-        self._last = step
 
 
 class _Bar:

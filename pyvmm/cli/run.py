@@ -9,6 +9,7 @@ from time import process_time
 
 from pyvmm.config import load
 from pyvmm.machine.errors import MachineStopped
+from pyvmm.machine.images import are_files
 from pyvmm.machine.machine import Machine
 from pyvmm.machine.outcome import End
 from pyvmm.machine.phases import Phases
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from pyvmm.machine import Outcome
 
+_OF_VMS_TOO = ("kernel", "cpus", "memory")
+"""Options about the lab that are called as keys of a config are."""
+
 
 def command(options: argparse.Namespace) -> int:
     overrides: dict[str, object] = dict(options.set)
@@ -34,10 +38,20 @@ def command(options: argparse.Namespace) -> int:
         from .lab import run_vm
 
         return run_vm(options, load(options.config, overrides))
-    if options.device and not options.lab_without_kvm:
-        say("error: --device is for a VM in the lab; add --lab; see pyvmm run --help")
-        return exit_codes.USAGE
+    if not options.lab_without_kvm:
+        from .lab_options import MACHINE
+
+        misplaced = next((name for name in ("device", *MACHINE) if getattr(options, name)), None)
+        if misplaced:
+            say(f"error: --{misplaced} is for a VM in the lab; {_instead(misplaced)}")
+            return exit_codes.USAGE
     return run(options.config, overrides, verbose=options.verbose)
+
+
+def _instead(option: str) -> str:
+    """What to say in place of an option that is about the lab."""
+    own = f", or choose the VM's own by --set {option}=..." if option in _OF_VMS_TOO else ""
+    return f"add --lab{own}; see pyvmm run --help"
 
 
 def _kvm_works() -> bool:
@@ -59,6 +73,11 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
     phases = Phases(("Python, imports", process_time()))
     config = load(path, overrides)
     phases.done("config")
+    if not are_files(config):
+        from .images import fetch_images
+
+        fetch_images(config)
+        phases.done("images")
     if config.devices:
         from .limits import allow_many_open_files
 

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .errors import ConfigError, ConfigInvalid, ConfigSyntaxError, ConfigUnreadable, SlotTaken
     from .json_schema import json_schema
-    from .schema import Device, Memory, VmConfig
+    from .schema import Device, Initrd, Memory, VmConfig
 
 __all__ = [
     "ConfigError",
@@ -18,6 +18,7 @@ __all__ = [
     "ConfigSyntaxError",
     "ConfigUnreadable",
     "Device",
+    "Initrd",
     "Memory",
     "SlotTaken",
     "VmConfig",
@@ -32,6 +33,7 @@ _HOMES = {
     "ConfigSyntaxError": "errors",
     "ConfigUnreadable": "errors",
     "Device": "schema",
+    "Initrd": "schema",
     "Memory": "schema",
     "SlotTaken": "errors",
     "VmConfig": "schema",

@@ -12,7 +12,7 @@ from msgspec import inspect
 
 from .document import check_characters
 from .errors import ConfigInvalid
-from .notation import Ambiguous
+from .notation import Explained
 from .schema import VmConfig
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def _meant(document: Document, shape: inspect.Type, value: object, key: KeyPath)
     if "notation" in extra:
         try:
             value = extra["notation"](value, origin.base)
-        except Ambiguous as error:
+        except Explained as error:
             raise ConfigInvalid(str(error), key=key) from None
         except ValueError:
             raise ConfigInvalid(_unexpected(extra["expected"], value), key=key) from None
-    if isinstance(shape, inspect.StructType):
-        return _meant_struct(document, shape, value, key)
+    if (struct := _struct(shape)) is not None:
+        return _meant_struct(document, struct, value, key)
     if isinstance(shape, inspect.VarTupleType) and isinstance(value, list | tuple):
         return [
             _meant(document, shape.item_type, item, (*key, index))
@@ -73,6 +73,13 @@ def _is_text(shape: inspect.Type) -> bool:
     if isinstance(shape, inspect.UnionType):
         return any(_is_text(one) for one in shape.types)
     return isinstance(shape, inspect.StrType)
+
+
+def _struct(shape: inspect.Type) -> inspect.StructType | None:
+    """The struct that a mapping here means, if it means one."""
+    if isinstance(shape, inspect.UnionType):
+        return next(filter(None, map(_struct, shape.types)), None)
+    return shape if isinstance(shape, inspect.StructType) else None
 
 
 def _meant_struct(
@@ -122,8 +129,8 @@ def _expectation(key: KeyPath) -> str:
     shape = _shape()
     extra: dict[str, Any] = {"expected": "a mapping of keys to values"}
     for part in key:
-        if isinstance(shape, inspect.StructType):
-            shape = next(field.type for field in shape.fields if field.name == part)
+        if (struct := _struct(shape)) is not None:
+            shape = next(field.type for field in struct.fields if field.name == part)
         elif isinstance(shape, inspect.VarTupleType):
             shape = shape.item_type
             extra = {"expected": extra["each"]}

@@ -69,9 +69,10 @@ def as_config(plain: dict[str, Any]) -> VmConfig:
     memory = Loaded(plain["memory"])
     cpu = plain["cpu"]
     cpu = Loaded({**cpu, "cpuid": tuple([Loaded(mask) for mask in cpu["cpuid"]])})
+    initrd = plain["initrd"] and Loaded(plain["initrd"])
     devices = tuple([Loaded(device) for device in plain["devices"]])
     # To make a VmConfig takes msgspec. A test holds the attributes to be the same, and their types.
-    parts = {"memory": memory, "cpu": cpu, "devices": devices}
+    parts = {"memory": memory, "cpu": cpu, "initrd": initrd, "devices": devices}
     return Loaded({**plain, **parts})  # type: ignore[return-value]
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from pyvmm.kvm.cpu_features import FEATURES
 
-from .notation import ADDRESS_JSON, SIZE_JSON, SLOT_JSON
+from .notation import ADDRESS_JSON, KERNEL_JSON, PATH_JSON, SIZE_JSON, SLOT_JSON
 from .schema import VmConfig
 
 
@@ -23,6 +23,12 @@ def json_schema() -> dict[str, Any]:
     _written(memory, "size", SIZE_JSON)
     _written(device, "slot", SLOT_JSON)
     _written(device, "host", ADDRESS_JSON)
+    _written(config, "kernel", KERNEL_JSON)
+    _written(
+        config,
+        "initrd",
+        {"anyOf": [PATH_JSON, {"$ref": "#/$defs/Initrd"}, {"type": "null"}]},
+    )
     _written(config, "memory", {"anyOf": [*SIZE_JSON["anyOf"], {"$ref": "#/$defs/Memory"}]})
     # What the structs check when they are made.
     kinds["Cpu"]["properties"]["features"]["propertyNames"] = {"enum": sorted(FEATURES)}
@@ -30,6 +36,10 @@ def json_schema() -> dict[str, Any]:
         {"required": [key], "properties": {key: {"not": {"const": 0}}}} for key in ("clear", "set")
     ]
     config["oneOf"] = [{"required": ["kernel"]}, {"required": ["firmware"]}]
+    kinds["Initrd"]["not"] = {
+        "required": ["file"],
+        "anyOf": [{"required": ["modules"]}, {"required": ["script"]}],
+    }
     device["oneOf"] = [{"required": [kind]} for kind in ("model", "socket", "host")]
     del config["properties"]["name"]["default"]  # it is the file's name
     return {

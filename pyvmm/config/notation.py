@@ -13,6 +13,9 @@ import os
 import re
 from typing import Any
 
+from pyvmm.debian.errors import NoSuchKernel
+from pyvmm.debian.names import KERNELS, PREFIX, VMLINUZ, is_debians, parse
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = r"^([0-9]{1,18}) ?(?:([KMGTkmgt])(?:iB)?)?$"
 # Device 00 is the host bridge's; ".0" to ".7" is the function.
@@ -34,13 +37,25 @@ SLOT_JSON: dict[str, Any] = {
 }
 
 
+PATH_JSON: dict[str, Any] = {"type": "string", "minLength": 1}
+KERNEL_JSON: dict[str, Any] = {
+    "anyOf": [
+        {"enum": [f"{PREFIX}{name}{end}" for end in ("", VMLINUZ) for name in KERNELS]},
+        {**PATH_JSON, "not": {"pattern": f"^{PREFIX}"}},
+        {"type": "null"},
+    ]
+}
 ADDRESS_JSON: dict[str, Any] = {
     "anyOf": [{"type": "string", "pattern": _ADDRESS}, {"type": "null"}]
 }
 
 
-class Ambiguous(ValueError):
-    """What people may mean in two ways; the message is a whole one, with both spellings."""
+class Explained(ValueError):
+    """Its message is a whole one, and takes the place of what the schema expects."""
+
+
+class Ambiguous(Explained):
+    """What people may mean in two ways; the message has both spellings."""
 
 
 def size(value: object, base: str) -> object:
@@ -115,9 +130,33 @@ def features(value: object, base: str) -> object:
     return value
 
 
+def kernel(value: object, base: str) -> object:
+    """A kernel of Debian's, as debian:NAME, or a path. Raises Explained for a name of none."""
+    if not isinstance(value, str) or not is_debians(value):
+        return path(value, base)
+    try:
+        parse(value)
+    except NoSuchKernel as error:
+        raise Explained(str(error)) from None
+    return value
+
+
+def initrd(value: object, base: str) -> object:
+    """A path stands for a mapping with the key file alone."""
+    found = path(value, base)
+    if found == "":
+        raise ValueError("no path")
+    return {"file": found} if isinstance(found, str) else found
+
+
 def serial(value: object, base: str) -> object:
     """One of the words stdio and none, or a path."""
     return value if value in ("stdio", "none") else path(value, base)
+
+
+def rom(value: object, base: str) -> object:
+    """The word none, or a path."""
+    return value if value == "none" else path(value, base)
 
 
 def written_out(data: dict[str, object]) -> dict[str, object]:

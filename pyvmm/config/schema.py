@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from pyvmm.debian.names import is_debians
+
 from . import notation
 from .cpu import Cpu
 from .errors import ConfigInvalid, SlotTaken
@@ -49,6 +51,47 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"expected": "one of auto, private, shared, thp, hugetlb-2M and hugetlb-1G"},
         ),
     ] = "auto"
+
+
+class Initrd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The guest's initial RAM disk. A plain path stands for a mapping with the key file alone.
+
+    Without a file, one is made of busybox, the modules, and the script.
+    """
+
+    file: Annotated[
+        _Text | None,
+        Meta(
+            description="An initial RAM disk that is there already.",
+            extra={"expected": "the path of an initial RAM disk", "notation": notation.path},
+        ),
+    ] = None
+    modules: Annotated[
+        tuple[_Text, ...],
+        Meta(
+            description="Kernel modules to load, in this order; what they depend on comes by "
+            "itself. They go with a kernel of Debian's. Those that it has built in are no matter.",
+            extra={
+                "expected": "a list of kernel modules' names",
+                "each": "the name of a kernel module",
+            },
+        ),
+    ] = ()
+    script: Annotated[
+        _Text | None,
+        Meta(
+            description="A shell script that the guest runs, and ends with: its exit status is "
+            "the guest's. Without it there is a shell on the serial line.",
+            extra={"expected": "the path of a shell script", "notation": notation.path},
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        for key in ("modules", "script"):
+            if self.file is not None and getattr(self, key):
+                raise ConfigInvalid(
+                    f"{key} is for an initial RAM disk that is made; this one is a file", key=(key,)
+                )
 
 
 class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +136,14 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 "expected": "a PCI address such as 0000:01:00.0",
                 "notation": notation.address,
             },
+        ),
+    ] = None
+    rom: Annotated[
+        _Text | None,
+        Meta(
+            description="The expansion ROM that the guest finds: the path of a file with one, or "
+            "none. Without it, the device's own, if it has one that can be read.",
+            extra={"expected": "the path of an expansion ROM, or none", "notation": notation.rom},
         ),
     ] = None
     timeout: Annotated[
@@ -158,9 +209,13 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _Text | None,
         Meta(
             description="The guest's image: a Linux bzImage (vmlinuz), or an ELF file with a PVH "
-            "entry, such as a vmlinux or the test guests. "
+            "entry, such as a vmlinux or the test guests. Or debian:6.12 for the kernel of "
+            "Debian's that is called so. "
             "Exactly one of kernel and firmware is needed.",
-            extra={"expected": "the path of a guest image", "notation": notation.path},
+            extra={
+                "expected": "the path of a guest image, or debian: and the name of a kernel",
+                "notation": notation.kernel,
+            },
         ),
     ] = None
     firmware: Annotated[
@@ -171,10 +226,14 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = None
     initrd: Annotated[
-        _Text | None,
+        Initrd | None,
         Meta(
-            description="An initial RAM disk for the kernel.",
-            extra={"expected": "the path of an initial RAM disk", "notation": notation.path},
+            description="An initial RAM disk for the kernel: a path, or a mapping with modules "
+            "and script, of which one is made.",
+            extra={
+                "expected": "the path of an initial RAM disk, or a mapping with modules and script",
+                "notation": notation.initrd,
+            },
         ),
     ] = None
     cmdline: Annotated[
@@ -279,12 +338,19 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                     raise ConfigInvalid(
                         f"{key} goes with a kernel; this VM boots firmware", key=(key,)
                     )
+        elif self.initrd is not None and self.initrd.modules and not is_debians(self.kernel):
+            raise ConfigInvalid(
+                "the modules are those of a kernel of Debian's, such as debian:6.12, and this "
+                "kernel is a file",
+                key=("initrd", "modules"),
+            )
         if self.max_resets is not None and self.on_reset == "exit":
             raise ConfigInvalid(
                 "max_resets goes with on_reset: restart; here the first one ends the run",
                 key=("max_resets",),
             )
         _check_slots(self.devices)
+        _check_hosts(self.devices)
 
 
 def _not_one_of(keys: tuple[str, ...], given: list[str]) -> ConfigInvalid:
@@ -295,6 +361,18 @@ def _not_one_of(keys: tuple[str, ...], given: list[str]) -> ConfigInvalid:
         f"expected exactly one of {', '.join(keys[:-1])} and {keys[-1]}, got {got}",
         key=(given[-1],) if given else (),
     )
+
+
+def _check_hosts(devices: tuple[Device, ...]) -> None:
+    """Raises ConfigInvalid for a device of the host that is there twice."""
+    taken: dict[str, int] = {}
+    for index, device in enumerate(devices):
+        if device.host is not None and taken.setdefault(device.host, index) != index:
+            raise ConfigInvalid(
+                f"expected another device of the host, got {device.host}, which is "
+                f"devices[{taken[device.host]}] already",
+                key=("devices", index, "host"),
+            )
 
 
 def _check_slots(devices: tuple[Device, ...]) -> None:

@@ -23,7 +23,8 @@ from .sources import find_mirror, stanzas
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .cache import Cache, Progress
+    from .cache import Cache
+    from .progress import Progress
 
 KEYRINGS = tuple(
     Path("/usr/share/keyrings", f"debian-archive-keyring.{kind}") for kind in ("gpg", "pgp")

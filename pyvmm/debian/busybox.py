@@ -8,8 +8,13 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .apt import Apt, unpack
+from .errors import NoSuchPackage
+from .names import BUSYBOX
+
 if TYPE_CHECKING:
-    from .cache import Cache, Progress
+    from .cache import Cache
+    from .progress import Progress
 
 _SUITES = ("bookworm", "trixie")
 _PACKAGE = "busybox-static"
@@ -23,20 +28,12 @@ def find_busybox(cache: Cache) -> Path | None:
     host = shutil.which("busybox")
     if host is not None and is_static(Path(host)):
         return Path(host)
-    return find_debians_busybox(cache)
-
-
-def find_debians_busybox(cache: Cache) -> Path | None:
-    """The one in the cache: whatever the host has, its programs are always the same."""
-    folder = cache.find("busybox", "busybox")
+    folder = cache.find(BUSYBOX, BUSYBOX)
     return None if folder is None else folder / "busybox"
 
 
 def fetch_busybox(cache: Cache, progress: Progress) -> Path:
     """Unpack Debian's into the cache; hold its lock. Raises DebianError."""
-    from .apt import Apt, unpack
-    from .errors import NoSuchPackage
-
     failures = []
     for suite in _SUITES:
         try:
@@ -46,7 +43,7 @@ def fetch_busybox(cache: Cache, progress: Progress) -> Path:
                 unpack(apt.download([_PACKAGE], staged, progress), whole, cache)
                 found = next(path for path in whole.glob("**/bin/busybox") if path.is_file())
                 found.rename(staged / "busybox")
-                return cache.publish(staged, "busybox", "busybox", version) / "busybox"
+                return cache.publish(staged, BUSYBOX, BUSYBOX, version) / "busybox"
         except NoSuchPackage as failure:
             failures.append(failure)
     raise failures[-1]

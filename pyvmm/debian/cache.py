@@ -14,59 +14,68 @@ goes when nobody has looked for it for a month: its time of change is when someb
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pyvmm.uapi.ioctl import failure
-
-from .errors import DebianError
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from pathlib import Path
 
-    Progress = Callable[[str], None]
+    from .progress import Progress
 
 
-def cache_folder(part: str) -> Path:
+def cache_folder(part: str) -> str:
     """A part of what pyvmm keeps of the user's, by the XDG base directory specification."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(cache):  # the specification has it ignored then
         cache = os.path.expanduser("~/.cache")
-    return Path(cache, "pyvmm", part)
+    return os.path.join(cache, "pyvmm", part)
 
 
 _MONTH = 30 * 24 * 3600.0  # seconds
 
 
 class Cache:
-    """Finds what is there; to make something, hold the lock: `with cache.locked(progress):`."""
+    """Finds what is there; to make something, hold the lock: `with cache.locked(progress):`.
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or cache_folder("debian")
+    All that finding takes is quick to import: each start of a Linux guest goes this way.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self._folder = os.fspath(folder or cache_folder("debian"))
         self._lock = -1
 
-    def find(self, kind: str, name: str, version: str = "") -> Path | None:
+    @property
+    def folder(self) -> Path:
+        from pathlib import Path
+
+        return Path(self._folder)
+
+    def locate(self, kind: str, name: str, version: str = "") -> str | None:
         """The folder that was published as name: of a version, or else the last one."""
+        kinds = os.path.join(self._folder, kind)
         if version:
-            place = self._place(kind, name, version)
+            place = os.path.join(kinds, _versioned(name, version))
         else:
-            link = self.folder / kind / name
             try:
-                place = link.parent / os.readlink(link)
+                place = os.path.join(kinds, os.readlink(os.path.join(kinds, name)))
             except OSError:
                 return None
-        if not place.is_dir():
+        if not os.path.isdir(place):
             return None
         with suppress(OSError):  # somebody else's, to be read only
             os.utime(place)
         return place
+
+    def find(self, kind: str, name: str, version: str = "") -> Path | None:
+        """The same as locate(), as a Path."""
+        from pathlib import Path
+
+        place = self.locate(kind, name, version)
+        return None if place is None else Path(place)
 
     @property
     def inherited(self) -> tuple[int, ...]:
@@ -76,6 +85,9 @@ class Cache:
     @contextmanager
     def locked(self, progress: Progress) -> Iterator[None]:
         """Hold the lock; wait for it if another process is at work. Raises DebianError."""
+        import fcntl
+        import shutil
+
         with _told(f"preparing the cache in {self.folder}"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -95,15 +107,25 @@ class Cache:
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """A new folder to make something in; gone at the end, unless it was published."""
+        import shutil
+        import tempfile
+        from pathlib import Path
+
         folder = Path(tempfile.mkdtemp(dir=self.folder / "staging"))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def publish(self, made: Path, kind: str, name: str, version: str) -> Path:
-        """Put the folder in its place, and let name mean it from now on. Returns the place."""
-        place = self._place(kind, name, version)
+    def publish(
+        self, made: Path, kind: str, name: str, version: str, *, unused: float = _MONTH
+    ) -> Path:
+        """Put the folder in its place, and let name mean it from now on. Returns the place.
+
+        Of the same kind, those go that no name means any more, and that nobody has looked for in
+        so many seconds.
+        """
+        place = self.folder / kind / _versioned(name, version)
         place.parent.mkdir(exist_ok=True)
         if not place.exists():
             made.chmod(0o755)
@@ -111,23 +133,25 @@ class Cache:
         link = self.folder / "staging" / f"{name}.link"
         link.symlink_to(place.name)
         link.rename(place.parent / name)
-        self._sweep(place.parent)
+        self._sweep(place.parent, unused)
         return place
 
-    def _sweep(self, kind: Path) -> None:
-        """Remove what no name means any more, and nobody has used of late."""
+    def _sweep(self, kind: Path, unused: float) -> None:
+        import shutil
+
         entries = list(kind.iterdir())
         meant = {os.readlink(entry) for entry in entries if entry.is_symlink()}
         for entry in entries:
             if entry.is_symlink() or entry.name in meant:
                 continue
-            if time.time() - entry.stat().st_mtime > _MONTH:
+            if time.time() - entry.stat().st_mtime > unused:
                 # First out of where it could be found, half of it.
                 gone = entry.rename(self.folder / "staging" / entry.name)
                 shutil.rmtree(gone, ignore_errors=True)
 
-    def _place(self, kind: str, name: str, version: str) -> Path:
-        return self.folder / kind / f"{name}-{place_name(version)}"
+
+def _versioned(name: str, version: str) -> str:
+    return f"{name}-{place_name(version)}"
 
 
 def place_name(version: str) -> str:
@@ -141,6 +165,10 @@ def _told(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        from pyvmm.uapi.ioctl import failure
+
+        from .errors import DebianError
+
         cure = "set XDG_CACHE_HOME to a folder that you can write"
         if error.errno in (ENOSPC, EDQUOT):
             cure = "make room (a kernel takes up to 500 MiB), or set XDG_CACHE_HOME to where it is"

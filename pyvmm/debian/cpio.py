@@ -7,7 +7,7 @@ from stat import S_IFDIR, S_IFLNK, S_IFREG
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _TRAILER = "TRAILER!!!"
 
@@ -30,6 +30,20 @@ def file(name: str, data: bytes, mode: int = 0o644) -> Entry:
 
 def link(name: str, target: str) -> Entry:
     return Entry(name, S_IFLNK | 0o777, target.encode())
+
+
+def with_folders(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The same, each after all folders that it is in; each folder once."""
+    there: set[str] = set()
+    for entry in entries:
+        parts = entry.name.split("/")
+        for depth in range(1, len(parts)):
+            above = "/".join(parts[:depth])
+            if above not in there:
+                there.add(above)
+                yield folder(above)
+        there.add(entry.name)
+        yield entry
 
 
 def archive(entries: Iterable[Entry]) -> bytes:

@@ -13,6 +13,10 @@ class DebianError(Exception):
         self.cure = cure
 
 
+class NoSuchKernel(DebianError, ValueError):
+    """A name that is none of KERNELS. Also a ValueError, as other notations raise."""
+
+
 class NoSuchPackage(DebianError):
     """No suite that could be reached has the package."""
 

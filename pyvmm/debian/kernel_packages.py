@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from .apt import Apt, unpack
 from .cache import place_name
 from .errors import DebianError, NoSuchPackage
-from .kernels import FOLDER, find_kernel
-from .names import KERNELS
+from .kernels import find_kernel
+from .names import KERNEL_FOLDER, KERNELS
 from .vmlinux import extract_vmlinux
 
 if TYPE_CHECKING:
-    from .cache import Cache, Progress
+    from .cache import Cache
     from .kernels import Kernel
+    from .progress import Progress
 
 
 class Package(NamedTuple):
@@ -64,7 +65,7 @@ def fetch_kernel(cache: Cache, name: str, package: Package, progress: Progress) 
         progress(f"unpacking the kernel {release}")
         unpack(fetched, whole, cache)
         _lay_out(whole, release, staged, progress)
-        cache.publish(staged, FOLDER, name, version)
+        cache.publish(staged, KERNEL_FOLDER, name, version)
     kernel = find_kernel(cache, name)
     assert kernel is not None
     return kernel

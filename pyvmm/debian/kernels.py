@@ -6,11 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from .names import KERNEL_FOLDER
+
 if TYPE_CHECKING:
     from .cache import Cache
-
-# Where they are in the cache. The number goes up when what pyvmm makes of a package changes.
-FOLDER = "kernels-1"
 
 
 class Kernel(NamedTuple):
@@ -49,7 +48,10 @@ class Kernel(NamedTuple):
 
 def find_kernel(cache: Cache, name: str) -> Kernel | None:
     """The kernel, a key of KERNELS, if it is in the cache."""
-    folder = cache.find(FOLDER, name)
-    if folder is None:
-        return None
-    return Kernel(name, (folder / "release").read_text().strip(), folder)
+    folder = cache.find(KERNEL_FOLDER, name)
+    return None if folder is None else Kernel(name, release_of(folder), folder)
+
+
+def release_of(folder: Path) -> str:
+    """The release of the kernel that the cache has in a folder."""
+    return (folder / "release").read_text().strip()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _SUFFIX = re.compile(r"\.ko(?:\.(?:gz|xz|zst))?\Z")
 _NOT_IN_TREE = "updates"
 
+BUILT_IN = "modules.builtin"
+"""The file of a module tree that names what is no module: packages have it, unlike the indexes."""
+
 
 class Module(NamedTuple):
     """A module, uncompressed, and where it lies below /lib/modules/RELEASE."""
@@ -63,7 +66,7 @@ class ModuleSet:
             if name and (name not in self._paths or _NOT_IN_TREE in path.parts):
                 self._paths[name] = path
         self._modules: dict[str, Module] = {}
-        built_in = folder / "modules.builtin"
+        built_in = folder / BUILT_IN
         lines = built_in.read_text().split() if built_in.exists() else []
         self.built_in = frozenset(filter(None, (module_name(Path(line)) for line in lines)))
 
@@ -100,9 +103,10 @@ class ModuleSet:
                     return
                 raise self._missing(name, wanted_by)
             module = self[name]
-            for other in module.soft_depends:
-                if other != name:
-                    need(other, name, soft=True)
+            for wish in module.soft_depends:
+                for other in self._meant(wish):
+                    if other != name:
+                        need(other, name, soft=True)
             for other in module.depends:
                 need(other, name, soft=False)
             order[name] = module
@@ -112,6 +116,18 @@ class ModuleSet:
         for name in optional:
             need(canonical(name), wanted_by, soft=True)
         return list(order.values())
+
+    def _meant(self, name: str) -> Iterable[str]:
+        """The modules that a soft dependency means: crypto_crc32c is all kinds of crc32c there are.
+
+        Those have it as an alias. Of all modules that would be many to read, so only those are
+        looked at whose own names begin with it.
+        """
+        if name in self or name in self.built_in:
+            return [name]
+        stem = name.removeprefix("crypto_") + "_"
+        kinds = [other for other in self._paths if other.startswith(stem)]
+        return [kind for kind in kinds if name in map(canonical, self[kind].values("alias"))]
 
     def _missing(self, name: str, wanted_by: str) -> DebianError:
         import difflib

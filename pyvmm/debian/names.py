@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The kernels of Debian's that pyvmm knows, by name. Imports nothing: checking a config has it."""
+"""What of Debian's pyvmm knows, by name, and where the cache has it. Imports nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ PREFIX = "debian:"
 """What a kernel's name begins with where it could be a path as well."""
 VMLINUZ = "/vmlinuz"
 """What it ends with where the compressed image is meant."""
+
+KERNEL_FOLDER = "kernels-1"
+"""Where they are in the cache. The number goes up when what pyvmm makes of a package changes."""
+BUSYBOX = "busybox"
+"""Where Debian's is in the cache, and what it is called there."""
 
 _META_PACKAGE = "linux-image-amd64"
 _CLOUD_META_PACKAGE = "linux-image-cloud-amd64"
@@ -39,14 +44,16 @@ def is_debians(kernel: str) -> bool:
 def parse(kernel: str) -> tuple[str, bool]:
     """The name of a config's kernel, and whether its vmlinuz is meant.
 
-    Raises ValueError, whose text says what there is, for the name of none.
+    Raises NoSuchKernel for the name of none.
     """
     name = kernel.removeprefix(PREFIX).removesuffix(VMLINUZ)
     if name in KERNELS:
         return name, kernel.endswith(VMLINUZ)
     import difflib
 
+    from .errors import NoSuchKernel
+
     near = difflib.get_close_matches(name.lower(), KERNELS, n=1)
     meant = f"did you mean {PREFIX}{near[0]}? " if near else ""
     there_are = ", ".join(PREFIX + known for known in KERNELS)
-    raise ValueError(f"there is no kernel {PREFIX}{name}; {meant}there are {there_are}")
+    raise NoSuchKernel(f"there is no kernel {PREFIX}{name}", f"{meant}there are {there_are}")

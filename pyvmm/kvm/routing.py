@@ -54,6 +54,7 @@ class GsiRouting:
         self._irqchip = _irqchip_routes()
         self.capacity = limit - len(self._irqchip)
         self._free: list[int] = []
+        self._allocated: set[int] = set()
         self._next = IRQCHIP_GSIS
         self._msi: dict[int, bytes] = {}
         self._committed: dict[int, bytes] | None = None  # None: KVM has its own default
@@ -61,21 +62,24 @@ class GsiRouting:
     def allocate(self) -> int:
         """A GSI (24 or more) with no route. Raises KvmLimitReached."""
         with self._lock:
-            if self._free:
-                return self._free.pop()
-            if self._next - IRQCHIP_GSIS >= self.capacity:
+            if len(self._allocated) >= self.capacity:
                 raise KvmLimitReached(
                     f"all {self.capacity} message-signalled interrupt routes of this KVM are in "
                     "use; give the guest's devices fewer vectors"
                 )
-            self._next += 1
-            return self._next - 1
+            if self._free:
+                gsi = self._free.pop()
+            else:
+                gsi, self._next = self._next, self._next + 1
+            self._allocated.add(gsi)
+            return gsi
 
     def free(self, gsi: int) -> None:
         """Give a GSI back; with the next commit it raises nothing."""
         with self._lock:
-            if not IRQCHIP_GSIS <= gsi < self._next or gsi in self._free:
+            if gsi not in self._allocated:
                 raise ValueError(f"GSI {gsi} is not allocated")
+            self._allocated.remove(gsi)
             self._msi.pop(gsi, None)
             self._free.append(gsi)
 

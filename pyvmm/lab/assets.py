@@ -21,7 +21,7 @@ from .initramfs import find_initramfs, make_initramfs
 from .kernels import LabKernel, check_known, find_lab_kernel, make_lab_kernel
 from .module_build import missing_tools
 from .rebuilt_kernel import REBUILT_KERNELS, rebuild_kernel, rebuilt_name
-from .requirements import check_qemu, oldest_qemu
+from .requirements import check_kernel, check_qemu, oldest_qemu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +74,7 @@ def prepare(
         with cache.locked(progress):
             found = _make(cache, kernel, rebuild, qemu, since, refresh, progress)
     check_qemu(items, iommu, found.qemu.version)
+    check_kernel(items, iommu, found.features)
     return found
 
 

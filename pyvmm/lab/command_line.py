@@ -6,14 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_MEMORY, IOMMUS
+from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_MEMORY
+from .iommu import Iommu, parse_iommu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KNOWS_ITS_DEVICES = ("amd",)
-"""The IOMMUs of which the firmware's tables list the devices: those have to be there at boot."""
 SLOTS = 8
 """Root ports for devices to be plugged into."""
 _FIRST_SLOT = 0x10
@@ -21,6 +20,10 @@ _FIRST_SLOT = 0x10
 _ROOM = "bus-reserve=2,io-reserve=4K,mem-reserve=32M,pref64-reserve=256M"
 
 _LEAST_MEMORY = 256 << 20
+_MOST_MEMORY = 512 << 30
+"""Bytes; the CPU has 40 address bits, and devices need some of them."""
+_MOST_CPUS = 255
+"""As many as have APICs of the usual kind."""
 
 # Before 10.0, sporadic crashes of nested guests with it; and an XSAVE of which nested guests
 # complain, which this CPU model hasn't.
@@ -32,6 +35,7 @@ class MachineOptions:
     """What can be chosen about the machine itself, its devices aside."""
 
     iommu: str = DEFAULT_IOMMU
+    """As parse_iommu() takes it."""
     cpus: int = DEFAULT_CPUS
     memory: int = DEFAULT_MEMORY
     bridges: int = 0
@@ -40,12 +44,13 @@ class MachineOptions:
     def __post_init__(self) -> None:
         from .errors import LabError
 
-        if self.iommu not in IOMMUS:
-            raise LabError(f"there is no IOMMU {self.iommu!r} for the lab", f"take {IOMMUS}")
-        if self.cpus < 1:
-            raise LabError(f"a lab with {self.cpus} CPUs can't be", "take 1 or more")
+        parse_iommu(self.iommu)
+        if not 1 <= self.cpus <= _MOST_CPUS:
+            raise LabError(f"a lab with {self.cpus} CPUs can't be", f"take 1 to {_MOST_CPUS}")
         if self.memory < _LEAST_MEMORY:
             raise LabError("the lab's kernel needs 256M of memory or more", "take --memory 1G")
+        if self.memory > _MOST_MEMORY:
+            raise LabError("the lab's CPU has addresses for 512G of memory", "take less")
         if self.bridges > SLOTS:
             raise LabError(f"{self.bridges} bridges are too many", f"the lab has {SLOTS} slots")
 
@@ -92,11 +97,10 @@ def machine_arguments(
     yield from ("-cpu", cpu + (",cx16=off" if version < _WITHOUT_CX16_BEFORE else ""))
     yield from ("-smp", str(options.cpus), "-m", f"{options.memory >> 20}M")
     yield from ("-kernel", str(kernel), "-initrd", str(initramfs))
-    yield from ("-append", " ".join(_kernel_parameters(options.iommu)))
-    if options.iommu == "intel":
-        yield from ("-device", "intel-iommu,intremap=on,caching-mode=on")
-    elif options.iommu == "amd":
-        yield from ("-device", "amd-iommu,intremap=on,dma-remap=on")
+    iommu = parse_iommu(options.iommu)
+    yield from ("-append", " ".join(_kernel_parameters(iommu)))
+    if iommu.device:
+        yield from ("-device", iommu.device)
     # Everything readable, nothing writable; files of several file systems keep distinct numbers.
     root = "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
     yield from ("-fsdev", root, "-device", "virtio-9p-pci,fsdev=root,mount_tag=root")
@@ -111,11 +115,11 @@ def machine_arguments(
         )
 
 
-def _kernel_parameters(iommu: str) -> Iterator[str]:
+def _kernel_parameters(iommu: Iommu) -> Iterator[str]:
     yield from ("console=ttyS0", "quiet", "panic=-1", "nokaslr", "mitigations=off")
     # On a busy host, time passes in jumps: that is no reason to panic or to warn.
     yield from ("no_timer_check", "nowatchdog", "rcupdate.rcu_cpu_stall_suppress=1")
-    yield {"intel": "intel_iommu=on", "amd": "amd_iommu=on", "none": "iommu=off"}[iommu]
+    yield iommu.kernel_parameter
 
 
 def wiring_arguments(wiring: Wiring) -> Iterator[str]:

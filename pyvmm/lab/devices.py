@@ -128,11 +128,12 @@ def parse_size(text: str) -> int:
 def _item(text: str) -> Item:
     bridge = _BRIDGE.fullmatch(text)
     if bridge:
-        return Bridge(tuple(map(_device, bridge["members"].split("+"))))
-    return _device(text)
+        return Bridge(tuple(map(parse_one, bridge["members"].split("+"))))
+    return parse_one(text)
 
 
-def _device(text: str) -> DeviceSpec:
+def parse_one(text: str) -> DeviceSpec:
+    """A kind and its properties, as in nvme:size=1G. Raises LabError."""
     kind, *settings = text.split(":")
     if not _NAME.fullmatch(kind):
         raise _misread(text, "a device begins with its kind")

@@ -25,7 +25,8 @@ from .requirements import OLDEST
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pyvmm.debian.cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
+    from pyvmm.debian.progress import Progress
 
 QEMU_VARIABLE = "PYVMM_QEMU"
 PROGRAM = "qemu-system-x86_64"

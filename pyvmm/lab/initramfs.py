@@ -13,7 +13,8 @@ from pyvmm.debian.modules import ModuleSet
 from .kernels import BOOT_MODULES, BOOT_MODULES_IF_THERE, WANTED_BY
 
 if TYPE_CHECKING:
-    from pyvmm.debian.cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
+    from pyvmm.debian.progress import Progress
 
     from .kernels import LabKernel
 

@@ -17,9 +17,10 @@ from .errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pyvmm.debian.cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
     from pyvmm.debian.kernels import Kernel
     from pyvmm.debian.modules import Module
+    from pyvmm.debian.progress import Progress
 
 # Where they are in the cache. The number goes up when what is made of a kernel changes.
 _FOLDER = "lab-kernels-1"

@@ -111,7 +111,7 @@ def rebuild(
     if status or not modules:
         raise LabError(
             f"building the kernel's iommufd modules: make ended with {status}: {_errors(log)}",
-            "run without it (a stock kernel), or report this",
+            "take --kernel 6.1, which goes without them; and report this",
         )
     return modules
 

@@ -20,9 +20,10 @@ from .kernels import publish
 from .module_build import FEATURES, SOURCES, rebuild
 
 if TYPE_CHECKING:
-    from pyvmm.debian.cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
     from pyvmm.debian.kernel_packages import Package
     from pyvmm.debian.kernels import Kernel
+    from pyvmm.debian.progress import Progress
 
     from .kernels import LabKernel
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Which QEMU it takes for what a lab is to have: devices and IOMMUs came with later ones."""
+"""What it takes for what a lab is to have: devices and IOMMUs came with later versions of QEMU, and
+without an IOMMU not every kernel's VFIO takes devices.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .devices import each
 from .errors import LabError
+from .iommu import parse_iommu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,8 +38,19 @@ def check_qemu(items: Iterable[Item], iommu: str, version: tuple[int, ...]) -> N
             )
 
 
+def check_kernel(items: Iterable[Item], iommu: str, features: frozenset[str]) -> None:
+    """Raises LabError if a kernel with these features would give vfio-pci none of the devices."""
+    if iommu == "none" and "noiommu" not in features and any(True for _ in items):
+        raise LabError(
+            "without an IOMMU this kernel's vfio-pci takes no device: it has no no-IOMMU mode (of "
+            "Debian's kernels, those from 6.12 on have it here, if there is gcc to build it)",
+            "take --iommu intel, or --kernel 6.12",
+        )
+
+
 def _needs(items: Iterable[Item], iommu: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    if iommu in _IOMMUS:
-        yield f"the lab's IOMMU {iommu}", _IOMMUS[iommu]
+    kind = parse_iommu(iommu).kind
+    if kind in _IOMMUS:
+        yield f"the lab's IOMMU {kind}", _IOMMUS[kind]
     for spec in each(items):
         yield f"lab device {spec}", spec.model.since

@@ -24,6 +24,7 @@ from .errors import LabError, SnapshotFailed
 from .job import Job, script
 from .machine import FOR_DEVICES, QemuMachine
 from .plugging import Slots
+from .requirements import check_kernel
 from .snapshot import Snapshots, can_be_saved
 from .streams import NOWHERE
 
@@ -51,6 +52,8 @@ class _Parts(NamedTuple):
 
     machine: QemuMachine
     slots: Slots
+    features: frozenset[str]
+    """The kernel's, as Assets has them."""
 
 
 class Lab:
@@ -135,7 +138,8 @@ class Lab:
         items = parse(device)
         if len(items) != 1:
             raise LabError(f"plugging in {device!r}: one at a time")
-        machine, slots = self._live
+        machine, slots, features = self._live
+        check_kernel(items, self._options.iommu, features)
         with machine.explained():
             plugged = slots.insert(items[0])
             slots.bind(plugged)
@@ -146,7 +150,7 @@ class Lab:
 
         Raises LabSilent if whoever uses it doesn't let go of it.
         """
-        machine, slots = self._live
+        machine, slots, _ = self._live
         with machine.explained():
             slots.remove(plugged, timeout)
 
@@ -156,7 +160,7 @@ class Lab:
         Few models of QEMU's report any: virtio's do, with aer=on, while SERR# is enabled in the
         command register. Raises LabError.
         """
-        machine, _ = self._live
+        machine = self._live.machine
         command = f"pcie_aer_inject_error {plugged.ids[0]} {error}"
         with machine.explained():
             said = machine.qmp.execute("human-monitor-command", {"command-line": command})
@@ -248,7 +252,7 @@ class Lab:
             machine = QemuMachine(assets, self._options, waits=FOR_DEVICES)
         self._stack.enter_context(machine)
         slots = Slots(machine.qmp, machine.agent, self._options.bridges)
-        self._parts = _Parts(machine, slots)
+        self._parts = _Parts(machine, slots, assets.features)
         with machine.explained():
             inserted = [] if late else self._insert(slots)
             if fresh:

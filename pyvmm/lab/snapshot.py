@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING
 from pyvmm.debian.cache import cache_folder
 from pyvmm.uapi.ioctl import failure
 
-from .command_line import KNOWS_ITS_DEVICES, Backing, machine_arguments, memory_arguments
+from .command_line import Backing, machine_arguments, memory_arguments
 from .errors import LabEnded, LabError, LabSilent, SnapshotFailed
+from .iommu import parse_iommu
 from .machine import FOR_STATE, QemuMachine
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _FORMAT = 1
 _SAVE_PATIENCE = 120.0
 _KEPT = 8
+_LEAST_ROOM = 16 << 20  # bytes
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # RAM in a shared file is no part of the stream, on either side.
 _CAPABILITIES = {"x-ignore-shared": True, "events": True}
@@ -45,14 +47,14 @@ _ENDS = ("completed", "failed")
 
 def can_be_saved(options: MachineOptions) -> bool:
     """Whether others can begin with such a machine: all their devices come later."""
-    return options.iommu not in KNOWS_ITS_DEVICES
+    return not parse_iommu(options.iommu).knows_its_devices
 
 
 class Snapshots:
     """Those in a folder; several processes may use it at once."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or cache_folder("lab") / "snapshots"
+        self._folder = folder or Path(cache_folder("lab"), "snapshots")
 
     def start(
         self, assets: Assets, options: MachineOptions, progress: Callable[[str], None]
@@ -107,6 +109,11 @@ class Snapshots:
         try:
             _save(assets, options, new)
             new.rename(place)
+        except LabEnded:
+            # QEMU dies of SIGBUS where a page of its RAM finds no room in the file.
+            if shutil.disk_usage(new).free < _LEAST_ROOM:
+                raise SnapshotFailed(f"{self._folder} has no room for a snapshot") from None
+            raise
         finally:
             shutil.rmtree(new, ignore_errors=True)
 

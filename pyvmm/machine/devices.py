@@ -11,9 +11,10 @@ from .model_process import START_LIMIT, ModelProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pyvmm.config import Device as DeviceConfig
+    from pyvmm.memory import MemoryRegion
     from pyvmm.vfio import Device, VfioError
 
     from .host_devices import HostDevices
@@ -25,15 +26,16 @@ class DeviceOpeners:
     """Says how to open each of a config's devices, and owns what stands behind them.
 
     That is the processes that pyvmm starts for models, in parallel, and the DMA spaces of the
-    host's devices. Iterating gives, in the config's order, what opens a device: open(lost) raises
-    VfioError or ModelError, and has lost(error) called, on any thread, when the device's server
-    goes. connections are the sockets of those in other processes.
+    host's devices, which open_host_devices() opens. Iterating gives, in the config's order, what
+    opens a device: open(lost) raises VfioError or ModelError, and has lost(error) called, on any
+    thread, when the device's server goes. connections are the sockets of those in other processes.
     """
 
     def __init__(self, configs: Sequence[DeviceConfig]) -> None:
         """Start the processes. Raises ModelError, ModelProcessFailed."""
         self._processes: list[ModelProcess] = []
         self._host: HostDevices | None = None
+        self._host_addresses = [config.host for config in configs if config.host is not None]
         self._openers: list[Open] = []
         self.connections: list[socket.socket] = []
         self._hung_up = False
@@ -49,7 +51,7 @@ class DeviceOpeners:
 
     def _opener(self, index: int, config: DeviceConfig) -> Open:
         if config.host is not None:
-            return partial(self._open_host, config.host)
+            return partial(self._take_host, config.host)
         if config.model is None:
             return partial(_connect, config, self._connected)
         from pyvmm import models
@@ -65,12 +67,21 @@ class DeviceOpeners:
         self._connected(process.socket)
         return partial(_connect, config, self._connected, process=process)
 
-    def _open_host(self, address: str, _lost: Callable[[VfioError], None]) -> Device:
-        if self._host is None:
+    def open_host_devices(self, memory: Iterable[MemoryRegion]) -> None:
+        """Open those of the host for a guest with this memory, if there are any.
+
+        All or none, and before the VM is there: whether they can be had is what is most likely
+        to be wrong. Raises HostDeviceUnavailable, VfioError.
+        """
+        if self._host_addresses:
             from .host_devices import HostDevices
 
             self._host = HostDevices()
-        return self._host.open(address)
+            self._host.open(self._host_addresses, memory)
+
+    def _take_host(self, address: str, _lost: Callable[[VfioError], None]) -> Device:
+        assert self._host is not None
+        return self._host.take(address)
 
     def _connected(self, sock: socket.socket) -> None:
         self.connections.append(sock)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from pyvmm.config import VmConfig
     from pyvmm.kvm import Vcpu, Vm
+    from pyvmm.pci.errors import PciError
+    from pyvmm.vfio import VfioError
 
     from .console import Console
     from .devices import DeviceOpeners
@@ -60,16 +62,20 @@ class Hardware:
         self._phases = phases
         self._openers: DeviceOpeners | None = None
         self._topology: Topology | None = None
+        self._images: tuple[str | None, str | None]
         self._processors: Processors
         self._windows: Windows
 
     # -- building -----------------------------------------------------------------------------
 
-    def build(self, run: Run) -> None:
+    def build(self, run: Run, images: tuple[str | None, str | None]) -> None:
         """Build it, all but letting a guest run. run is told what the guest asks for.
+
+        images are the paths of kernel and initrd.
 
         Raises what stands in the way; what was built by then is close()'s to take back.
         """
+        self._images = images
         config, parts, done = self._config, self.parts, self._phases.done
         if config.devices:
             # First of all, so that their processes start while the rest is built.
@@ -89,14 +95,17 @@ class Hardware:
             )
         done("guest RAM")
         system = parts.enter_context(System())
-        self.vm = vm = parts.enter_context(system.create_vm())
         self._processors = processors = Processors(system, config)
         processors.check_reach(config.memory.size)
         self._windows = Windows(config.memory.size, processors.physical_bits)
-        done("KVM")
         # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
         # that has KVM wait for a grace period at every later change of memslots.
         entry = self._load(done)
+        if self._openers is not None:
+            self._openers.open_host_devices(self.memory.regions)
+            done("host devices")
+        self.vm = vm = parts.enter_context(system.create_vm())
+        done("KVM")
         self.memory.add_observer(vm.memslots)
         parts.callback(self.memory.remove_observer, vm.memslots)
         vm.set_identity_map(layout.IDENTITY_MAP_BASE)
@@ -129,17 +138,18 @@ class Hardware:
         config, mmio64 = self._config, self._windows.mmio64
         if config.firmware is not None:
             return boot.load_firmware(self.memory, config.firmware, done=done)
-        assert config.kernel is not None
+        kernel, initrd = self._images
+        assert kernel is not None
         return boot.load_kernel(
             self.memory,
-            config.kernel,
+            kernel,
             cpus=config.cpus,
             mmio64=(mmio64.start, mmio64.end),
             last_bus=self._topology.last_bus if self._topology is not None else 0,
             intx_gsi=intx_gsi,
             command_line=config.cmdline,
             console="ttyS0" if config.cmdline_defaults and config.serial != "none" else "",
-            initrd=config.initrd,
+            initrd=initrd,
             done=done,
         )
 
@@ -161,7 +171,7 @@ class Hardware:
         from .plugged_device import PluggedDevice
 
         spaces = DmaSpaces(self.memory, self._notice)
-        for open in openers:
+        for open, device in zip(openers, self._config.devices, strict=True):
             run.check_not_ended()
             plugged = PluggedDevice(
                 open,
@@ -173,11 +183,24 @@ class Hardware:
                 mmio=self.mmio,
                 notice=self._notice,
                 settle=run.settle,
+                rom=device.rom,
             )
             self.devices.append(self.parts.enter_context(plugged))
         functions = [plugged.function for plugged in self.devices]
         assert self._topology is not None
         put_on_bus(functions, self._topology, self.bus, self._windows)
+        for _, error in self._reset_pci():
+            raise error
+
+    def _reset_pci(self) -> list[tuple[PluggedDevice, VfioError | PciError]]:
+        """Reset the bus from its root on. Returns devices that are lost, and why."""
+        for bridge in (self._host_bridge, *self.bus.bridges):
+            bridge.reset()
+        if not self.devices:
+            return []
+        from .resets import reset_devices
+
+        return reset_devices(self.devices, self._notice)
 
     # -- from then on -------------------------------------------------------------------------
 
@@ -197,10 +220,10 @@ class Hardware:
         for vcpu in self.vcpus:
             self._processors.set_boot_msrs(vcpu)
         self._config_ports.reset()
-        for bridge in (self._host_bridge, *self.bus.bridges):
-            bridge.reset()
+        for plugged, error in self._reset_pci():
+            plugged.lost_in_reset(error)
         for plugged in self.devices:
-            plugged.reset()
+            plugged.resets += plugged.function.guard.gone is None
         # Not before all DMA has ended.
         self._load().apply(self.vcpus[0])
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from pyvmm.vfio import HostDeviceUnavailable
 from pyvmm.vfio.kernel import best_backend, open_space
+
+from .host_checks import check_devices, check_reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pyvmm.vfio import Device
-    from pyvmm.vfio.kernel import KernelSpace
+    from collections.abc import Iterable, Sequence
+
+    from pyvmm.memory import MemoryRegion
+    from pyvmm.vfio.kernel import KernelDevice, KernelSpace
 
 
 class HostDevices:
@@ -21,22 +24,34 @@ class HostDevices:
     can't have both, and each maps the guest's memory. A context manager.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, root: str = "/") -> None:
+        """root is where the host's sys, proc and dev are."""
+        self._root = root
         self._spaces: dict[str | None, KernelSpace] = {}
+        self._opened: dict[str, KernelDevice] = {}
 
-    def open(self, address: str) -> Device:
-        """Open the device at a PCI address. Raises HostDeviceUnavailable, VfioError."""
-        backend = best_backend(address)
-        if backend == "noiommu":
-            raise HostDeviceUnavailable(
-                f"{address} has no IOMMU, so a guest that had it could write to all of the host's "
-                "memory; switch the IOMMU on (firmware set-up; intel_iommu=on), or use the device "
-                "from a driver in user space (pyvmm.vfio.open)"
-            )
+    def open(self, addresses: Sequence[str], memory: Iterable[MemoryRegion]) -> None:
+        """Open the devices at these PCI addresses, for a guest with this memory.
+
+        None is touched if it can be told that the guest can't have them all. Those that are not
+        taken are close()'s. Raises HostDeviceUnavailable, VfioError.
+        """
+        memory = tuple(memory)
+        check_devices(addresses, memory, root=self._root)
+        for address in addresses:
+            space = self._space(best_backend(address, self._root))
+            self._opened[address] = space.open_device(address)
+            check_reach(address, space.iova_ranges(), memory)
+
+    def _space(self, backend: str | None) -> KernelSpace:
         space = self._spaces.get(backend)
         if space is None:
-            space = self._spaces[backend] = open_space(backend)
-        return space.open_device(address)
+            space = self._spaces[backend] = open_space(backend, root=self._root)
+        return space
+
+    def take(self, address: str) -> KernelDevice:
+        """The device at an address, which was opened, and is the caller's from now on."""
+        return self._opened.pop(address)
 
     def __enter__(self) -> HostDevices:
         return self
@@ -49,3 +64,5 @@ class HostDevices:
         with ExitStack() as stack:
             while self._spaces:
                 stack.callback(self._spaces.popitem()[1].close)
+            while self._opened:
+                stack.callback(self._opened.popitem()[1].close)

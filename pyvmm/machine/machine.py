@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from .console import Console
 from .errors import MachineStopped
 from .hardware import Hardware
+from .images import find_images
 from .outcome import End, Outcome
 from .phases import Phases
 from .run import Run
@@ -82,20 +83,22 @@ class Machine:
     # -- life ---------------------------------------------------------------------------------
 
     def build(self) -> None:
-        """Build the VM, all but letting the guest run. The time limit counts from here.
+        """Build the VM, all but letting the guest run. The time limit counts from here, or from
+        when the guest's images are there, if they have to be fetched.
 
-        Raises what stands in the way: BootError, KvmError, GuestMemoryError, VfioError,
-        ModelError, PciError, MachineError (MachineStopped if it is stopped meanwhile). Then
-        nothing is left behind.
+        Raises what stands in the way: DebianError, LinuxError, BootError, KvmError,
+        GuestMemoryError, VfioError, ModelError, PciError, MachineError (MachineStopped if it is
+        stopped meanwhile). Then nothing is left behind.
         """
         with self._life:
             if self._built:
                 raise RuntimeError("a machine is built and runs once")
             self._built = True
             with self._closed_on_failure():
+                images = find_images(self.config, self.notice)
                 if self.config.timeout is not None:
                     self._end_after(self.config.timeout)
-                self.hardware.build(self._run)
+                self.hardware.build(self._run, images)
                 self.memory, self.vm = self.hardware.memory, self.hardware.vm
                 self.bus = self.hardware.bus
                 self._run.prepare()

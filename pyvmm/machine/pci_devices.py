@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def put_on_bus(
     functions: Sequence[Assigned], topology: Topology, bus: Bus, windows: Windows
 ) -> None:
-    """Put the functions, and root ports, on bus 0 or behind them, place their BARs, and reset all.
+    """Put the functions, and root ports, on bus 0 or behind them, and place their BARs.
 
-    After that they are ready for the guest. Raises PciError, VfioError.
+    They are still to be reset, ports first. Raises PciError.
     """
     ports = {}
     for number, device in enumerate(topology.ports, 1):
@@ -39,4 +39,3 @@ def put_on_bus(
         else:
             bus.add(function, device=device, number=number)
     place(bus.functions, windows)
-    bus.reset()

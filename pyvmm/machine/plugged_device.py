@@ -48,13 +48,16 @@ class PluggedDevice:
         mmio: AddressMap,
         notice: Callable[[str], None],
         settle: Callable[[], None],
+        rom: str | None = None,
     ) -> None:
         """Open the device and map guest memory for it; its function is on no bus yet.
 
         open is given what to call when the device goes; then lost is told, on any thread.
-        settle() waits until no vCPU is in a handler in which it was. Raises VfioError,
+        settle() waits until no vCPU is in a handler in which it was. rom is the config's: the
+        path of an expansion ROM, "none", or None for the device's own. Raises VfioError,
         ModelError, PciError, KvmError.
         """
+        image = _rom_image(rom)
         self._lost = lost
         self._notice = notice
         self._settle = settle
@@ -64,9 +67,11 @@ class PluggedDevice:
         self._told = threading.Lock()  # who tells of its loss takes it, for good
         self.resets = 0
         """How often the guest's resets have reset it."""
+        self.cannot_be_reset = False
+        """It was told that there is no way to."""
         self._lock = threading.Lock()  # who takes it back; not before there is all of it
         with self._lock, ExitStack() as undo:
-            self._device = device = undo.enter_context(open(self._gone))
+            self.device = device = undo.enter_context(open(self._gone))
             if device.kvm_file >= 0:
                 vm.vfio.add(device.kvm_file, device.name)
                 undo.callback(vm.vfio.remove, device.kvm_file, device.name)
@@ -80,6 +85,7 @@ class PluggedDevice:
                     ports=ports,
                     vm=vm,
                     report=notice,
+                    rom=image,
                 )
             )
             # A device that went before this fails at its reset, before the guest has it.
@@ -102,20 +108,10 @@ class PluggedDevice:
             self._notices.close()
         self._take_back()
 
-    def reset(self) -> None:
-        """Reset the function, as a guest's reset does. No vCPU may be in the guest.
-
-        One that can't be reset is lost to the guest: what it would go on with, nobody knows.
-        """
-        if self.function.guard.gone:
-            return
-        try:
-            self.function.reset()
-        except (VfioError, PciError) as error:
-            self._gone(error if isinstance(error, VfioError) else DeviceGone(str(error)))
-            self._silence()
-        else:
-            self.resets += 1
+    def lost_in_reset(self, error: VfioError | PciError) -> None:
+        """It didn't come out of a guest's reset: it is lost to the guest."""
+        self._gone(error if isinstance(error, VfioError) else DeviceGone(str(error)))
+        self._silence()
 
     def _take_back(self) -> None:
         with self._lock:
@@ -130,15 +126,15 @@ class PluggedDevice:
     def _silence(self) -> None:
         """No more DMA of a device that may still be there."""
         with suppress(VfioError):
-            self._device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, bytes(2))
+            self.device.region_write(VFIO_PCI_CONFIG_REGION_INDEX, PCI_COMMAND, bytes(2))
 
     # -- on the thread of the notices ---------------------------------------------------------
 
     def _wanted_back(self) -> None:
-        self._give_up(DeviceGone(f"the host takes {self._device.name} back"))
+        self._give_up(DeviceGone(f"the host takes {self.device.name} back"))
 
     def _failed(self) -> None:
-        self._give_up(DeviceGone(f"{self._device.name} has had an uncorrectable error"))
+        self._give_up(DeviceGone(f"{self.device.name} has had an uncorrectable error"))
 
     def _give_up(self, error: VfioError) -> None:
         """The device is lost, although it is still there: have it closed as soon as can be."""
@@ -153,3 +149,11 @@ class PluggedDevice:
             self._take_back()
         except (VfioError, KvmError) as failure:
             self._notice(str(failure))
+
+
+def _rom_image(rom: str | None) -> bytes | None:
+    if rom is None or rom == "none":
+        return None if rom is None else b""
+    from pyvmm.pci.rom import read_rom_file
+
+    return read_rom_file(rom)

@@ -61,9 +61,9 @@ FIRMWARE_START = 0xFF00_0000
 FIRMWARE_LIMIT = 4 * GIB
 """A flat firmware image ends here, so that the reset vector 0xfffffff0 lies in it."""
 
-IO_START = 0xC000
+IO_START = 0x1000
 IO_END = 0x1_0000
-"""I/O ports given to I/O BARs."""
+"""I/O ports given to I/O BARs. Those below are the platform's."""
 
 MMIO64_SIZE_MAX = 1 << 40
 

@@ -235,6 +235,10 @@ class Model(Device):
         region = self._bars.get(index)
         return region.fd if region else -1
 
+    def owns_page(self, index: int) -> bool:
+        region = self._bars.get(index)
+        return region is not None and region.owns_page
+
     def irq_info(self, index: int) -> IrqInfo:
         return self._interrupts.info(index)
 

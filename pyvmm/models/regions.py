@@ -178,9 +178,9 @@ class Bar:
         return area
 
     def ram(self, offset: int, size: int, *, mappable: bool = False) -> Ram:
-        """Declare RAM; mappable RAM is of whole pages."""
+        """Declare RAM; mappable RAM is of whole pages, or all of a BAR smaller than that."""
         area = Ram(Interval.sized(offset, size), mappable)
-        if mappable and (offset | size) % PAGE_SIZE:
+        if mappable and (offset | size) % PAGE_SIZE and not self.size == size < PAGE_SIZE:
             raise ValueError(f"BAR {self.index}: {area.interval} is not of whole pages")
         self._add(area)
         return area
@@ -235,9 +235,11 @@ class BarRegion:
             flags |= VFIO_REGION_INFO_FLAG_MMAP
         intervals = tuple(sorted(area.interval for area in mappable))
         self.info = RegionInfo(bar.index, flags, bar.size, areas=intervals)
+        self.owns_page = bool(mappable) and bar.size < PAGE_SIZE
+        """It is mapped with the rest of its page, in which there is nothing."""
         try:
             if mappable:
-                self.fd = _sealed_memfd(f"{name} BAR {bar.index}", bar.size)
+                self.fd = _sealed_memfd(f"{name} BAR {bar.index}", max(bar.size, PAGE_SIZE))
             for area in areas:
                 if isinstance(area, Ram):
                     self.ram[area] = self._memory(area)

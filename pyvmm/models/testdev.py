@@ -119,6 +119,9 @@ class TestDevice(Model):
     bar4.ram(0x10, 0x10)
     bar4.trapped(0x20, 0xE0)
 
+    bar5 = Bar(5, 0x80, prefetchable=True)
+    bar5.ram(0, 0x80, mappable=True)
+
     rom = Rom(_rom())
 
     def region_read(self, index: int, offset: int, size: int) -> bytes:

@@ -69,7 +69,7 @@ class Windows:
         few = "assign fewer devices with such BARs"
         ports = layout.IO_START, layout.IO_END
         low = layout.MMIO32_START, layout.MMIO32_END
-        self.io = Window("I/O window", *ports, few, ports[1] - ports[0])
+        self.io = Window("I/O window", *ports, few, ports[1] // 2)
         self.mmio32 = Window("32-bit window", *low, few, low[1] - low[0])
         self.mmio64 = Window(
             "64-bit window",
@@ -110,7 +110,7 @@ _SMALLEST: dict[WindowKind, int] = {
 class _Want:
     """Something to be placed: a BAR, or a bridge's window with all that lies in it."""
 
-    __slots__ = ("alignment", "choices", "place", "room", "what")
+    __slots__ = ("alignment", "choices", "cure", "place", "room", "what")
 
     def __init__(
         self,
@@ -119,12 +119,14 @@ class _Want:
         alignment: int,
         choices: tuple[Window, ...],
         place: Callable[[int], None],
+        cure: str = "",
     ) -> None:
         self.what = what
         self.room = room
         self.alignment = alignment
         self.choices = choices
         self.place = place
+        self.cure = cure
 
 
 def number_buses(bus: Bus) -> None:
@@ -167,11 +169,12 @@ def _wants_of_bridge(bridge: Bridge, windows: Windows) -> list[_Want]:
         granule = GRANULES[kind]
         room = -(-max(smallest, sum(map(_room, bars))) // granule) * granule
         if room:
+            what = f"{_named(bridge)}: its {kind} ({room:#x} bytes)"
             names = ", ".join(function.name for function in behind)
-            what = f"{_named(bridge)}: its {kind} for {names} ({room:#x} bytes)"
+            cure = f"assign {names} without root_port" if names else ""
             alignment = max([granule, *map(_room, bars)])
             fill = partial(_fill, bridge, kind, room, bars)
-            wants.append(_Want(what, room, alignment, windows.choices_of_bridge(kind), fill))
+            wants.append(_Want(what, room, alignment, windows.choices_of_bridge(kind), fill, cure))
     return wants
 
 
@@ -205,6 +208,7 @@ def _named(function: Function) -> str:
 def _where_and_cure(want: _Want) -> str:
     tried = " nor the ".join(map(str, want.choices))
     able = [window.cure for window in want.choices if want.room <= window.largest]
+    able += [want.cure] if want.cure else []
     cures = "; ".join(dict.fromkeys(able)) or (
         f"BARs of this kind can have {max(w.largest for w in want.choices):#x} bytes: "
         "configure the device to have a smaller one"

@@ -198,10 +198,24 @@ class Assigned(Function):
             self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
 
     def reset(self) -> None:
-        """Reset the function: before boot, and when the guest is reset. No vCPU may be running.
+        """Reset the function and, if it can be, the device, which has its bus for itself.
 
-        The guest's state is as at power-on, with BARs where they were placed, and the device is
-        reset if it can be. Raises VfioError, and BadDevice if the device doesn't answer after.
+        As prepare_reset() and finish_reset() with that in between. Raises what they do.
+        """
+        self.prepare_reset()
+        try:
+            if self._device.info.resettable:
+                self._device.reset()
+        except DeviceGone as error:
+            self.guard.lost(error)
+            raise
+        self.finish_reset()
+
+    def prepare_reset(self) -> None:
+        """Before the device is reset: take it from the guest, which finds it as at power-on.
+
+        Before boot, and when the guest is reset; no vCPU may be running. BARs are where they were
+        placed, interrupts are off, and it does no DMA any more. Raises VfioError if it is lost.
         """
         with self._lock:
             if self.guard.gone:
@@ -214,15 +228,24 @@ class Assigned(Function):
                 self._used = False
                 for register in self._view.put_back:
                     self.guard.write(_CONFIG, *register)
+
+    def finish_reset(self) -> None:
+        """After the device was reset: the guest can have it.
+
+        Raises VfioError, and BadDevice if the device doesn't answer.
+        """
+        with self._lock:
             try:
-                if self._device.info.resettable:
-                    self._device.reset()
                 vendor = self._device.region_read(_CONFIG, PCI_VENDOR_ID, 2)
             except DeviceGone as error:
                 self.guard.lost(error)
                 raise
             if int.from_bytes(vendor, "little") == _NOBODY:
-                raise BadDevice(f"{self.name} does not answer after its reset")
+                raise BadDevice(
+                    f"{self.name} does not answer after its reset: its configuration space reads "
+                    "as all-ones; one of the host's comes back with a power cycle, and may do "
+                    "better with another reset_method (in sysfs)"
+                )
             self._interrupts.reconcile()
 
     def _stop(self) -> None:

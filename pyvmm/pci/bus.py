@@ -186,13 +186,6 @@ class Bus:
             return pins.intx_gsi(device, pin)
         return self.bridge.bus.intx_gsi(self.bridge.slot >> 3, pins.swizzle(device, pin))
 
-    def reset(self) -> None:
-        """Reset all functions, here and behind bridges. Raises what theirs raise."""
-        for function in self.functions:
-            function.reset()
-        for bridge in self.bridges:
-            bridge.secondary.reset()
-
     # -- configuration space ------------------------------------------------------------------
 
     def _find(self, bdf: int) -> Function | None:

@@ -16,7 +16,14 @@ from pyvmm.uapi import pci_regs as regs
 
 from .config_view import FIXED, FOLLOWED, PUT_BACK, READ_ONLY, TOLD, Row
 
+_CHOICE = "the guest's choice, of which the next one knows nothing"
+_NO_SLOT = "there is no such chassis, slot or bridge in the guest"
+_LINK = "the link is the host's, and its other end is not in the guest"
+_NO_IOMMU = "the guest has no IOMMU that would answer"
+_ROOT = "it is of a root complex that is not the guest's"
+
 HEADER = (
+    Row("vendor and device", regs.PCI_VENDOR_ID, 4, whose=READ_ONLY, why="what it is"),
     Row(
         "command: decoding, bus mastering, INTx disable",
         regs.PCI_COMMAND,
@@ -28,17 +35,20 @@ HEADER = (
         TOLD,
         why="they happen in the device, or in what VFIO emulates of it, and here",
     ),
+    Row("class and revision", regs.PCI_CLASS_REVISION, 4, whose=READ_ONLY, why="what it is"),
     Row(
         "cache line size",
         regs.PCI_CACHE_LINE_SIZE,
         1,
         whose=PUT_BACK,
+        why=_CHOICE,
     ),
     Row(
         "latency timer",
         regs.PCI_LATENCY_TIMER,
         1,
         whose=PUT_BACK,
+        why="likewise",
     ),
     Row(
         "header type",
@@ -61,7 +71,8 @@ HEADER = (
         4 * regs.PCI_STD_NUM_BARS,
         why="the guest's addresses are not the host's",
     ),
-    Row("expansion ROM", regs.PCI_ROM_ADDRESS, 4, why="likewise"),
+    Row("CardBus CIS, subsystem", regs.PCI_CARDBUS_CIS, 8, whose=READ_ONLY, why="what it is"),
+    Row("expansion ROM", regs.PCI_ROM_ADDRESS, 4, why="the guest's addresses are not the host's"),
     Row("interrupt line", regs.PCI_INTERRUPT_LINE, 1, why="it is software's, to keep a number in"),
     Row(
         "interrupt pin",
@@ -70,6 +81,7 @@ HEADER = (
         whose=FIXED,
         why="none, if VFIO has no INTx of the device",
     ),
+    Row("bus demands", regs.PCI_MIN_GNT, 2, whose=READ_ONLY, why="what it is"),
 )
 """The first 64 bytes. The pointers of the capability chains are fixed, too."""
 
@@ -87,11 +99,6 @@ class Seen(NamedTuple):
 def _hidden(why: str, size: int = 4) -> Seen:
     return Seen(hidden=True, size=size, why=why)
 
-
-_NO_SLOT = "there is no such chassis, slot or bridge in the guest"
-_LINK = "the link is the host's, and its other end is not in the guest"
-_NO_IOMMU = "the guest has no IOMMU that would answer"
-_ROOT = "it is of a root complex that is not the guest's"
 
 MSI = (
     Row("control", regs.PCI_MSI_FLAGS, 2, whose=TOLD, why="the device learns that it is on"),
@@ -143,6 +150,7 @@ CONVENTIONAL = {
                 2,
                 regs.PCI_PM_CTRL_DATA_SEL_MASK,
                 PUT_BACK,
+                why=_CHOICE,
             ),
         ),
         why="No_Soft_Reset is the device's: VFIO keeps configuration over D3hot, but what is "
@@ -152,7 +160,7 @@ CONVENTIONAL = {
     regs.PCI_CAP_ID_SLOTID: _hidden(_NO_SLOT),
     regs.PCI_CAP_ID_MSI: Seen(MSI),
     regs.PCI_CAP_ID_CHSWP: _hidden(_NO_SLOT),
-    regs.PCI_CAP_ID_PCIX: Seen((Row("command", regs.PCI_X_CMD, 2, whose=PUT_BACK),)),
+    regs.PCI_CAP_ID_PCIX: Seen((Row("command", regs.PCI_X_CMD, 2, whose=PUT_BACK, why=_CHOICE),)),
     regs.PCI_CAP_ID_VNDR: Seen(why="only its driver knows what it is"),
     regs.PCI_CAP_ID_DBG: _hidden("a debug port is the host's"),
     regs.PCI_CAP_ID_CCRC: _hidden(_NO_SLOT),
@@ -223,13 +231,13 @@ EXPRESS = (
 )
 NO_FLR = (
     Row(
-        "function-level reset capability",
+        "function-level reset, if VFIO can't reset the device",
         regs.PCI_EXP_DEVCAP,
         4,
         regs.PCI_EXP_DEVCAP_FLR,
         FIXED,
         0,
-        "of a device that VFIO can't reset",
+        "nor could the guest",
     ),
 )
 NO_AF_FLR = (Row("function-level reset capability", regs.PCI_AF_CAP, 1, whose=FIXED, value=0),)
@@ -262,7 +270,7 @@ EXPRESS_2 = (
         FIXED,
         why="the device goes on with what the host has chosen",
     ),
-    Row("device control 2: the rest", regs.PCI_EXP_DEVCTL2, 2, whose=PUT_BACK),
+    Row("device control 2: the rest", regs.PCI_EXP_DEVCTL2, 2, whose=PUT_BACK, why=_CHOICE),
 )
 """What version 2 has more."""
 
@@ -308,9 +316,9 @@ INTEGRATED_BEHIND_PORT = (
 EXTENDED = {
     regs.PCI_EXT_CAP_ID_ERR: Seen(
         (
-            Row("masks and severity", regs.PCI_ERR_UNCOR_MASK, 8, whose=PUT_BACK),
-            Row("mask of correctable errors", regs.PCI_ERR_COR_MASK, 4, whose=PUT_BACK),
-            Row("control", regs.PCI_ERR_CAP, 4, whose=PUT_BACK),
+            Row("mask and severity", regs.PCI_ERR_UNCOR_MASK, 8, whose=PUT_BACK, why=_CHOICE),
+            Row("mask, correctable", regs.PCI_ERR_COR_MASK, 4, whose=PUT_BACK, why=_CHOICE),
+            Row("control", regs.PCI_ERR_CAP, 4, whose=PUT_BACK, why=_CHOICE),
         ),
         why="the guest's driver may look; what is fatal, VFIO tells pyvmm",
     ),

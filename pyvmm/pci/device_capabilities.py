@@ -211,14 +211,16 @@ def _unwritable(at: int, end: int) -> Row:
 def _pointers(chain: Sequence[CapabilityHeader], hidden: Collection[int]) -> Iterator[Row]:
     """Link the conventional capabilities past those at hidden offsets.
 
-    The pointers are fixed, so that a guest can't be led in circles.
+    Ids and pointers are fixed, so that a guest can't be led in circles.
     """
-    shown = [capability.offset for capability in chain if capability.offset not in hidden]
+    shown = [capability for capability in chain if capability.offset not in hidden]
     flag = PCI_STATUS_CAP_LIST
     yield Row("capability list", PCI_STATUS, 2, flag, FIXED, flag if shown else 0)
-    pointers = [PCI_CAPABILITY_LIST, *(offset + PCI_CAP_LIST_NEXT for offset in shown)]
-    for pointer, target in zip(pointers, [*shown, 0], strict=True):
-        yield Row("capability pointer", pointer, 1, whose=FIXED, value=target)
+    first, *following = [*(capability.offset for capability in shown), 0]
+    yield Row("capability pointer", PCI_CAPABILITY_LIST, 1, whose=FIXED, value=first)
+    for (kind, at, _), target in zip(shown, following, strict=True):
+        header = target << 8 * PCI_CAP_LIST_NEXT | kind
+        yield Row("capability header", at, 2, whose=FIXED, value=header)
 
 
 def _extended_rows(chain: Sequence[CapabilityHeader]) -> Iterator[Row]:

@@ -23,6 +23,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_MSI_PENDING_32,
     PCI_MSI_PENDING_64,
 )
+from pyvmm.vfio import TooFewVectors
 
 from .config_space import ConfigSpace
 from .vectors import HostVectors, Message
@@ -104,12 +105,19 @@ class Msi:
             host.disable()
             return
         allotted = 1 << ((self._control & PCI_MSI_FLAGS_QSIZE) >> _QSIZE_SHIFT)
-        vectors = range(min(allotted, self._messages))
-        if host.on and len(vectors) != len(host.used):
+        count = min(allotted, self._messages)
+        if host.on and min(count, host.limit) != len(host.used):
             # VFIO fixes the number when MSI goes on; guests should change it only while off.
             host.disable()
-        host.enable(vectors)
-        host.deliver({vector: self._message(vector, len(vectors)) for vector in vectors})
+        try:
+            host.enable(range(count))
+        except TooFewVectors as error:
+            # The device has fewer then, and sends by those what it would send by the others.
+            error.cure = f"the guest has {host.limit} of {count} messages; a host has one at "
+            error.cure += "most if it doesn't remap interrupts"
+            raise
+        finally:
+            host.deliver({vector: self._message(vector, count) for vector in range(count)})
 
     def _message(self, vector: int, count: int) -> Message | None:
         config = self._config

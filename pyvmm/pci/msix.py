@@ -42,10 +42,10 @@ _MASKED = bytes(PCI_MSIX_ENTRY_VECTOR_CTRL) + PCI_MSIX_ENTRY_CTRL_MASKBIT.to_byt
 class Msix:
     """One function's MSI-X. Not locked: its owner is. reconcile() raises VfioError and KvmError.
 
-    A vector gets its eventfd when it is used: when its entry is unmasked, or has been given an
-    address and the function is not masked. So a guest that fills in its entries before it lifts
-    the function mask, as Linux does, has them all set up with one call; and a vector that is
-    masked from then on keeps what the device signals.
+    A vector gets its eventfd when it is used: when the function is not masked, and the entry has
+    been unmasked or given an address. So a guest that fills in its entries before it lifts the
+    function mask, as Linux does, has them all set up with one call; and a vector that is masked
+    from then on keeps what the device signals. Before that the device does so itself.
     """
 
     def __init__(
@@ -144,15 +144,17 @@ class Msix:
         look_at = self._changed
         if masked != self._was_masked:
             look_at = self._written | self._changed
-        host.enable(vector for vector in look_at if self._in_use(vector))
-        host.deliver({vector: self._message(vector) for vector in look_at})
+        try:
+            host.enable(vector for vector in look_at if self._in_use(vector))
+        finally:
+            host.deliver({vector: self._message(vector) for vector in look_at})
         # Only now: what failed is tried again with the guest's next write.
         self._changed = set()
         self._was_masked = masked
 
     def _in_use(self, vector: int) -> bool:
         address, _, masked = self._entry(vector)
-        return not masked or (address != 0 and not self._masked)
+        return not self._masked and (not masked or address != 0)
 
     def _message(self, vector: int) -> Message | None:
         address, data, masked = self._entry(vector)

@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from pyvmm.vfio import Device, EventFd
+from pyvmm.uapi.vfio import VFIO_PCI_MSI_IRQ_INDEX
+from pyvmm.vfio import Device, EventFd, TooFewVectors, VfioError
 
 from .interfaces import InterruptVm
 
@@ -74,6 +75,8 @@ class HostVectors:
         self.size = info.count
         self._noresize = info.noresize
         self._range = 0  # the device has vectors [0, range) enabled; 0: this kind is off
+        self.limit = self.size
+        """Vectors from this number on the host can't give it, as long as this kind is on."""
         self._vectors: dict[int, _Vector] = {}
 
     @property
@@ -92,38 +95,76 @@ class HostVectors:
         return there is not None and not there.attached and there.eventfd.pending()
 
     def enable(self, wanted: Iterable[int]) -> None:
-        """Switch the kind on, and give an eventfd to each wanted vector that has none."""
+        """Switch the kind on, and give an eventfd to each wanted vector that has none.
+
+        If the host has too few, those below `limit` get theirs, the others none any more, and
+        TooFewVectors is raised.
+        """
+        missing = [v for v in sorted(wanted) if v not in self._vectors and v < self.limit]
+        if not missing and self.on:
+            return
+        try:
+            self._add(missing)
+        except TooFewVectors as error:
+            self._cut(error.available)
+            self._add([vector for vector in missing if vector < self.limit])
+            if missing and missing[-1] >= self.limit:
+                raise
+
+    def _cut(self, available: int) -> None:
+        """Be content with so many; the others are not asked for again and again."""
+        if self._index == VFIO_PCI_MSI_IRQ_INDEX and available:
+            available = 1 << available.bit_length() - 1  # as MSI counts them
+        self.limit = min(available, self.size)
+
+    def _add(self, vectors: Iterable[int]) -> None:
         new: dict[int, _Vector] = {}
         try:
-            for vector in sorted(wanted):
-                if vector not in self._vectors:
-                    new[vector] = _Vector()
-            if new or not self.on:
-                self._set_triggers(new)
+            for vector in vectors:
+                new[vector] = _Vector()
+            self._set_triggers(new)
         except BaseException:
             for unused in new.values():
                 unused.release(self._vm)
             raise
         self._vectors |= new
 
-    def _set_triggers(self, new: dict[int, _Vector]) -> None:
-        everything = self._vectors | new
+    def _set_triggers(self, new: Mapping[int, _Vector]) -> None:
+        everything = {**self._vectors, **new}
         needed = max(everything, default=0) + 1
-        if self.on and self._noresize and needed > self._range:
-            # All must go off before more can come on, and what the device signals meanwhile is
-            # lost. Doubling makes these moments few.
-            needed = max(needed, min(2 * self._range, self.size))
-            self._device.disable_irqs(self._index)
-            self._range = 0
         if not self.on:
-            fds = [everything[i].eventfd.fileno() if i in everything else -1 for i in range(needed)]
-            self._device.set_triggers(self._index, 0, fds)
+            self._set_all(everything, needed)
+        elif self._noresize and needed > self._range:
+            # Doubling makes this rare.
+            self._grow(everything, max(needed, min(2 * self._range, self.limit)))
         else:
             # Only the new ones: setting a vector again interrupts its service.
             for run in _runs(new):
                 fds = [new[vector].eventfd.fileno() for vector in run]
                 self._device.set_triggers(self._index, run[0], fds)
-        self._range = max(self._range, needed)
+            self._range = max(self._range, needed)
+
+    def _set_all(self, vectors: Mapping[int, _Vector], count: int) -> None:
+        """Enable [0, count), all at once, while the kind is off."""
+        fds = [vectors[i].eventfd.fileno() if i in vectors else -1 for i in range(count)]
+        self._device.set_triggers(self._index, 0, fds)
+        self._range = count
+
+    def _grow(self, vectors: Mapping[int, _Vector], count: int) -> None:
+        """Have [0, count) enabled, where all must go off before more can come on."""
+        before, self._range = self._range, 0
+        self._device.disable_irqs(self._index)
+        try:
+            self._set_all(vectors, count)
+        except VfioError:
+            self._set_all(self._vectors, before)
+            raise
+        finally:
+            # What the device has signalled meanwhile is lost. Drivers look for what there is to
+            # do when an interrupt comes, and if there is nothing, no harm is done; but some wait
+            # for ever for one that never comes.
+            for vector in self._vectors.values():
+                vector.eventfd.signal()
 
     def deliver(self, messages: Mapping[int, Message | None]) -> None:
         """Have used vectors send these messages; None masks a vector."""
@@ -162,6 +203,7 @@ class HostVectors:
         with ExitStack() as stack:
             for vector in vectors.values():
                 stack.callback(vector.release, self._vm)
+            self.limit = self.size
             if self.on:
                 self._device.disable_irqs(self._index)
                 self._range = 0

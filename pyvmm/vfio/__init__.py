@@ -21,6 +21,7 @@ from .errors import (
     InterruptTimeout,
     NeededByHost,
     ProtocolError,
+    TooFewVectors,
     VfioError,
 )
 from .eventfd import EventFd
@@ -60,6 +61,7 @@ __all__ = [
     "RegionInfo",
     "Register",
     "RegisterMap",
+    "TooFewVectors",
     "VfioError",
     "open",
 ]

@@ -39,6 +39,17 @@ class DeviceError(VfioError):
         return cls(f"{asked}: {errno_text(errno)}", errno, cure)
 
 
+class TooFewVectors(DeviceError):
+    """The host hasn't as many interrupt vectors as a device was to have. None were enabled."""
+
+    def __init__(self, asked: str, available: int) -> None:
+        """available is how many it could have had, from vector 0 on."""
+        told = DeviceError.answered(asked, errnos.ENOSPC)
+        cure = f"the host has {available} vectors left for it: ask for no more"
+        super().__init__(told.cause, errnos.ENOSPC, cure)
+        self.available = available
+
+
 class BadAccess(VfioError, ValueError):
     """An access that makes no sense: outside, not aligned, or of a value that doesn't fit."""
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -101,6 +103,26 @@ def test_a_device_that_is_not_there(name: str, tmp_path: Path) -> None:
     assert status == 1
     assert errors.startswith(f"{name}.py: error: ")
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("name", ["edu", "nvme", "nic", "lspci"])
+def test_a_reader_that_goes(name: str, unbuffered: str, serve: Serve) -> None:
+    """As with `| head`; also without a device, which not all of them can have here."""
+    arguments = {"edu": [serve("edu")], "lspci": [serve("testdev")]}.get(name, ["--help"])
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / f"{name}.py", *arguments],
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
 
 
 def test_the_nvme_driver_is_short() -> None:

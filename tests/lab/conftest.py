@@ -13,13 +13,17 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import pytest
 
+from pyvmm.debian.errors import DebianError
+from pyvmm.linux.errors import LinuxError
 from pyvmm.vfio.kernel import KernelDevice, open_device
 from tests.lab.leaks import Watch
+from tests.lab.machines import GuestVm
 from tests.lab.profiles import BY_NAME, MAIN, PROFILES, Profile
 from tests.lab.relay import TIME_LIMIT, LabFailed, Relay, shown
 
@@ -114,8 +118,9 @@ if not IN_LAB:
             raise LabFailed(_broken[name])
         if name not in _relays:
             items = item.session.items[item.session.items.index(item) :]
-            left = [each.nodeid for each in items if _is_ours(each) and _profile_of(each) == name]
-            _relays[name] = Relay(BY_NAME[name], left)
+            left = [each for each in items if _is_ours(each) and _profile_of(each) == name]
+            _prepare_for(left, name)
+            _relays[name] = Relay(BY_NAME[name], [each.nodeid for each in left])
         try:
             return _relays[name].reports(item.nodeid)
         except LabFailed:
@@ -124,6 +129,17 @@ if not IN_LAB:
             if not relay.finished:  # another one would do no better
                 _broken[name] = f"the lab {name} doesn't work: see the first test of it that failed"
             raise
+
+    def _prepare_for(items: Sequence[pytest.Item], name: str) -> None:
+        if not any(item.get_closest_marker("boots") for item in items):
+            return
+        from tests.lab.guest_images import prepare_for
+
+        try:
+            prepare_for(items)
+        except (DebianError, LinuxError) as error:
+            _broken[name] = f"the guests of the lab {name} have nothing to boot: {error}"
+            raise LabFailed(_broken[name]) from None
 
 
 def _is_ours(item: pytest.Item) -> bool:
@@ -169,6 +185,15 @@ def _group_of(bdf: str) -> list[str]:
 
 
 @pytest.fixture
+def neighbours(lab_devices: Callable[[str], list[str]]) -> dict[str, str]:
+    """The NVMe controller and the edu device that share an IOMMU group and a bus, by kind."""
+    return {
+        kind: next(bdf for bdf in lab_devices(kind) if len(_group_of(bdf)) > 1)
+        for kind in ("nvme", "edu")
+    }
+
+
+@pytest.fixture
 def bdf(kind: str, lab_device: Callable[[str], str]) -> str:
     """The address of a device of this kind."""
     return lab_device(kind)
@@ -179,6 +204,31 @@ def device(bdf: str, backend: str) -> Iterator[KernelDevice]:
     """A device of this kind, on this back end."""
     with open_device(bdf, backend=backend) as device:
         yield device
+
+
+class MakeVm(Protocol):
+    """make_vm("nvme", bdf, cmdline="shared"): see GuestVm."""
+
+    def __call__(
+        self, guest: str, /, *devices: str | dict[str, object], **keys: object
+    ) -> GuestVm: ...
+
+
+@pytest.fixture
+def make_vm(
+    guests: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MakeVm]:
+    """VMs whose devices are on the test's back end, or on the best, if it has none."""
+    if backend := request.node.callspec.params.get("backend"):
+        monkeypatch.setattr("pyvmm.machine.host_devices.best_backend", lambda *_: backend)
+    with ExitStack() as machines:
+
+        def make(guest: str, /, *devices: str | dict[str, object], **keys: object) -> GuestVm:
+            vm = GuestVm(guests, guest, *devices, **keys)
+            machines.enter_context(vm.machine)
+            return vm
+
+        yield make
 
 
 @pytest.fixture(scope="session")

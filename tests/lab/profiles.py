@@ -44,9 +44,19 @@ PROFILES = (
     Profile("newest", "newest", "intel", TRANSLATED, kinds=("nvme",)),
 )
 """Each test runs in those of them that it is for."""
+_OTHER_BARS = "rtl8139,pci-testdev:membar=16777216"
+"""BARs smaller than a page, and larger than a huge one."""
 SPECIAL = (
-    Profile("igb", "6.12", "intel", ("type1v2", "iommufd"), "igb", ("igb",)),
+    Profile("igb", "6.12", "intel", ("type1v2", "iommufd"), f"igb,{_OTHER_BARS}", ("igb",)),
     Profile("igb-newest", "newest", "intel", ("iommufd",), "igb", ("igb",)),
+    Profile(
+        "unsafe",
+        "6.12",
+        "intel:intremap=off",
+        ("type1v2", "iommufd", "iommufd-compat"),
+        "edu,nec-usb-xhci:msi=on",
+        ("edu",),
+    ),
 )
 """For the tests that name them by the mark `profiles`."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL)}

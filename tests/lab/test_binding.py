@@ -26,11 +26,11 @@ from pyvmm.vfio.host import (
     sysfs,
     unbind,
 )
+from tests.lab.nobody import NOBODY, as_nobody
 
 pytestmark = pytest.mark.lab
 
 STUB = "pci-stub"
-NOBODY = 65534
 BUSYBOX = "/run/pyvmm-lab/busybox"
 
 
@@ -247,23 +247,7 @@ def test_a_user_without_privileges(edu: HostFunction) -> None:
 
 def denied(paths: list[str]) -> list[str]:
     """Which of the files a user without privileges can't open."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            for path in paths:
-                if not may_open(path):
-                    os.write(writer, f"{path}\n".encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader) as told:
-        lines = told.read().splitlines()
-    os.waitpid(pid, 0)
-    return lines
+    return as_nobody(lambda: "\n".join(p for p in paths if not may_open(p))).splitlines()
 
 
 def may_open(path: str) -> bool:

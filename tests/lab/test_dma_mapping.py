@@ -8,7 +8,6 @@ import ctypes
 import errno
 import mmap
 import os
-import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pyvmm.vfio.kernel import Container, Ioas, KernelDevice, KernelSpace, open_s
 from pyvmm.vfio.kernel.features import Feature
 from pyvmm.vfio.mapping import Mapping
 from tests.lab.engines import EDU_REACHES, NVME_VERSION, copy, identify
+from tests.lab.privileges import no_right_to_lock
 from tests.lab.profiles import TRANSLATED
 from tests.lab.registers import BAR0, read32
 from tests.lab.written import written
@@ -299,25 +299,6 @@ def test_huge_pages(space: KernelSpace, edu: KernelDevice) -> None:
             assert bytes(target.view[:4]) == b"huge"
         with pytest.raises(DeviceError, match=r"it takes 8 free pages and there are 4: echo 4"):
             space.alloc(16 * MIB, huge="2M")
-
-
-@contextlib.contextmanager
-def no_right_to_lock(limit: int) -> Iterator[None]:
-    """This thread as one of a user without CAP_IPC_LOCK, who may lock limit bytes."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    before, without = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
-    assert libc.capget(header, before) == 0
-    assert libc.capget(header, without) == 0
-    without[0] &= ~(1 << 14)
-    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limits[1]))
-    assert libc.capset(header, without) == 0
-    try:
-        yield
-    finally:
-        assert libc.capset(header, before) == 0
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
 
 
 def test_the_limit_on_locked_memory(space: KernelSpace, device: KernelDevice) -> None:

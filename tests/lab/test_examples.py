@@ -8,7 +8,9 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,8 @@ import pytest
 
 from pyvmm import vfio
 from pyvmm.vfio import DeviceError, PciDevice
+from pyvmm.vfio.kernel import open_device
+from pyvmm.vfio.user.server import Server
 from tests.lab.written import written
 
 pytestmark = pytest.mark.lab
@@ -171,6 +175,35 @@ def ping_through(bdf: str, backend: str, capsys: pytest.CaptureFixture[str]) -> 
     out = capsys.readouterr().out
     assert "10.0.2.2 is at 52:55:0a:00:02:02\n" in out
     assert "32 bytes back from 10.0.2.2: sequence 70, " in out
+
+
+@contextmanager
+def served(bdf: str, path: Path) -> Iterator[str]:
+    """The socket of a vfio-user server of the device, in this process."""
+    with open_device(bdf) as device, Server.listen(device, path) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield str(path)
+        finally:
+            server.stop()
+            thread.join()
+
+
+def test_nvme_and_nic_over_a_socket(
+    command: Callable[..., object],
+    lab_device: LabDevice,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The same drivers, unchanged: who serves the devices here has them of the kernel."""
+    with served(lab_device("nvme"), tmp_path / "nvme") as path:
+        assert command("nvme", path, "--read", "8") is None
+    with served(lab_device("e1000e"), tmp_path / "nic") as path:
+        assert command("nic", path, "--count", "2") is None
+    out = capsys.readouterr().out
+    assert "4c 41 42 4e 56 4d 45 20 62 6c 6f 63 6b 20 30 30  LABNVME block 00" in out
+    assert "32 bytes back from 10.0.2.2: sequence 2, " in out
 
 
 def test_the_nic_command_without_an_answer(

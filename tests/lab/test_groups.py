@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +22,9 @@ from pyvmm.vfio.kernel import (
     open_space,
     opening,
 )
+from tests.lab.drivers import given_to
 from tests.lab.engines import copy
+from tests.lab.nobody import NOBODY, as_nobody
 from tests.lab.profiles import BY_NAME, TRANSLATED
 
 GetDevice = Callable[[str], str]
@@ -62,6 +62,27 @@ def test_the_best_is_chosen(profile: str, backend: str, lab_device: GetDevice) -
     with open_device(lab_device("edu")) as device, open_space() as space:
         assert device.dma.backend == best  # type: ignore[attr-defined]
         assert space.backend == best
+
+
+@pytest.mark.every_kernel
+def test_the_best_of_what_may_be_opened(profile: str, lab_device: GetDevice) -> None:
+    """Somebody who was given the group's file, and neither the cdev nor /dev/iommu."""
+    bdf = lab_device("edu")
+
+    def backend() -> str:
+        with open_device(bdf) as device:
+            return str(device.dma.backend)  # type: ignore[attr-defined]
+
+    group = IommuGroup.of(HostFunction(bdf)).device_path
+    os.chown(group, NOBODY, -1)
+    try:
+        found = as_nobody(backend)
+    finally:
+        os.chown(group, 0, -1)
+    if BY_NAME[profile].iommu == "none":
+        assert "takes CAP_SYS_RAWIO: run as root" in found
+    else:
+        assert found == "type1v2"
 
 
 @TWO_IN_A_GROUP
@@ -161,26 +182,6 @@ def test_who_spoils_a_group(backend: str, pair: tuple[str, str]) -> None:
     ):
         open_device(ours, backend=backend)
     open_device(ours, backend=backend).close()
-
-
-@contextlib.contextmanager
-def given_to(bdf: str, driver: str) -> Iterator[None]:
-    """A device with another driver, for a while."""
-    if not os.path.exists(f"/sys/bus/pci/drivers/{driver}"):
-        subprocess.run(["/run/pyvmm-lab/busybox", "modprobe", driver], check=True)
-    try:
-        give(bdf, driver)
-        yield
-    finally:
-        give(bdf, "vfio-pci")
-
-
-def give(bdf: str, driver: str) -> None:
-    device = Path("/sys/bus/pci/devices") / bdf
-    (device / "driver_override").write_text(driver)
-    (device / "driver/unbind").write_text(bdf)
-    Path("/sys/bus/pci/drivers_probe").write_text(bdf)
-    assert HostFunction(bdf).driver == driver
 
 
 # cdevs.

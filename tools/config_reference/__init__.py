@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import NODEFAULT, Struct, inspect
 
 from pyvmm.config.cpu import Cpu, CpuidMask
-from pyvmm.config.schema import Device, Memory, VmConfig
+from pyvmm.config.schema import Device, Initrd, Memory, VmConfig
 from pyvmm.models import MODELS
+from tools.markdown import fill, table
 
 PAGE = Path(__file__).with_name("page.md")
 
-_KINDS: tuple[type[Struct], ...] = (VmConfig, Cpu, CpuidMask, Memory, Device)
+_KINDS: tuple[type[Struct], ...] = (VmConfig, Cpu, CpuidMask, Initrd, Memory, Device)
 # Defaults that say more than the value does.
 _DEFAULTS = {
     (VmConfig, "name"): "the file's name",
@@ -31,7 +30,7 @@ def render() -> str:
     """The whole page."""
     tables = {kind.__name__: _keys(kind) for kind in _KINDS}
     tables["models"] = _options()
-    return re.sub(r"<!-- table: (\w+) -->", lambda match: tables[match[1]], PAGE.read_text())
+    return fill(PAGE, tables)
 
 
 def _keys(kind: type[Struct]) -> str:
@@ -43,7 +42,7 @@ def _keys(kind: type[Struct]) -> str:
         says = {**(field.type.extra_json_schema or {}), **(field.type.extra or {})}
         default = _DEFAULTS.get((kind, field.name)) or _default(field)
         rows.append((f"`{field.name}`", says["expected"], default, says["description"]))
-    return _table(("key", "value", "default", "meaning"), rows)
+    return table(("key", "value", "default", "meaning"), rows)
 
 
 def _default(field: inspect.Field) -> str:
@@ -59,11 +58,4 @@ def _options() -> str:
         for name, entry in MODELS.items()
         for option in entry.options
     ]
-    return _table(("model", "option", "default", "meaning"), rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    )
+    return table(("model", "option", "default", "meaning"), rows)

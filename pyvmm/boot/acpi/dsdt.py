@@ -85,8 +85,8 @@ def dsdt(mmio64: tuple[int, int], last_bus: int, intx_gsi: Callable[[int, int], 
                 "_CRS",
                 resources(
                     fixed_memory32(layout.ECAM_BASE, layout.ECAM_SIZE),
+                    # Ports below 0x100 nobody gives away, and Linux complains of hearing of them.
                     io_ports(layout.PM1A_EVENT_PORT, 6),
-                    io_ports(layout.DEBUG_EXIT_PORT, 4),
                 ),
             ),
         ),

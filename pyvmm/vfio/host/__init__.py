@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .pci_ids import PciIds
     from .report import HEADINGS, Report, remedies, reports
     from .usage import HostUsage
-    from .verdicts import Answer, Verdict, assignability
+    from .verdicts import Answer, Verdict, assignability, why_not_openable
 
 __all__ = [
     "HEADINGS",
@@ -46,6 +46,7 @@ __all__ = [
     "reports",
     "unbind",
     "who_is_busy",
+    "why_not_openable",
 ]
 
 # Opening a device takes functions, groups and holders; listing and binding take much more.
@@ -54,7 +55,7 @@ _HOMES = {
     **dict.fromkeys(("PciIds",), "pci_ids"),
     **dict.fromkeys(("HEADINGS", "Report", "remedies", "reports"), "report"),
     **dict.fromkeys(("HostUsage",), "usage"),
-    **dict.fromkeys(("Answer", "Verdict", "assignability"), "verdicts"),
+    **dict.fromkeys(("Answer", "Verdict", "assignability", "why_not_openable"), "verdicts"),
 }
 
 __getattr__ = attributes(__name__, _HOMES)

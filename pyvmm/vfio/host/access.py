@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 
 from ...uapi.ioctl import failure
@@ -61,26 +62,39 @@ def give(function: HostFunction, uid: int, undo: ExitStack) -> None:
         if path == cdev or os.path.exists(path):
             _own(path, uid, undo)
     if cdev is not None:
-        undo.callback(withdraw, function.root)
+        undo.callback(withdraw, (uid,), function.root)
         _admit(_iommu(function.root), uid)
 
 
-def withdraw(root: str) -> None:
-    """Take those users off /dev/iommu's list who own no device cdev any more."""
+def owners(functions: Iterable[HostFunction]) -> frozenset[int]:
+    """The users who own a device cdev of one of the functions."""
+    return _owners(filter(None, (function.vfio_cdev for function in functions)))
+
+
+def withdraw(users: Iterable[int], root: str) -> None:
+    """Take those of the users off /dev/iommu's list who own no device cdev any more.
+
+    Others may be on it by somebody else's doing.
+    """
     path = _iommu(root)
     cdevs = os.path.join(root, "dev/vfio/devices")
-    owners = set()
-    for name in sysfs.listing(cdevs):
-        with suppress(OSError):
-            owners.add(os.stat(os.path.join(cdevs, name)).st_uid)
+    gone = {*users} - _owners(os.path.join(cdevs, name) for name in sysfs.listing(cdevs))
     entries = _read(path)
-    left = [entry for entry in entries if entry[0] != _USER or entry[2] in owners]
+    left = [entry for entry in entries if entry[0] != _USER or entry[2] not in gone]
     if left != entries:
         with suppress(OSError):
             if any(tag == _USER for tag, _, _ in left):
                 _write(path, left)
             else:
                 os.removexattr(path, _ACL)
+
+
+def _owners(paths: Iterable[str]) -> frozenset[int]:
+    found = set()
+    for path in paths:
+        with suppress(OSError):
+            found.add(os.stat(path).st_uid)
+    return frozenset(found)
 
 
 def _own(path: str, uid: int, undo: ExitStack) -> None:

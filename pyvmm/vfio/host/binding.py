@@ -105,6 +105,7 @@ def unbind(
         chosen = _chosen(addresses, whole_group, host)
         for function in chosen:
             _check_unused(function)
+        users = access.owners(chosen)
         for function in chosen:
             before = function.driver
             try:
@@ -116,7 +117,7 @@ def unbind(
                     _restore(function, records)
                 raise
             changes.append(Change(function, before, function.driver))
-        access.withdraw(host)
+        access.withdraw(users, host)
     if failed:
         raise HostDeviceUnavailable("; ".join(failed))
     return changes

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from . import sysfs
 from .ancestry import functions_above
 from .functions import HostFunction, functions
-from .mounts import Mount, Mounts, mount_of, mounts, overlay_layers
+from .mounts import Mount, Mounts, mount_of, mounts, overlay_layers, unescaped
 from .needs import Need
 
 _MASS_STORAGE = 0x01
@@ -56,7 +56,8 @@ def _swap(root: str) -> frozenset[str]:
     trace = _Trace(root, tables[-1] if tables else ())
     lines = (sysfs.read_text(os.path.join(root, "proc/swaps")) or "").splitlines()[1:]
     above: frozenset[str] = frozenset()
-    for path, kind, *_ in map(str.split, filter(None, lines)):
+    for line in lines:
+        path, kind, *_ = map(unescaped, (*line.split(), "", ""))
         above |= trace.of_source(path) if kind == "partition" else trace.of_path(path)
     return above
 

@@ -119,9 +119,9 @@ class HostFunction:
         found = []
         lines = (sysfs.read_text(self._attribute("resource")) or "").splitlines()
         for number, line in enumerate(lines[:_BARS_AND_ROM]):
-            start, last, flags = (int(word, 16) for word in line.split())
-            if flags & (_IORESOURCE_IO | _IORESOURCE_MEM):
-                found.append(Resource(number, Interval(start, last + 1), flags))
+            match sysfs.hex_numbers(line.split()):
+                case start, last, flags if flags & (_IORESOURCE_IO | _IORESOURCE_MEM):
+                    found.append(Resource(number, Interval(start, last + 1), flags))
         return tuple(found)
 
     @property

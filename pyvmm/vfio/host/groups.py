@@ -129,14 +129,30 @@ class IommuGroup:
         if spoilt:
             raise spoilt
 
+    def why_the_firmware_keeps_it(self) -> HostDeviceUnavailable | None:
+        """The memory with which the firmware itself does DMA; None if there is none.
+
+        Such a group the kernel gives to nobody: the IOVAs would be the user's.
+        """
+        direct = [str(region.range) for region in self.reserved_regions if region.kind == "direct"]
+        if not direct:
+            return None
+        return HostDeviceUnavailable(
+            f"the firmware itself does DMA with group {self.number} (reserved memory, RMRR, at "
+            f"IOVA {', '.join(direct)}), so the kernel lets nobody have it",
+            "look in the firmware's set-up for a setting that ends its own use of the device",
+        )
+
     @property
     def reserved_regions(self) -> tuple[ReservedRegion, ...]:
         """The IOVAs that can't be mapped, in order."""
         text = sysfs.read_text(os.path.join(self.path, "reserved_regions")) or ""
         found = []
         for line in text.splitlines():
-            start, last, kind = line.split()
-            found.append(ReservedRegion(Interval(int(start, 16), int(last, 16) + 1), kind))
+            *numbers, kind = line.split() or ("",)
+            match sysfs.hex_numbers(numbers):
+                case start, last:
+                    found.append(ReservedRegion(Interval(start, last + 1), kind))
         return tuple(found)
 
     def _member(self, name: str) -> Member:

@@ -18,6 +18,8 @@ class Holder(NamedTuple):
     """The user ID it runs as."""
 
     def __str__(self) -> str:
+        if self.pid == os.getpid():
+            return "this process"
         return f"{self.command} (process {self.pid} of {user_name(self.user)})"
 
 

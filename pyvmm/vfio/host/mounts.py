@@ -77,11 +77,11 @@ def _parse(line: str) -> Mount | None:
     fields, rest = before.split(), after.split(" ")
     if not separator or len(fields) < 5 or len(rest) < 3:
         return None
-    options = tuple(map(_unescape, rest[2].split(",")))
-    return Mount(fields[2], _unescape(fields[4]), rest[0], _unescape(rest[1]), options)
+    options = tuple(map(unescaped, rest[2].split(",")))
+    return Mount(fields[2], unescaped(fields[4]), rest[0], unescaped(rest[1]), options)
 
 
-def _unescape(text: str) -> str:
+def unescaped(text: str) -> str:
     """Undo the kernel's octal escapes of white space and backslashes."""
     head, *tails = text.split("\\")
     for tail in tails:

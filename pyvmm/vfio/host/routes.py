@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from . import sysfs
@@ -56,7 +57,7 @@ def routes(*, root: str | os.PathLike[str] = "/") -> tuple[Route, ...]:
     net = os.path.join(os.fspath(root), "proc/net")
     ipv4 = (sysfs.read_text(os.path.join(net, "route")) or "").splitlines()[1:]
     ipv6 = (sysfs.read_text(os.path.join(net, "ipv6_route")) or "").splitlines()
-    return (*_parsed_ipv4(ipv4), *_parsed_ipv6(ipv6))
+    return (*_parsed(_ipv4, ipv4), *_parsed(_ipv6, ipv6))
 
 
 def towards(address: str, table: Iterable[Route]) -> list[str]:
@@ -149,17 +150,32 @@ def _file_servers(root: str) -> Iterator[tuple[str, str]]:
         yield address, point
 
 
-def _parsed_ipv4(lines: list[str]) -> Iterator[Route]:
-    for interface, network, _, flags, _, _, metric, mask, *_ in map(str.split, lines):
-        if int(flags, 16) & _RTF_UP and not int(flags, 16) & _RTF_REJECT:
-            prefix = int(mask, 16).bit_count()
-            yield Route(interface, 4, _network_order(network), prefix, int(metric))
+def _parsed(parse: Callable[[list[str]], Route | None], lines: list[str]) -> Iterator[Route]:
+    """The routes of a table's lines; not those of lines that no kernel writes."""
+    for line in lines:
+        with suppress(ValueError):
+            route = parse(line.split())
+            if route is not None:
+                yield route
 
 
-def _parsed_ipv6(lines: list[str]) -> Iterator[Route]:
-    for network, prefix, _, _, _, metric, _, _, flags, interface in map(str.split, lines):
-        if int(flags, 16) & _RTF_UP and not int(flags, 16) & _RTF_REJECT and interface != "lo":
-            yield Route(interface, 6, int(network, 16), int(prefix, 16), int(metric, 16))
+def _ipv4(fields: list[str]) -> Route | None:
+    interface, network, _, flags, _, _, metric, mask, *_ = fields
+    if not _leads_somewhere(flags):
+        return None
+    prefix = int(mask, 16).bit_count()
+    return Route(interface, 4, _network_order(network), prefix, int(metric))
+
+
+def _ipv6(fields: list[str]) -> Route | None:
+    network, prefix, _, _, _, metric, _, _, flags, interface = fields
+    if not _leads_somewhere(flags) or interface == "lo":
+        return None
+    return Route(interface, 6, int(network, 16), int(prefix, 16), int(metric, 16))
+
+
+def _leads_somewhere(flags: str) -> bool:
+    return int(flags, 16) & (_RTF_UP | _RTF_REJECT) == _RTF_UP
 
 
 def _network_order(text: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 
 from ...uapi.ioctl import failure
 from ..errors import HostDeviceUnavailable
@@ -35,6 +36,14 @@ def read_number(path: str) -> int | None:
         return int(read_text(path) or "", 0)
     except ValueError:
         return None
+
+
+def hex_numbers(words: Iterable[str]) -> tuple[int, ...]:
+    """What each word is in base 16; none if one of them is no number."""
+    try:
+        return tuple(int(word, 16) for word in words)
+    except ValueError:
+        return ()
 
 
 def link_name(path: str) -> str | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import enum
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import HostDeviceUnavailable
 from . import sysfs
 from .functions import HostFunction
 from .groups import IommuGroup, no_group
 from .holders import held_by
-from .usage import HostUsage
+
+if TYPE_CHECKING:
+    from .usage import HostUsage
 
 _PLATFORM_BRIDGES = frozenset({0x0600, 0x0601})
 
@@ -57,6 +60,19 @@ def assignability(function: HostFunction, usage: HostUsage) -> Verdict:
     return verdict._replace(notes=_notes(function))
 
 
+def why_not_openable(function: HostFunction) -> HostDeviceUnavailable | None:
+    """What is to be done before VFIO would hand out a function of a group; None if nothing is.
+
+    Whether somebody else has it open is not looked at: whoever opens it waits, and is told.
+    """
+    group = IommuGroup.of(function)
+    verdict = _first_to_be_done(function, group)
+    if verdict is None:
+        return None
+    cause = f"{function} can't be assigned yet: {verdict.reason}"
+    return HostDeviceUnavailable(cause, verdict.cure)
+
+
 # -- why not at all --
 
 
@@ -91,14 +107,8 @@ def _no_iommu(function: HostFunction) -> _Obstacle | None:
 
 
 def _reserved(group: IommuGroup) -> _Obstacle | None:
-    direct = [str(r.range) for r in group.reserved_regions if r.kind == "direct"]
-    if not direct:
-        return None
-    return _Obstacle(
-        f"the firmware itself does DMA with group {group.number} (reserved memory, RMRR, at "
-        f"IOVA {', '.join(direct)}), so the kernel lets nobody have it",
-        "look in the firmware's set-up for a setting that ends its own use of the device",
-    )
+    kept = group.why_the_firmware_keeps_it()
+    return _Obstacle(kept.cause, kept.cure) if kept else None
 
 
 def _stuck_neighbours(
@@ -129,13 +139,11 @@ def _later(reason: str, cure: str) -> Verdict:
 
 def _with_group(function: HostFunction) -> Verdict:
     group = IommuGroup.of(function)
-    return (
-        _virtual_functions(function)
-        or _unbound(function, group)
-        or _not_viable(function, group)
-        or _no_access(function, group)
-        or Verdict(Answer.NOW)
-    )
+    return _first_to_be_done(function, group) or _no_access(function, group) or Verdict(Answer.NOW)
+
+
+def _first_to_be_done(function: HostFunction, group: IommuGroup) -> Verdict | None:
+    return _virtual_functions(function) or _unbound(function, group) or _not_viable(function, group)
 
 
 def _virtual_functions(function: HostFunction) -> Verdict | None:

@@ -10,11 +10,14 @@ from .features import Access, Feature, Features
 from .hot_reset import DependentDevice, HotResetInfo
 from .ioas import Ioas
 from .iommufd import Iommufd
+from .locked_memory import check_limit
+from .map_errors import Reserved, reserved_by
 from .migration import Migration, MigrationData, PrecopyInfo
 from .migration_states import MigrationState
 from .no_iommu import NoIommuSpace
 from .notices import Notices
 from .open import BACKENDS, Backend, backends, best_backend, open_device, open_space
+from .resets import NotReset, reset_all
 from .space import KernelSpace
 
 __all__ = [
@@ -35,10 +38,15 @@ __all__ = [
     "MigrationData",
     "MigrationState",
     "NoIommuSpace",
+    "NotReset",
     "Notices",
     "PrecopyInfo",
+    "Reserved",
     "backends",
     "best_backend",
+    "check_limit",
     "open_device",
     "open_space",
+    "reserved_by",
+    "reset_all",
 ]

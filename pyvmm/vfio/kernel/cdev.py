@@ -11,15 +11,18 @@ import errno
 import fcntl
 import os
 import stat
-from uuid import UUID
 
 from ...uapi import vfio
 from ...uapi.ioctl import failure
 from ..errors import DeviceError, HostDeviceUnavailable
 from ..host import HostFunction, IommuGroup, other_holders, who_is_busy
-from .group_space import UNSAFE_INTERRUPTS
 from .kernel_file import KernelFile
-from .opening import StillHeld, open_file
+from .opening import OUT_OF_REACH, StillHeld, open_file
+from .permission import IOMMUFD, forbidden
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _UNBOUND = {errno.ENODEV: "it has just been taken away from vfio-pci"}
 
@@ -91,7 +94,7 @@ class Cdev:
         )
         cures = {
             errno.EINVAL: "it can't share these page tables with the devices that have them",
-            errno.EADDRINUSE: "something is mapped where it has reserved IOVAs",
+            errno.EADDRINUSE: OUT_OF_REACH,
             errno.EBUSY: "another device of its group is attached to something else",
         }
         doing = f"attaching it to {page_table}"
@@ -145,11 +148,7 @@ class Cdev:
             refused = "a VF token is for virtual functions whose physical function is VFIO's, too"
             return HostDeviceUnavailable(error.cause, f"{refused}; or {bound}")
         if error.errno == errno.EPERM:
-            cure = str(group.why_not_viable() or "") or (
-                f"another user has a device of group {group.number}, or "
-                + UNSAFE_INTERRUPTS.format("iommufd")
-            )
-            return HostDeviceUnavailable(error.cause, cure)
+            return forbidden(group, error.cause, IOMMUFD, opened=self.path)
         if error.errno == errno.EACCES:
             cure = (
                 "its VF token is another one"

@@ -17,6 +17,7 @@ from ...uapi import vfio
 from ..dirty import DirtyTracking
 from ..dma import IOVA_END, DmaMapping
 from ..errors import DeviceError
+from ..host import IommuGroup
 from ..intervals import Interval, Intervals
 from ..mapping import PAGE_SIZE
 from .device import KernelDevice
@@ -86,10 +87,10 @@ class Container(GroupSpace):
     def _what_is_missing(self) -> str:
         return "type1 IOMMU: `sudo modprobe vfio_iommu_type1`"
 
-    def _first_group(self) -> None:
+    def _first_group(self, host: IommuGroup) -> None:
         if self._live:
             return
-        self._set_iommu()
+        self._set_iommu(host)
         self._live = True
         try:
             for mapping in self._book:

@@ -46,7 +46,7 @@ class KernelDevice(Device):
         name is its BDF, dma what it is attached to, kvm_file the fd of its group, or of itself,
         that KVM wants to know, and root where the host's sys is. Raises VfioError.
         """
-        self._root = root
+        self.root = root
         self.name = name
         self._file = KernelFile(fd, name, on_closed=release)
         self._dma = dma
@@ -183,7 +183,7 @@ class KernelDevice(Device):
         if number not in (errno.EINVAL, errno.ENOTTY):
             return None
         try:
-            methods = HostFunction(self.name, root=self._root).reset_methods
+            methods = HostFunction(self.name, root=self.root).reset_methods
         except HostDeviceUnavailable:
             methods = ()
         tried = f"has only {', '.join(methods)}, in vain" if methods else "has none in sysfs"

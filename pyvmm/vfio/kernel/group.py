@@ -9,13 +9,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-from uuid import UUID
 
 from ...uapi import vfio
 from ..errors import DeviceError, HostDeviceUnavailable, VfioError
 from ..host import IommuGroup
 from .kernel_file import KernelFile
-from .opening import open_file
+from .opening import OUT_OF_REACH, open_file
+from .permission import IOMMUFD, forbidden
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _OPENING = {
     errno.ENOENT: "none of its devices is bound to vfio-pci: `pyvmm bind` one of them",
@@ -63,6 +67,7 @@ class Group:
                 else "its physical function is VFIO's too: give the VF token that was set there"
             ),
             errno.EMFILE: "raise the limit on open files (ulimit -n)",
+            errno.EADDRINUSE: OUT_OF_REACH,
         }
         buffer = ctypes.create_string_buffer(name.encode())
         request, doing = "VFIO_GROUP_GET_DEVICE_FD", f"opening {bdf}"
@@ -70,7 +75,9 @@ class Group:
             return self._file.ioctl(request, buffer, doing=doing, cures=cures)
         except DeviceError as error:
             # In a container of iommufd's, only now does the kernel see whose the group is.
-            if error.errno in (errno.EPERM, errno.EBUSY):
+            if error.errno == errno.EPERM:
+                raise forbidden(self.host, error.cause, IOMMUFD) from None
+            if error.errno == errno.EBUSY:
                 raise self._not_viable() from None
             raise HostDeviceUnavailable(error.cause, error.cure) from None
 

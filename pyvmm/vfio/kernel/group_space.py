@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from uuid import UUID
 
 from ...uapi import vfio
 from ..errors import DeviceError, HostDeviceUnavailable
@@ -14,19 +13,17 @@ from ..host import HostFunction, IommuGroup
 from .group import Group
 from .kernel_file import KernelFile
 from .opening import open_file
+from .permission import TYPE1, forbidden
 from .space import KernelSpace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 NO_VFIO = {
     errno.ENOENT: "the kernel has no VFIO here: `sudo modprobe vfio-pci`",
     errno.ENODEV: "the kernel has no VFIO here: `sudo modprobe vfio-pci`",
 }
-
-
-UNSAFE_INTERRUPTS = (
-    "interrupts of this host are not remapped, so that a device could forge them: enable that in "
-    "the firmware's set-up, or accept it: "
-    "`echo 1 | sudo tee /sys/module/{}/parameters/allow_unsafe_interrupts`"
-)
 
 
 class _Member:
@@ -75,14 +72,15 @@ class GroupSpace(KernelSpace):
     @property
     def group_fds(self) -> dict[int, int]:
         """The fd of each group that is open here, by its number; they stay the space's."""
-        return {number: member.group.fileno() for number, member in self._members.items()}
+        with self._lock:
+            return {number: member.group.fileno() for number, member in self._members.items()}
 
     @abstractmethod
     def _what_is_missing(self) -> str:
         """What the container lacks without the extension, and the cure."""
 
     @abstractmethod
-    def _first_group(self) -> None:
+    def _first_group(self, host: IommuGroup) -> None:
         """The container has its first group; make it ready to be used."""
 
     @abstractmethod
@@ -107,7 +105,7 @@ class GroupSpace(KernelSpace):
         group = Group(host, self.fileno())
         try:
             if not self._members:
-                self._first_group()
+                self._first_group(host)
         except BaseException:
             group.close()
             raise
@@ -122,15 +120,14 @@ class GroupSpace(KernelSpace):
             if not self._members:
                 self._last_group_left()
 
-    def _set_iommu(self) -> None:
-        cures = {
-            errno.EPERM: UNSAFE_INTERRUPTS.format("vfio_iommu_type1"),
-            errno.ENODEV: f"the container has no {self._what_is_missing()}",
-        }
+    def _set_iommu(self, host: IommuGroup) -> None:
+        cures = {errno.ENODEV: f"the container has no {self._what_is_missing()}"}
         doing = "giving it its IOMMU"
         try:
             self._file.ioctl("VFIO_SET_IOMMU", self._extension, doing=doing, cures=cures)
         except DeviceError as error:
+            if error.errno == errno.EPERM:
+                raise forbidden(host, error.cause, TYPE1) from None
             raise HostDeviceUnavailable(error.cause, error.cure) from None
 
     def _groups_here(self) -> tuple[IommuGroup, ...]:

@@ -11,7 +11,6 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterable
-from uuid import UUID
 
 from ...uapi import iommufd as uapi
 from ..dirty import DirtyTracking
@@ -26,6 +25,10 @@ from .hwpts import Hwpts
 from .iommufd import Iommufd
 from .opening import parse_token
 from .space import KernelSpace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _NO_FILES = (errno.ENOTTY, errno.EINVAL, errno.EBADF, errno.EOPNOTSUPP)
 """What IOMMU_IOAS_MAP_FILE answers if the kernel, or it for such a file, can't."""

@@ -26,7 +26,7 @@ from ...uapi.vfio import (
 )
 from .. import irq_set
 from ..device import Fds, IrqData, IrqInfo
-from ..errors import DeviceError, VfioError
+from ..errors import DeviceError, TooFewVectors, VfioError
 from ..eventfd import EventFd
 from .kernel_file import KernelFile
 
@@ -137,11 +137,7 @@ class Interrupts:
         available = self._file.ioctl("VFIO_DEVICE_SET_IRQS", buffer, doing=doing, cures=cure)
         if available:
             # Nothing was enabled, and this is how many there would have been.
-            raise DeviceError.answered(
-                f"{self._file.name}: {doing}: VFIO_DEVICE_SET_IRQS",
-                errno.ENOSPC,
-                f"the host has {available} vectors left for it: ask for no more",
-            )
+            raise TooFewVectors(f"{self._file.name}: {doing}: VFIO_DEVICE_SET_IRQS", available)
 
     def _encoded(
         self, index: int, action: int, start: int, count: int, data: IrqData
@@ -181,7 +177,8 @@ class Interrupts:
         return {
             errno.EBUSY: "an eventfd does it already, which must be taken away first (-1)"
             if action != VFIO_IRQ_SET_ACTION_TRIGGER
-            else "the interrupt line is shared, and the device can't: use MSI or MSI-X",
+            else "the host's interrupt line is shared, and the device can't mask itself on it: use "
+            "MSI or MSI-X, or take the other users of the line (/proc/interrupts) off it",
         }.get(number)
 
     def close(self) -> None:

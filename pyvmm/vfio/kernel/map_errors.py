@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import errno
-import resource
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..host import IommuGroup
 from ..intervals import Interval, subtract
+from .locked_memory import why_no_memory
 
-_CAP_IPC_LOCK = 14
 _ENTRY_LIMIT = "/sys/module/vfio_iommu_type1/parameters/dma_entry_limit"
 
 
@@ -62,19 +61,6 @@ def why_no_entry(taken: int) -> str:
     )
 
 
-def why_no_memory(size: int) -> str:
-    """For ENOMEM: the limit on locked memory, with its numbers, if there is one that counts."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if limit == resource.RLIM_INFINITY or may_lock_anything():
-        return "the host has not that much memory to lock, or not the tables for it"
-    locked = (_status("VmLck") or 0) << 10
-    return (
-        f"it takes {_kib(size)} of locked memory, and of RLIMIT_MEMLOCK's {_kib(limit)} "
-        f"{_kib(locked)} are in use by this process: raise it (ulimit -l, LimitMEMLOCK= in a "
-        "systemd unit, memlock in /etc/security/limits.conf)"
-    )
-
-
 def why_bad_address(address: int, writable: bool) -> str:
     """For EFAULT: what is at the address. See proc_pid_maps(5)."""
     found = _area(address)
@@ -86,24 +72,6 @@ def why_bad_address(address: int, writable: bool) -> str:
     if writable and "w" not in permissions:
         return f"the memory at address {address:#x} is read-only: map it with writable=False"
     return f"not all of the memory from address {address:#x} is there"
-
-
-def may_lock_anything() -> bool:
-    """Whether this process has CAP_IPC_LOCK, for which RLIMIT_MEMLOCK doesn't count."""
-    return bool((_status("CapEff", 16) or 0) >> _CAP_IPC_LOCK & 1)
-
-
-def _kib(size: int) -> str:
-    return f"{-(-size >> 10)} KiB"
-
-
-def _status(name: str, base: int = 10) -> int | None:
-    """A number from this thread's status: capabilities are each thread's own."""
-    with open("/proc/thread-self/status") as file:
-        for line in file:
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1], base)
-    return None
 
 
 def _area(address: int) -> tuple[str, str] | None:

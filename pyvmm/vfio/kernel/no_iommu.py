@@ -16,6 +16,7 @@ from ...uapi import vfio
 from ..buffer import DmaBuffer, Huge
 from ..dma import IOVA_END, DmaMapping
 from ..errors import DeviceError
+from ..host import IommuGroup
 from ..intervals import Interval, Intervals
 from ..mapping import PAGE_SIZE
 from .device import KernelDevice
@@ -112,8 +113,8 @@ class NoIommuSpace(GroupSpace):
             "`echo 1 | sudo tee /sys/module/vfio/parameters/enable_unsafe_noiommu_mode`"
         )
 
-    def _first_group(self) -> None:
-        self._set_iommu()
+    def _first_group(self, host: IommuGroup) -> None:
+        self._set_iommu(host)
 
     def _last_group_left(self) -> None:
         """The container is as new."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import NamedTuple
-from uuid import UUID
 
 from ..dma import DmaSpace
 from ..errors import HostDeviceUnavailable, VfioError
@@ -17,6 +16,10 @@ from .device import KernelDevice
 from .ioas import Ioas
 from .no_iommu import NoIommuSpace
 from .space import KernelSpace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 _MAKERS: dict[str, Callable[[str], KernelSpace]] = {
     "iommufd": lambda root: Ioas(root=root),
@@ -111,15 +114,28 @@ def _open_in(
 
 
 def best_backend(bdf: str | None, root: str = "/") -> str | None:
-    """The back end for a device of this host; None if it can be any."""
+    """The back end for a device of this host; None if it can be any.
+
+    Of those whose files this user may open; if there is none, the one that would be the best.
+    """
     if bdf is None:
         return "iommufd"
     function = HostFunction(bdf, root=root)
-    if function.group is not None and IommuGroup.of(function).no_iommu:
+    if function.group is None:
+        return "type1v2"
+    group = IommuGroup.of(function)
+    if group.no_iommu:
         return "noiommu"
-    if function.vfio_cdev and os.path.exists(os.path.join(root, "dev/iommu")):
-        return "iommufd"
-    return "type1v2"
+    ways = {"type1v2": (group.device_path, os.path.join(root, "dev/vfio/vfio"))}
+    iommufd = os.path.join(root, "dev/iommu")
+    if function.vfio_cdev and os.path.exists(iommufd):
+        ways = {"iommufd": (function.vfio_cdev, iommufd), **ways}
+    may_be_opened = (name for name, paths in ways.items() if all(map(_may_open, paths)))
+    return next(may_be_opened, next(iter(ways)))
+
+
+def _may_open(path: str) -> bool:
+    return os.access(path, os.R_OK | os.W_OK)
 
 
 def _missing(name: str, root: str) -> str:

@@ -12,11 +12,20 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
-from uuid import UUID
 
 from ...uapi.ioctl import failure
 from ..errors import HostDeviceUnavailable
 from ..host import who_is_busy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
+
+OUT_OF_REACH = (
+    "IOVAs are mapped, or to stay mappable (allow_iovas), that its IOMMU doesn't reach, or has "
+    "reserved"
+)
+"""Why iommufd lets a device not join: EADDRINUSE."""
 
 _PATIENCE = 1.0  # seconds
 _PAUSE = 0.02
@@ -46,6 +55,8 @@ def parse_token(text: UUID | str | None) -> UUID | None:
     """A VF token, as people write it. Raises HostDeviceUnavailable."""
     if not isinstance(text, str):
         return text
+    from uuid import UUID  # few have a use for it, and it takes long to import
+
     try:
         return UUID(text)
     except ValueError:

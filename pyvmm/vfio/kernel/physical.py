@@ -17,7 +17,7 @@ import struct
 from ..buffer import Huge, SharedMemory
 from ..errors import DeviceError
 from ..mapping import PAGE_SIZE, Mapping
-from .map_errors import why_no_memory
+from .locked_memory import why_no_memory
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mlock.argtypes = [ctypes.c_void_p, ctypes.c_size_t]

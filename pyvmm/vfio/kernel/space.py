@@ -10,7 +10,6 @@ import contextlib
 import errno
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from uuid import UUID
 
 from ..dma import IOVA_END, DmaMapping, DmaSpace
 from ..errors import DeviceError, HostDeviceUnavailable, VfioError
@@ -20,6 +19,10 @@ from ..mapping import Mapping
 from .device import KernelDevice
 from .map_errors import explain, reserved_by
 from .opening import parse_token, patiently
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from uuid import UUID
 
 
 class KernelSpace(DmaSpace):

@@ -14,7 +14,7 @@ from tests.kvm.docs.conftest import ROOT, blocks, check_output, run
 pytestmark = [pytest.mark.kvm, pytest.mark.usefixtures("guests")]
 
 README = "../README.md"
-DEMO, MISTAKE = blocks(README, "text")
+DEMO, _, MISTAKE = blocks(README, "text")
 
 
 def plain(text: str) -> Any:

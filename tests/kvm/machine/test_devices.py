@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pyvmm.pci.errors import BadRom
 from tests.kvm.machine.conftest import LIMIT, MakeMachine
 
 pytestmark = pytest.mark.kvm
@@ -76,6 +77,32 @@ def test_a_models_options_reach_it(make: MakeMachine, process: bool) -> None:
     vm = make("edu", devices=[{"model": "edu", "process": process, "options": options}])
     vm.start()
     vm.console.expect("FAIL a source address loses its higher bits", LIMIT)
+
+
+def test_expansion_roms(make: MakeMachine, tmp_path: Path) -> None:
+    """The device's own, none, and one from a file."""
+    image = bytes([0x55, 0xAA, 9]) + bytes(9 * 512 - 3)
+    (tmp_path / "card.rom").write_bytes(image)
+    roms = [None, "none", str(tmp_path / "card.rom")]
+    vm = make("lspci", devices=[{"model": "testdev", "rom": rom} for rom in roms])
+    vm.start()
+    outcome = vm.wait(LIMIT)
+    assert outcome is not None
+    assert outcome.ok
+    sizes: list[str] = []
+    for line in vm.console.text.splitlines():
+        if " 1234:7e57 " in line:
+            sizes.append("none")
+        elif line.startswith("    rom at "):
+            sizes[-1] = line.rpartition(" ")[2]
+    assert sizes == ["0x1000", "none", "0x2000"]
+
+
+def test_a_file_that_is_no_expansion_rom(make: MakeMachine, tmp_path: Path) -> None:
+    (tmp_path / "card.rom").write_bytes(b"MZ")
+    vm = make("lspci", devices=[{"model": "testdev", "rom": str(tmp_path / "card.rom")}])
+    with pytest.raises(BadRom, match=r"card\.rom: it is no expansion ROM"):
+        vm.start()
 
 
 def test_devices_where_they_were_put(make: MakeMachine) -> None:

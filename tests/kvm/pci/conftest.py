@@ -22,6 +22,8 @@ IOAPIC, LAPIC = 0xFEC00000, 0xFEE00000
 BAR0 = 0x100000
 MOVED = 0x140000
 PORTS = 0xC000
+WIDE = 0x180000
+SMALL, TINY = 0x190000, 0x191000
 HANDLERS = 0x2000
 
 # Guests tell what they see by writing to ports; to READY first of all.
@@ -51,7 +53,9 @@ class Machine:
     """The guest, and FakeDevice at 00:03.0.
 
     BAR 0 is 0x8000 bytes: memory that can be mapped, but for the page at 0x1000, which has
-    MSI-X, registers and a doorbell at 0x1100. BAR 1 is 0x40 ports.
+    MSI-X, registers and a doorbell at 0x1100. BAR 1 is 0x40 ports. BAR 2 is 64-bit memory, of
+    0x4000 bytes, which is not prefetchable; its second page is mapped. BARs 4 and 5 are smaller
+    than a page, and mapped.
     """
 
     BDF = 3 << 3
@@ -62,6 +66,9 @@ class Machine:
         self.bell = EventFd()
         device.add_region(0, 0x8000, register=0, mappable=(Interval(0, 0x8000),))
         device.add_region(1, 0x40, register=1)
+        device.add_region(2, 0x4000, register=4, mappable=(Interval(0x1000, 0x2000),))
+        device.add_region(4, 0x100, register=0, mappable=(Interval(0, 0x100),))
+        device.add_region(5, 0x80, register=0, mappable=(Interval(0, 0x80),))
         device.bells[0] = [IoEventFd(0x1100, 4, self.bell.fileno())]
         device.config[0x3D] = 1
         table = (0x1800).to_bytes(4, "little") + (0x1C00).to_bytes(4, "little")
@@ -77,7 +84,7 @@ class Machine:
             report=self.reports.append,
         )
         self.bus.add(self.function, device=3)
-        for bar, address in zip(self.function.bars, (BAR0, PORTS), strict=True):
+        for bar, address in zip(self.function.bars, (BAR0, PORTS, WIDE, SMALL, TINY), strict=True):
             bar.place(address)
         self.function.reset()
         self._heard = EventFd()
@@ -151,9 +158,16 @@ def system(no_leaks: None) -> Iterator[System]:
         yield system
 
 
+class HostDevice(FakeDevice):
+    """As of the host: whose small BARs have a page each."""
+
+    def owns_page(self, index: int) -> bool:
+        return index >= 4
+
+
 @pytest.fixture
 def device() -> FakeDevice:
-    return FakeDevice(intx=1, msix=16)
+    return HostDevice(intx=1, msix=16)
 
 
 @pytest.fixture

@@ -7,7 +7,19 @@ import pytest
 
 from pyvmm.vfio import DeviceGone
 from tests.kvm.kvm_room.conftest import LIMIT
-from tests.kvm.pci.conftest import BAR0, COMMAND, IO, MEMORY, MOVED, PORTS, READY, Machine
+from tests.kvm.pci.conftest import (
+    BAR0,
+    COMMAND,
+    IO,
+    MEMORY,
+    MOVED,
+    PORTS,
+    READY,
+    SMALL,
+    TINY,
+    WIDE,
+    Machine,
+)
 
 pytestmark = pytest.mark.kvm
 
@@ -91,6 +103,42 @@ def test_io_ports(machine: Machine) -> None:
     assert run(machine, 0, source) == [0x04030201]
     machine.config_write(COMMAND, 2, 0)
     assert run(machine, 0, source) == [0xFFFFFFFF]
+
+
+def test_a_wide_bar_that_is_not_prefetchable(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, MEMORY)
+    machine.device.contents[2][8:12] = b"\1\2\3\4"
+    machine.device.accesses.clear()
+    source = "movl $0x77, 0x1000(%rdi)\n" + SAY.format(offset=0x1000) + SAY.format(offset=8)
+    assert run(machine, WIDE, source) == [0x77, 0x04030201]
+    assert machine.device.accesses == [("read", 2, 8, 4)]
+    machine.config_write(0x18, 4, MOVED)
+    assert run(machine, MOVED, SAY.format(offset=0x1000)) == [0x77]
+    machine.config_write(0x1C, 4, 1)
+    assert run(machine, MOVED, SAY.format(offset=0x1000)) == [0xFFFFFFFF], "5 GiB is elsewhere"
+
+
+def test_bars_that_have_their_pages_for_themselves(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, MEMORY)
+    machine.device.accesses.clear()
+    say = SAY.format(offset=0x40)
+    assert run(machine, SMALL, "movl $0x44, 0x40(%rdi)\n" + say) == [0x44]
+    assert run(machine, TINY, "movl $0x55, 0x40(%rdi)\n" + say) == [0x55]
+    assert machine.device.accesses == [], "mapped"
+
+
+def test_two_bars_in_one_page(machine: Machine) -> None:
+    machine.config_write(COMMAND, 2, MEMORY)
+    run(machine, SMALL, "movl $0x44, 0x40(%rdi)\n")
+    machine.config_write(0x24, 4, SMALL + 0x100)
+    machine.device.contents[4][0x40], machine.device.contents[5][0x40] = 4, 5
+    say = SAY.format(offset=0x40) + SAY.format(offset=0x140) + SAY.format(offset=0x1C0)
+    assert run(machine, SMALL, say) == [4, 5, 0xFFFFFFFF], "trapped, and nothing beside them"
+    machine.config_write(0x24, 4, TINY)
+    machine.config_write(0x20, 4, SMALL)
+    machine.config_write(COMMAND, 2, 0)
+    machine.config_write(COMMAND, 2, MEMORY)
+    assert run(machine, SMALL, SAY.format(offset=0x40)) == [0x44], "mapped again"
 
 
 def test_a_lost_device_leaves_a_guest_that_uses_it(machine: Machine) -> None:

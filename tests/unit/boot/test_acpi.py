@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""ACPI tables: walked as a guest walks them, and disassembled by ACPICA."""
+"""ACPI tables: walked as a guest walks them, disassembled and run by ACPICA."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import struct
-import subprocess
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pyvmm.boot import acpi
-from pyvmm.boot.acpi import aml
 from pyvmm.memory import layout
+from tests.unit.boot import acpica
 
 MMIO64 = (1 << 33, 1 << 40)
 
@@ -138,42 +135,25 @@ def test_mcfg(tables: Tables) -> None:
 
 
 @pytest.fixture
-def iasl(tmp_path: Path) -> Path:
-    if shutil.which("iasl") is None:
-        pytest.skip("no iasl: apt-get install acpica-tools")
+def folder(tmp_path: Path) -> Path:
+    acpica.need()
     return tmp_path
 
 
-def run_iasl(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["iasl", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output
-    assert not re.search(r"(?i)invalid|incorrect|warning +\d|error +\d|remark +\d", output), output
-    return output
-
-
-def disassemble(folder: Path, name: str, table: bytes) -> str:
-    (folder / f"{name}.aml").write_bytes(table)
-    run_iasl(folder, "-d", f"{name}.aml")
-    return (folder / f"{name}.dsl").read_text()
-
-
 @pytest.mark.parametrize("name", ["FACP", "APIC", "MCFG", "XSDT", "DSDT"])
-def test_acpica_has_no_complaint(tables: Tables, iasl: Path, name: str) -> None:
-    text = disassemble(iasl, name, tables[name])
+def test_acpica_has_no_complaint(tables: Tables, folder: Path, name: str) -> None:
+    text = acpica.disassembled(folder, name, tables[name])
     assert not re.search(r"(?i)invalid|unknown|reserved space|checksum.*should", text), text
 
 
-def test_acpica_compiles_the_dsdt_again(tables: Tables, iasl: Path) -> None:
-    disassemble(iasl, "DSDT", tables["DSDT"])
-    output = run_iasl(iasl, "-p", "again", "DSDT.dsl")
+def test_acpica_compiles_the_dsdt_again(tables: Tables, folder: Path) -> None:
+    acpica.disassembled(folder, "DSDT", tables["DSDT"])
+    output = acpica.iasl(folder, "-p", "again", "DSDT.dsl")
     assert "0 Errors, 0 Warnings, 0 Remarks" in output
 
 
-def test_the_dsdt_tells_what_the_machine_has(tables: Tables, iasl: Path) -> None:
-    text = re.sub(r"\s+|/\*.*?\*/", "", disassemble(iasl, "DSDT", tables["DSDT"]))
+def test_the_dsdt_tells_what_the_machine_has(tables: Tables, folder: Path) -> None:
+    text = re.sub(r"\s+|/\*.*?\*/", "", acpica.disassembled(folder, "DSDT", tables["DSDT"]))
     assert 'EisaId("PNP0A08")' in text
     assert "WordIO(ResourceProducer,MinFixed,MaxFixed,PosDecode,EntireRange,0x0000," in text
     assert "0x0000000200000000,//RangeMinimum0x000000FFFFFFFFFF,//RangeMaximum" in text
@@ -183,8 +163,12 @@ def test_the_dsdt_tells_what_the_machine_has(tables: Tables, iasl: Path) -> None
     assert "IRQNoFlags(){4}" in text
 
 
-def test_the_routing_table_has_every_pin(tables: Tables, iasl: Path) -> None:
-    text = disassemble(iasl, "DSDT", tables["DSDT"]).replace("Zero", "0x0").replace("One", "0x1")
+def test_the_routing_table_has_every_pin(tables: Tables, folder: Path) -> None:
+    text = (
+        acpica.disassembled(folder, "DSDT", tables["DSDT"])
+        .replace("Zero", "0x0")
+        .replace("One", "0x1")
+    )
     routes = re.findall(
         r"Package \(0x04\)\s*{\s*(0x\w+),\s*(0x\w+),\s*(0x\w+),\s*(0x\w+)\s*}", text
     )
@@ -197,58 +181,56 @@ def test_the_routing_table_has_every_pin(tables: Tables, iasl: Path) -> None:
     assert found[: len(expected)] == expected
 
 
-def test_a_guest_without_room_for_64_bit_bars(iasl: Path) -> None:
+def test_a_guest_without_room_for_64_bit_bars(folder: Path) -> None:
     tables = Tables(acpi.build(1, (1 << 33, 1 << 33), 0, intx_gsi))
-    text = disassemble(iasl, "DSDT", tables["DSDT"])
+    text = acpica.disassembled(folder, "DSDT", tables["DSDT"])
     assert "DWordMemory" in text
     assert "QWordMemory" not in text
 
 
-# -- AML --------------------------------------------------------------------------------------
+def test_the_bridge_has_as_many_buses_as_there_are(folder: Path) -> None:
+    for last_bus in (0, 1, 31, 255):
+        tables = Tables(acpi.build(1, MMIO64, last_bus, intx_gsi))
+        assert struct.unpack("<QHBBI", tables["MCFG"][44:]) == (0xE000_0000, 0, 0, last_bus, 0)
+        text = re.sub(r"\s+|//[^\n]*", "", acpica.disassembled(folder, "DSDT", tables["DSDT"]))
+        assert (
+            "WordBusNumber(ResourceProducer,MinFixed,MaxFixed,PosDecode,"
+            f"0x0000,0x0000,0x{last_bus:04X},0x0000,0x{last_bus + 1:04X},,,)" in text
+        )
 
 
-@given(st.integers(0, 1 << 20))
-def test_a_length_counts_itself(size: int) -> None:
-    """PkgLength as section 20.2.4 has it decoded."""
-    term = aml.scope("ABCD", bytes(size))
-    lead = term[1]
-    extra = lead >> 6
-    length = lead & (0x3F if extra == 0 else 0x0F)
-    for i in range(extra):
-        length |= term[2 + i] << 4 + 8 * i
-    assert 1 + length == len(term)
-    assert term[2 + extra : 6 + extra] == b"ABCD"
+# -- _OSC, run ----------------------------------------------------------------------------------
+
+HOST_BRIDGE = "33db4d5b-1ff7-401c-9657-7441c03dd766"
+HOT_PLUG, SHPC, PME, AER, CAPABILITY, LTR = (1 << bit for bit in range(6))
+QUERY, UNKNOWN_UUID, UNKNOWN_REVISION, MASKED = 1, 4, 8, 0x10
 
 
-@pytest.mark.parametrize(
-    ("value", "encoded"),
-    [
-        (0, "00"),
-        (1, "01"),
-        (2, "0a02"),
-        (0xFF, "0aff"),
-        (0x100, "0b0001"),
-        (0x1_0000, "0c00000100"),
-        (1 << 32, "0e0000000001000000"),
-    ],
-)
-def test_integers(value: int, encoded: str) -> None:
-    assert aml.integer(value).hex() == encoded
+def osc(folder: Path, uuid: str, revision: int, *dwords: int) -> tuple[int, ...]:
+    """What \\_SB.PCI0._OSC answers."""
+
+    def buffer(data: bytes) -> str:
+        return f"({data.hex(' ')})"
+
+    dsdt = Tables(acpi.build(1, MMIO64, 1, intx_gsi))["DSDT"]
+    asked = struct.pack(f"<{len(dwords)}I", *dwords)
+    call = f"\\_SB.PCI0._OSC {buffer(UUID(uuid).bytes_le)} {revision} {len(dwords)} {buffer(asked)}"
+    (answer,) = acpica.evaluated(folder, dsdt, call)
+    assert isinstance(answer, bytes)
+    return struct.unpack(f"<{len(dwords)}I", answer)
 
 
-@pytest.mark.parametrize(
-    ("path", "encoded"),
-    [
-        ("_HID", b"_HID"),
-        ("RTC", b"RTC_"),
-        ("\\_SB", b"\\_SB_"),
-        ("\\_SB.PCI0", b"\\\x2e_SB_PCI0"),
-        ("\\_SB.PCI0.COM1", b"\\\x2f\x03_SB_PCI0COM1"),
-    ],
-)
-def test_names(path: str, encoded: bytes) -> None:
-    assert aml.name_string(path) == encoded
+def test_a_guest_gets_control_of_what_there_is(folder: Path) -> None:
+    wanted = HOT_PLUG | SHPC | PME | AER | CAPABILITY | LTR
+    granted = HOT_PLUG | CAPABILITY
+    assert osc(folder, HOST_BRIDGE, 1, QUERY, 0x1F, wanted) == (QUERY | MASKED, 0x1F, granted)
+    assert osc(folder, HOST_BRIDGE, 1, 0, 0x1F, granted) == (0, 0x1F, granted)
+    assert osc(folder, HOST_BRIDGE, 1, 0, 0x11F, CAPABILITY) == (0, 0x11F, CAPABILITY)
+    # CXL's two dwords more.
+    assert osc(folder, HOST_BRIDGE, 1, 0, 0, granted, 5, 6) == (0, 0, granted, 5, 6)
 
 
-def test_eisa_ids() -> None:
-    assert aml.eisa_id("PNP0A08") == bytes.fromhex("0c41d00a08")
+def test_a_guest_that_asks_for_something_else_is_told(folder: Path) -> None:
+    cxl = "68f2d50b-c469-4d8a-bd3d-941a103fd3fc"
+    assert osc(folder, cxl, 1, 0, 0, HOT_PLUG) == (UNKNOWN_UUID, 0, HOT_PLUG)
+    assert osc(folder, HOST_BRIDGE, 2, 0, 0, HOT_PLUG) == (UNKNOWN_REVISION, 0, HOT_PLUG)

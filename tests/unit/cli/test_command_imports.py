@@ -34,10 +34,10 @@ def modules_of(*arguments: str) -> set[str]:
     [
         (["--version"], set()),
         (["models"], {"models"}),
-        (["schema"], {"config", "kvm", "uapi"}),
+        (["schema"], {"config", "debian", "kvm", "uapi"}),
         (["devices", "ffff:ff:1f.7"], {"uapi", "vfio"}),
         (["bind", "ffff:ff:1f.7"], {"uapi", "vfio"}),
-        (["lab", "check"], {"debian", "uapi"}),
+        (["lab", "check"], {"debian"}),
         # What a VM waits for whose devices are in processes.
         (["serve", "edu", "--fd", "0"], {"models", "pci", "uapi", "vfio"}),
     ],

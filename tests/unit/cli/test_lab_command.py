@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pyvmm.cli.exit_codes import LAB, USAGE
+from pyvmm.cli.exit_codes import BAD_IMAGE, LAB, USAGE
 from pyvmm.cli.main import main
+from pyvmm.config import VmConfig
 from pyvmm.lab import LabError
 
 GIB = 1 << 30
@@ -77,6 +78,14 @@ def test_what_takes_its_time_is_told_without_being_asked_for(
     assert err == "pyvmm: fetching it\npyvmm: making it\n"
 
 
+@pytest.mark.parametrize(
+    "line", ["ls -l --tty /dev", "-- ls -l --tty /dev", "--device nvme ls -l --tty /dev"]
+)
+def test_a_commands_options_are_its_own(capfd: pytest.CaptureFixture[str], line: str) -> None:
+    assert main(["lab", "run", *line.split()]) == 7
+    assert capfd.readouterr().out == "ls -l --tty /dev\n"
+
+
 def test_nothing_is_told_of_what_is_there(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "run", "--", "true"]) == 7
     assert capfd.readouterr().err == ""
@@ -90,26 +99,35 @@ def test_how_long_it_took_is_told_if_asked_for(capfd: pytest.CaptureFixture[str]
     assert booted.endswith(" s")
 
 
-def test_devices_of_the_lab_are_for_the_lab(
-    capfd: pytest.CaptureFixture[str], config: Callable[[str], str]
+@pytest.mark.parametrize(
+    ("option", "cure"),
+    [
+        ("--device=nvme", "add --lab; see"),
+        ("--kernel=6.1", "add --lab, or choose the VM's own by --set kernel=...; see"),
+        ("--iommu=intel", "add --lab; see"),
+        ("--qemu=newest", "add --lab; see"),
+        ("--cpus=1", "add --lab, or choose the VM's own by --set cpus=...; see"),
+        ("--memory=1G", "add --lab, or choose the VM's own by --set memory=...; see"),
+        ("--cold", "add --lab; see"),
+    ],
+)
+def test_what_is_about_the_lab_is_for_the_lab(
+    capfd: pytest.CaptureFixture[str], config: Callable[[str], str], option: str, cure: str
 ) -> None:
-    assert main(["run", "--device", "nvme", config("")]) == USAGE
-    assert "--device is for a VM in the lab; add --lab" in capfd.readouterr().err
+    assert main(["run", option, config("")]) == USAGE
+    name, _, _ = option.partition("=")
+    out, err = capfd.readouterr()
+    assert (out, err) == (
+        "",
+        f"pyvmm: error: {name} is for a VM in the lab; {cure} pyvmm run --help\n",
+    )
+    assert main(["run", "--lab", option, config("")]) == 7
 
 
 def test_what_it_is_like_when_nothing_is_said() -> None:
+    """As Lab has it by itself."""
     main(["lab", "run", "--", "true"])
-    assert FakeLab.wanted == (
-        "",
-        {
-            "kernel": "6.12",
-            "iommu": "intel",
-            "cpus": 1,
-            "memory": GIB,
-            "qemu": None,
-            "cold": False,
-        },
-    )
+    assert FakeLab.wanted == ("", {})
 
 
 def test_what_it_is_like_when_it_is_said() -> None:
@@ -129,6 +147,7 @@ def test_what_it_is_like_when_it_is_said() -> None:
             "2",
             "--memory",
             "2G",
+            "--cold",
             "--",
             "true",
         ]
@@ -140,8 +159,7 @@ def test_what_it_is_like_when_it_is_said() -> None:
         "iommu": "none",
         "cpus": 2,
         "memory": 2 * GIB,
-        "qemu": None,
-        "cold": False,
+        "cold": True,
     }
 
 
@@ -197,6 +215,36 @@ def test_sockets_of_the_host_are_out_of_reach(
     assert out == ""
     assert "devices[1]: a VM in the lab can't reach this host's sockets" in err
     assert "/run/server.sock; take a model" in err
+
+
+def test_images_are_fetched_before_the_lab_starts_which_has_no_network(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(config: VmConfig, progress: Callable[[str], None]) -> tuple[str, None]:
+        assert not hasattr(FakeLab, "timeout")
+        progress(f"fetching {config.kernel}: 20 %")
+        return "/cache/vmlinux", None
+
+    monkeypatch.setattr("pyvmm.linux.images.prepare", prepare)
+    monkeypatch.delattr(FakeLab, "timeout", raising=False)
+    path = tmp_path / "vm.yaml"
+    path.write_text("kernel: debian:6.12\n")
+    assert main(["run", "--lab", str(path)]) == 7
+    out, err = capfd.readouterr()
+    assert err == "pyvmm: fetching debian:6.12\n"
+    assert out.endswith(f"-m pyvmm run {path}\n")
+
+
+def test_images_that_cant_be_had_are_told_and_no_lab_starts(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "vm.yaml"
+    path.write_text("kernel: a\ninitrd: {script: nowhere.sh}\n")
+    assert main(["run", "--lab", str(path)]) == BAD_IMAGE
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "reading the guest's script" in err
+    assert err.count("\n") == 1
 
 
 def test_a_size_that_is_none(capfd: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,10 @@ def test_help(command: str, capsys: Capture) -> None:
     [
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         (["run"], "the following arguments are required: CONFIG; see pyvmm run --help"),
-        (["run", "a.yaml", "b.yaml"], "unrecognized arguments: b.yaml"),
+        (["run", "a.yaml", "b.yaml"], "unrecognized arguments: b.yaml; see pyvmm run --help"),
+        (["lab", "run", "--frob", "--", "a"], "arguments: --frob; see pyvmm lab run --help"),
+        (["lab", "run", "--"], "arguments are required: COMMAND; see pyvmm lab run --help"),
+        (["lab", "run"], "arguments are required: COMMAND; see pyvmm lab run --help"),
         (["run", "a.yaml", "--set", "cpus"], "'cpus' is not KEY=VALUE"),
         (["run", "a.yaml", "--set", "=1"], "'=1' is not KEY=VALUE"),
         (["run", "a.yaml", "--timeout", "soon"], "invalid float value: 'soon'"),

@@ -53,11 +53,13 @@ def test_a_hit_equals_a_miss_for_every_config(path: Path, parsed: list[str]) -> 
     # And both have what the struct has, no more and no less.
     cpu = {**vars(hit.cpu), "cpuid": tuple(vars(mask) for mask in hit.cpu.cpuid)}
     devices = tuple(vars(device) for device in hit.devices)
-    plain = {**vars(hit), "memory": vars(hit.memory), "cpu": cpu, "devices": devices}
+    initrd = hit.initrd and vars(hit.initrd)
+    parts = {"memory": vars(hit.memory), "cpu": cpu, "devices": devices, "initrd": initrd}
+    plain = {**vars(hit), **parts}
     struct = msgspec.convert(plain, VmConfig)
     assert msgspec.to_builtins(struct) == plain
     for name in VmConfig.__struct_fields__:
-        if name not in ("memory", "cpu"):
+        if name not in ("memory", "cpu", "initrd"):
             assert type(getattr(hit, name)) is type(getattr(struct, name)), name
 
 

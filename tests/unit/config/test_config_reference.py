@@ -46,9 +46,11 @@ def test_every_key_has_a_row() -> None:
 
 
 def test_the_examples_are_configs() -> None:
-    first, second, third = (parse(plain(text)) for text in blocks("yaml"))
+    first, second, third, linux = (parse(plain(text)) for text in blocks("yaml"))
     assert first.memory.size == 64 << 20
-    assert [device.slot for device in second.devices] == [None, 0x0A << 3, None]
+    assert linux.initrd is not None
+    assert linux.initrd.modules == ("nvme", "ext4")
+    assert [device.slot for device in second.devices] == [None, 0x0A << 3, None, None]
     assert third.cpu.features == {"avx2": False, "rdrand": True}
 
 

@@ -29,7 +29,7 @@ def plain(text: str) -> Any:
 
 def test_every_key_says_what_it_is_for() -> None:
     kinds = json_schema()["$defs"]
-    assert set(kinds) == {"VmConfig", "Cpu", "CpuidMask", "Device", "Memory"}
+    assert set(kinds) == {"VmConfig", "Cpu", "CpuidMask", "Device", "Initrd", "Memory"}
     for kind in kinds.values():
         assert kind["description"]
         for key, shape in kind["properties"].items():
@@ -52,6 +52,15 @@ def test_every_config_follows_the_schema(path: Path, validator: Any) -> None:
     [
         "kernel: a",
         "firmware: a",
+        "kernel: debian:6.12",
+        "kernel: debian:newest-cloud/vmlinuz",
+        "kernel: ./debian:6.12",
+        "{kernel: a, initrd: b}",
+        "{kernel: a, initrd: {file: b}}",
+        "{kernel: a, initrd: {script: b}}",
+        "{kernel: a, initrd: {}}",
+        "{kernel: a, initrd: null}",
+        "{kernel: debian:6.1, initrd: {modules: [nvme, ext4], script: b}}",
         "{kernel: a, memory: 64M}",
         "{kernel: a, memory: 64 MiB}",
         "{kernel: a, memory: 67108864}",
@@ -78,6 +87,16 @@ def test_good_for_the_loader_and_good_for_the_schema(text: str, validator: Any) 
         "{kernel: a, firmware: b}",
         "{kernel: ''}",
         "{kernel: 3}",
+        "kernel: debian:6.13",
+        "kernel: debian:6.12/vmlinux",
+        "{kernel: a, initrd: ''}",
+        "{kernel: a, initrd: []}",
+        "{kernel: a, initrd: {scirpt: b}}",
+        "{kernel: a, initrd: {script: 3}}",
+        "{kernel: a, initrd: {file: b, script: c}}",
+        "{kernel: debian:6.12, initrd: {file: b, modules: [nvme]}}",
+        "{kernel: debian:6.12, initrd: {modules: nvme}}",
+        "{kernel: debian:6.12, initrd: {modules: [3]}}",
         "{kernel: a, memroy: 1G}",
         "{kernel: a, memory: 64MB}",
         "{kernel: a, memory: 12}",

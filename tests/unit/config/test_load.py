@@ -59,22 +59,45 @@ def test_a_config_with_everything(
             timeout: 2
           - socket: /run/nvme.sock
             slot: 5
+            rom: nvme.rom
+          - host: "01:00.0"
+            rom: none
         """
     )
     config = load(path)
     assert config.name == "all of it"
     assert config.kernel == "/home/me/vmlinux"
-    assert config.initrd == str(path.parent.parent / "initrd.img")
+    assert config.initrd is not None
+    assert config.initrd.file == str(path.parent.parent / "initrd.img")
     assert config.cmdline == "console=ttyS0 quiet"
     assert config.cpus == 4
     assert (config.memory.size, config.memory.backing) == (2 << 30, "hugetlb-2M")
     assert config.serial == str(path.parent / "log.txt")
     assert config.timeout == 1.5
-    edu, nvme = config.devices
+    edu, nvme, host = config.devices
     assert (edu.model, edu.process, edu.options) == ("edu", True, {"dma_mask": 0xFFFFFFFF})
     assert (edu.slot, edu.timeout, edu.socket) == (0x20, 2.0, None)
     assert (nvme.model, nvme.process, nvme.options) == (None, False, {})
     assert (nvme.slot, nvme.socket) == (0x28, "/run/nvme.sock")
+    assert (edu.rom, nvme.rom) == (None, str(path.parent / "nvme.rom"))
+    assert (host.host, host.rom) == ("0000:01:00.0", "none")
+
+
+def test_a_linux_guest(write_config: WriteConfig) -> None:
+    path = write_config(
+        "kernel: debian:6.12-cloud\ninitrd: {modules: [nvme, ext4], script: linux/nvme.sh}\n"
+    )
+    config = load(path)
+    assert config.kernel == "debian:6.12-cloud"
+    assert config.initrd is not None
+    assert config.initrd.modules == ("nvme", "ext4")
+    assert config.initrd.script == str(path.parent / "linux/nvme.sh")
+    assert config.initrd.file is None
+
+
+def test_a_file_called_as_a_kernel_of_debians(write_config: WriteConfig) -> None:
+    path = write_config("kernel: ./debian:6.12\n")
+    assert load(path).kernel == str(path.parent / "debian:6.12")
 
 
 def test_firmware_instead_of_a_kernel(write_config: WriteConfig) -> None:
@@ -107,8 +130,31 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\nmemroy: 1", "2: memroy: no such key; did you mean memory?"),
         ("kernel: a\nCPUS: 1", "2: CPUS: no such key; did you mean cpus?"),
         ("kernel: a\nqqq: 1", "2: qqq: no such key; expected one of name, kernel, firmware, init"),
-        ("kernel: 12", "1: kernel: expected the path of a guest image, got 12"),
-        ("kernel: ''", "1: kernel: expected the path of a guest image, got ''"),
+        ("kernel: 12", "1: kernel: expected the path of a guest image, or debian: and the name of "
+         "a kernel, got 12"),
+        ("kernel: ''", "1: kernel: expected the path of a guest image, or debian: and the name of "
+         "a kernel, got ''"),
+        ("cpus: 1\nkernel: debian:6.2", "2: kernel: there is no kernel debian:6.2; did you mean "
+         "debian:6.12? there are debian:6.1, debian:6.12, debian:newest, debian:6.1-cloud, "),
+        ("kernel: debian:qqq", "1: kernel: there is no kernel debian:qqq; there are debian:6.1, "),
+        ("kernel: a\ninitrd: ''", "2: initrd: expected the path of an initial RAM disk, or a mappi"
+         "ng with modules and script, got ''"),
+        ("kernel: a\ninitrd: 3", "2: initrd: expected the path of an initial RAM disk, or a mapping"
+         " with modules and script, got 3"),
+        ("kernel: a\ninitrd: {file: ''}", "2: initrd.file: expected the path of an initial RAM disk"
+         ", got ''"),
+        ("kernel: a\ninitrd:\n  scrip: b", "3: initrd.scrip: no such key; did you mean script?"),
+        ("kernel: a\ninitrd:\n  script: 3", "3: initrd.script: expected the path of a shell scrip"
+         "t, got 3"),
+        ("kernel: debian:6.1\ninitrd:\n  modules: nvme", "3: initrd.modules: expected a list of ker"
+         "nel modules' names, got 'nvme'"),
+        ("kernel: debian:6.1\ninitrd:\n  modules:\n  - ''", "4: initrd.modules[0]: expected the nam"
+         "e of a kernel module, got ''"),
+        ("kernel: a\ninitrd:\n  script: b\n  modules: [nvme]", "4: initrd.modules: the modules are "
+         "those of a kernel of Debian's, such as debian:6.12, and this kernel is a file"),
+        ("kernel: a\ninitrd:\n  script: b\n  file: c", "3: initrd.script: script is for an initial "
+         "RAM disk that is made; this one is a file"),
+        ("firmware: a\ninitrd: {}", "2: initrd: initrd goes with a kernel; this VM boots firmware"),
         ("kernel: a\ncpus: 0", "2: cpus: expected a whole number from 1 to 255, got 0"),
         ("kernel: a\ncpus: '1'", "2: cpus: expected a whole number from 1 to 255, got '1'"),
         ("kernel: a\ncpus: [1]", "2: cpus: expected a whole number from 1 to 255, got a list"),
@@ -137,6 +183,7 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
          "umber of seconds, at least 0.001"),
         ("kernel: a\ntimeout: 31536001", "2: timeout: expected a number of seconds, at least"),
         ("kernel: a\nserial:", "2: serial: expected stdio, none or the path of a file, got nothi"),
+        ("kernel: a\ndevices:\n- host: 01:00.0\n  rom: 1", "4: devices[0].rom: expected the path "),
         ("kernel: a\ndevices: edu", "2: devices: expected a list of devices, got 'edu'"),
         ("kernel: a\ndevices:\n- edu", "3: devices[0]: expected a device, a mapping with model, "),
         ("kernel: a\ndevices:\n- {}", "3: devices[0]: expected exactly one of model, socket and "),
@@ -145,6 +192,8 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\ndevices:\n- socket: s\n  options: {a: 1}", "4: devices[0].options: options a"),
         ("kernel: a\ndevices:\n- host: 1:2.3", "3: devices[0].host: expected a PCI address such a"
          "s 0000:01:00.0, got '1:2.3'"),
+        ("kernel: a\ndevices:\n- host: '01:00.0'\n- host: 0000:01:00.0", "4: devices[1].host: exp"
+         "ected another device of the host, got 0000:01:00.0, which is devices[0] already"),
         ("kernel: a\ndevices:\n- host: '01:00.0'\n  process: true", "4: devices[0].process: proc"
          "ess is for a model; the device of a host has its place already"),
         ("kernel: a\ndevices:\n- model: edu\n  process: yes", "4: devices[0].process: expected t"),

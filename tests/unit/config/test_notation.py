@@ -89,6 +89,12 @@ def test_paths_start_at_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
     assert notation.path(Path("a"), "/etc") == "/etc/a"
 
 
+def test_a_rom_is_a_path_or_none() -> None:
+    assert notation.rom("none", "/base") == "none"
+    assert notation.rom("card.rom", "/base") == "/base/card.rom"
+    assert notation.rom(None, "/base") is None
+
+
 def test_serial_is_a_word_or_a_path() -> None:
     assert notation.serial("stdio", "/base") == "stdio"
     assert notation.serial("none", "/base") == "none"

@@ -81,9 +81,26 @@ def test_relative_paths_start_from_the_current_directory(
     assert loaded(cpus="2").kernel == str(tmp_path / "a.elf")
 
 
+def test_an_initrd_is_a_path_or_a_mapping_here_too(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    initrd = loaded(initrd="b.img").initrd
+    assert initrd is not None
+    assert (initrd.file, initrd.script) == (str(tmp_path / "elsewhere" / "b.img"), None)
+    for overrides in ({"initrd": "{script: b.sh}"}, {"initrd.script": "b.sh"}):
+        initrd = loaded(**overrides).initrd
+        assert initrd is not None
+        assert (initrd.file, initrd.script) == (None, str(tmp_path / "elsewhere" / "b.sh"))
+    assert loaded(initrd="null").initrd is None
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("kernel", "debian:6", "override: kernel: there is no kernel debian:6; there are debian:"),
+        ("initrd.scrip", "x", "override: initrd.scrip: no such key; did you mean script?"),
         ("memory", "x", "override: memory.size: expected a size such as 64M"),
         ("memory.size", "x", "override: memory.size: expected a size such as 64M"),
         ("memoy", "1", "override: memoy: no such key; did you mean memory?"),

@@ -13,7 +13,7 @@ from pyvmm.lab.kernels import BOOT_MODULES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyvmm.debian.cache import Progress
+    from pyvmm.debian.progress import Progress
 
 RELEASE = "6.99+deb99-amd64"
 VMLINUX = b"\x7fELF a kernel"

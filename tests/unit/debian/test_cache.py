@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from errno import EACCES, ENOSPC
 from pathlib import Path
 
@@ -60,6 +61,15 @@ def test_what_was_superseded_goes_when_nobody_uses_it_any_more(cache: Cache) -> 
         assert list(cache.folder.glob("staging/*")) == []
     assert cache.find("things", "thing") == newest
     assert (newest / "file").read_text() == "newest"
+
+
+def test_some_kinds_go_sooner(cache: Cache) -> None:
+    with cache.locked(silent), cache.staging() as staged:
+        old, used = (publish(cache, text, text) for text in ("old", "used"))
+        hour_ago = time.time() - 3600
+        os.utime(old, (hour_ago, hour_ago))
+        cache.publish(staged, "things", "thing", "new", unused=60)
+    assert [old.exists(), used.exists()] == [False, True]
 
 
 def test_another_names_things_stay(cache: Cache) -> None:
@@ -150,5 +160,5 @@ def test_a_folder_that_cant_be_made_is_told(tmp_path: Path) -> None:
 def test_a_relative_cache_home_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert cache_folder("lab") == Path("/home/somebody/.cache/pyvmm/lab")
+    assert cache_folder("lab") == "/home/somebody/.cache/pyvmm/lab"
     assert Cache().folder == Path("/home/somebody/.cache/pyvmm/debian")

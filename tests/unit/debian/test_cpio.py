@@ -45,6 +45,17 @@ def test_what_goes_in_comes_out(written: list[cpio.Entry]) -> None:
     assert len({inode for inode, _ in found}) == len(written)
 
 
+def test_each_folder_comes_once_and_before_what_is_in_it() -> None:
+    entries = [
+        cpio.folder("a"),
+        cpio.file("a/b/c", b"1"),
+        cpio.file("a/b/d", b"2"),
+        cpio.folder("e"),
+    ]
+    with_folders = [cpio.folder("a"), cpio.folder("a/b"), *entries[1:]]
+    assert list(cpio.with_folders(entries)) == with_folders
+
+
 def test_kinds_of_files() -> None:
     assert stat.S_ISDIR(cpio.folder("bin").mode)
     assert cpio.link("sh", "busybox") == cpio.Entry("sh", stat.S_IFLNK | 0o777, b"busybox")

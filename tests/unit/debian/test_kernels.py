@@ -20,9 +20,10 @@ from tests.unit.debian.made_up import BUILT_IN, VMLINUX, bzimage, silent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyvmm.debian.cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
     from pyvmm.debian.kernel_packages import Package
     from pyvmm.debian.kernels import Kernel
+    from pyvmm.debian.progress import Progress
 
 
 def test_a_kernel_from_its_packages(cache: Cache, package: Package, kernel: Kernel) -> None:

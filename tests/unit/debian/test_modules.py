@@ -58,6 +58,20 @@ def test_soft_dependencies_come_first_if_they_are_there(tree: Path) -> None:
     assert names(modules) == ["irqbypass", "kvm", "ccp", "kvm_amd"]
 
 
+@pytest.mark.parametrize("alias", ["crc32c", "crypto-crc32c"])
+def test_a_soft_dependency_may_be_an_alias_of_several(tree: Path, alias: str) -> None:
+    files = {
+        "ext4.ko": made("", f"softdep=pre: {alias}"),
+        "crc32c-generic.ko": made("", "alias=crypto-crc32c", "alias=crc32c"),
+        "crc32c-intel.ko": made("", "alias=crypto-crc32c", "alias=crc32c"),
+        "crc32c-other.ko": made("", "alias=crc32c-other"),
+    }
+    for name, data in files.items():
+        (tree / "kernel" / name).write_bytes(data)
+    modules = ModuleSet(tree).closure(["ext4"], wanted_by="a test")
+    assert names(modules) == ["crc32c_generic", "crc32c_intel", "ext4"]
+
+
 def test_compressed_modules_come_out_plain(tree: Path) -> None:
     (module,) = ModuleSet(tree).closure(["netfs"], wanted_by="a test")
     assert module == Module("netfs", "kernel/fs/netfs/netfs.ko", made())

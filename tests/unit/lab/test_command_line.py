@@ -59,6 +59,12 @@ def test_iommu(iommu: str, device: str | None, parameter: str) -> None:
         assert "dma-remap=on" in found[0].split(",")
 
 
+def test_an_iommu_with_properties() -> None:
+    line = arguments(MachineOptions(iommu="intel:intremap=off:aw-bits=48"))
+    (found,) = [value for value in values(line, "-device") if "-iommu" in value]
+    assert found == "intel-iommu,intremap=off,caching-mode=on,aw-bits=48"
+
+
 def test_the_iommu_is_there_before_what_it_is_for() -> None:
     devices = values(arguments(MachineOptions()), "-device")
     assert devices[0].startswith("intel-iommu")
@@ -110,7 +116,16 @@ def test_wiring_names_the_descriptors() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"iommu": "arm"}, {"cpus": 0}, {"memory": 1 << 20}, {"bridges": SLOTS + 1}],
+    [
+        {"iommu": "arm"},
+        {"iommu": "intel:intremap"},
+        {"iommu": "none:a=b"},
+        {"cpus": 0},
+        {"cpus": 256},
+        {"memory": 1 << 20},
+        {"memory": 1 << 40},
+        {"bridges": SLOTS + 1},
+    ],
     ids=str,
 )
 def test_what_can_not_be_is_refused(wrong: dict[str, object]) -> None:

@@ -26,7 +26,8 @@ from pyvmm.lab.errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pyvmm.debian.cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
+    from pyvmm.debian.progress import Progress
 
     from .conftest import MakeProgram
 

@@ -30,9 +30,10 @@ from tests.unit.debian.made_up import BUILT_IN, VMLINUX, module, silent
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pyvmm.debian.cache import Cache, Progress
+    from pyvmm.debian.cache import Cache
     from pyvmm.debian.kernel_packages import Package
     from pyvmm.debian.kernels import Kernel
+    from pyvmm.debian.progress import Progress
 
     from .conftest import MakeProgram
 
@@ -154,6 +155,15 @@ def test_prepare_without_a_compiler_has_the_stock_kernel(
 def test_a_kernel_that_is_too_old_is_not_rebuilt(mirror: list[str]) -> None:
     prepare("6.1")
     assert mirror == ["look up 6.1"]
+
+
+@pytest.mark.usefixtures("mirror")
+def test_a_kernel_that_takes_no_device_without_an_iommu_is_told() -> None:
+    assets = prepare("6.1", iommu="none", devices="edu")
+    (assets.vmlinux.parent / "features").write_text("")
+    prepare("6.1", iommu="none")
+    with pytest.raises(LabError, match="no-IOMMU mode"):
+        prepare("6.1", iommu="none", devices="edu")
 
 
 @pytest.mark.usefixtures("mirror")

@@ -11,7 +11,7 @@ from pyvmm.lab.devices import parse
 from pyvmm.lab.emulator import PROGRAM
 from pyvmm.lab.errors import LabError
 from pyvmm.lab.findings import Finding, check
-from pyvmm.lab.requirements import OLDEST, check_qemu, oldest_qemu
+from pyvmm.lab.requirements import OLDEST, check_kernel, check_qemu, oldest_qemu
 
 if TYPE_CHECKING:
     from pyvmm.debian.cache import Cache
@@ -46,6 +46,17 @@ def test_one_that_is_too_old_is_told(
 ) -> None:
     with pytest.raises(LabError, match=told):
         check_qemu(parse(devices), iommu, version)
+
+
+def test_without_an_iommu_a_kernel_needs_a_mode_for_that() -> None:
+    for devices, iommu, features in (
+        ("", "none", ()),
+        ("edu", "none", ("noiommu",)),
+        ("edu", "intel", ()),
+    ):
+        check_kernel(parse(devices), iommu, frozenset(features))
+    with pytest.raises(LabError, match=r"no-IOMMU mode .*; take --iommu intel, or --kernel 6\.12"):
+        check_kernel(parse("edu"), "none", frozenset(("iommufd",)))
 
 
 def qemu(findings: list[Finding]) -> Finding:

@@ -98,6 +98,16 @@ def test_one_that_can_not_be_made_leaves_nothing(
     assert snapshots(folder) == []
 
 
+def test_a_full_disk_is_told(
+    folder: Path, assets: Assets, made_up: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up.fails_to_save = True
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(SnapshotFailed, match="has no room for a snapshot"):
+        start(folder, assets)
+    assert snapshots(folder) == []
+
+
 def test_one_that_is_of_no_use_goes(folder: Path, assets: Assets, made_up: MadeUp) -> None:
     made_up.fails_to_restore = True
     with pytest.raises(SnapshotFailed) as failed:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from pyvmm.machine.dma import DmaMapper
-from pyvmm.memory import DEVICE, ROM, GuestMemory, MemoryRegion
+from pyvmm.memory import DEVICE, RAM, ROM, GuestMemory, MemoryRegion
 from pyvmm.vfio import DeviceError, DeviceGone, DmaSpace, Interval, ProtocolError, VfioError
 from pyvmm.vfio.dma import DmaMapping
 
@@ -65,6 +65,17 @@ def test_ram_and_rom(memory: GuestMemory, space: Space) -> None:
     assert [writable for _, _, _, writable in space.mapped.values()] == [True, False]
     memory.remove_observer(mapper)
     assert space.mapped == {}
+
+
+def test_memory_that_comes_and_goes(memory: GuestMemory, space: Space) -> None:
+    mapper = DmaMapper(space, lambda _: None)
+    memory.add_observer(mapper)
+    before = dict(space.mapped)
+    region = memory.allocate(0x1_0000_0000, 4 * MIB, RAM, "more RAM")
+    assert space.mapped.keys() - before.keys() == {(0x1_0000_0000, 4 * MIB)}, "with one call"
+    memory.remove_region(region)
+    assert space.mapped == before
+    memory.remove_observer(mapper)
 
 
 def test_not_the_bars_of_devices(memory: GuestMemory, space: Space) -> None:

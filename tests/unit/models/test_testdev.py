@@ -85,14 +85,16 @@ def test_bars_tell_their_kinds_and_sizes(testdev: Model) -> None:
         testdev.region_write(CONFIG, offset, b"\xff" * 4)
     testdev.region_write(CONFIG, 0x30, b"\xff" * 4)
     bars = struct.unpack("<6I", testdev.region_read(CONFIG, 0x10, 24))
-    assert bars == (0xFFFF0000, 0xFFFFFF01, 0xFFE0000C, 0xFFFFFFFF, 0xFFFFFF00, 0)
+    assert bars == (0xFFFF0000, 0xFFFFFF01, 0xFFE0000C, 0xFFFFFFFF, 0xFFFFFF00, 0xFFFFFF88)
     assert testdev.config.u32(0x30) == 0xFFFFF001
     sizes = [testdev.region_info(index).size for index in range(7)]
-    assert sizes == [0x10000, 0x100, 0x200000, 0, 0x100, 0, 0x1000]
+    assert sizes == [0x10000, 0x100, 0x200000, 0, 0x100, 0x80, 0x1000]
     assert testdev.region_info(0).areas == (Interval(0x4000, 0xC000),)
     assert testdev.region_info(2).areas == (Interval(0, 0x200000),)
     assert not testdev.region_info(1).mappable
     assert not testdev.region_info(4).mappable
+    assert testdev.region_info(5).areas == (Interval(0, 0x80),)
+    assert [index for index in range(7) if testdev.owns_page(index)] == [5]
 
 
 def test_capabilities_hold_what_was_promised(testdev: Model) -> None:

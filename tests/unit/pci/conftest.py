@@ -16,10 +16,10 @@ from pyvmm.pci.assigned import Assigned
 from pyvmm.pci.bus import Bus
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.host_bridge import Ecam
-from pyvmm.pci.root_port import RootPort
 from pyvmm.vfio import Interval
 from tests.unit.pci.fake_device import ROM, FakeDevice
 from tests.unit.pci.fake_vm import FakeVm
+from tests.unit.pci.functions import behind_port, reset_all
 
 COMMAND = 0x04
 IO, MEMORY, MASTER, NO_INTX = 1, 2, 4, 0x400
@@ -34,10 +34,9 @@ _LINK = (0x100, 0x40, 0x1103)
 
 
 class Setting:
-    """A machine around one assigned device, the device at 00:03.0 or behind a port there."""
+    """A machine around one assigned device, with the device at 00:03.0, or behind a port there."""
 
-    def __init__(self, device: FakeDevice, *, behind_port: bool = False, **options: Any) -> None:
-        self.bdf = 1 << 8 if behind_port else 3 << 3
+    def __init__(self, device: FakeDevice, *, behind: bool = False, **options: Any) -> None:
         self.device = device
         self.memory = GuestMemory(16 << 20)
         self.mmio = AddressMap("MMIO")
@@ -60,24 +59,21 @@ class Setting:
             device.close()
             self.memory.close()
             raise
-        try:
-            if behind_port:
-                port = RootPort(1)
-                self.bus.add(port, device=3)
-                number_buses(self.bus)
-                port.secondary.add(self.function, device=0)
-                port.reset()
-            else:
-                self.bus.add(self.function, device=3)
-        except BaseException:
-            self.close()
-            raise
+        if behind:
+            behind_port(self.bus, self.function, device=3)
+            number_buses(self.bus)
+        else:
+            self.bus.add(self.function, device=3)
 
     def read(self, offset: int, size: int) -> int:
-        return self.bus.config_read(self.bdf, offset, size)
+        return self.bus.config_read(self.function.bdf, offset, size)
 
     def write(self, offset: int, size: int, value: int) -> None:
-        self.bus.config_write(self.bdf, offset, size, value)
+        self.bus.config_write(self.function.bdf, offset, size, value)
+
+    def write_port(self, offset: int, size: int, value: int) -> None:
+        """A write to the port that the device is behind."""
+        self.bus.config_write(3 << 3, offset, size, value)
 
     def load(self, address: int, size: int) -> int:
         """A guest's trapped read of memory."""
@@ -148,7 +144,7 @@ def make(no_leaks: None) -> Iterator[Callable[..., Setting]]:
         setting = Setting(device or make_device(), **options)
         made.append(setting)
         place(setting.bus.functions, Windows(16 << 20, 40))
-        setting.function.reset()
+        reset_all(setting.bus)
         return setting
 
     yield new

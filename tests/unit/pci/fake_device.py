@@ -40,6 +40,7 @@ from pyvmm.vfio import (
     IrqData,
     IrqInfo,
     RegionInfo,
+    TooFewVectors,
     VfioError,
 )
 from tests.unit.pci.fake_vm import Call
@@ -81,6 +82,10 @@ class FakeDevice(Device):
         """What any access is answered with"""
         self.refuse_irqs: Exception | None = None
         self.refuse_triggers: VfioError | None = None
+        self.line_is_taken = False
+        """Whether its line is shared on the host, and it can't mask itself"""
+        self.vectors_left = 4096
+        """How many the host can give it"""
         self.takes_unmask_fd = True
         self.takes_mask = True
         self.unmasked = threading.Semaphore(0)
@@ -202,11 +207,15 @@ class FakeDevice(Device):
     def _set_triggers(self, index: int, kind: _Kind, start: int, fds: Fds) -> None:
         if self.refuse_triggers:
             raise self.refuse_triggers
+        if index == INTX and self.line_is_taken:
+            raise DeviceError.answered("triggers of INTx", errno.EBUSY)
         if any(other.enabled for i, other in self.kinds.items() if i != index):
             raise DeviceError.answered("another kind is on", errno.EINVAL)
         end = start + len(fds)
         if kind.enabled and end > kind.enabled and kind.flags & VFIO_IRQ_INFO_NORESIZE:
             raise DeviceError.answered("more than were enabled", errno.EINVAL)
+        if not kind.enabled and end > self.vectors_left:
+            raise TooFewVectors("triggers", self.vectors_left)
         kind.enabled = max(kind.enabled, end)
         for vector, fd in enumerate(fds, start):
             old = kind.triggers.pop(vector, None)

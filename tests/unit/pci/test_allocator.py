@@ -11,45 +11,17 @@ from hypothesis import strategies as st
 
 from pyvmm.memory import layout
 from pyvmm.pci.allocator import Window, Windows, place
-from pyvmm.pci.bars import IO, MEM32, MEM64, ROM, ROM_INDEX, Bar
-from pyvmm.pci.bus import Bus, Function
-from pyvmm.pci.config_space import ConfigSpace
+from pyvmm.pci.bars import IO, MEM32, MEM64, ROM
+from pyvmm.pci.bus import Bus
 from pyvmm.pci.errors import NoRoom
+from tests.unit.pci.functions import WithBars
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pyvmm.pci.bars import Kind
-
-    Want = tuple[Kind, int, bool]  # size, prefetchable
+    from tests.unit.pci.functions import Want
 
 GIB = 1 << 30
-
-
-class WithBars(Function):
-    def __init__(self, *wants: Want, name: str = "device") -> None:
-        self.name = name
-        self.config = ConfigSpace()
-        found: list[Bar] = []
-        index = 0
-        for kind, size, prefetchable in wants:
-            at = ROM_INDEX if kind == ROM else index
-            found.append(Bar(self.config, at, kind, size, prefetchable))
-            index += 0 if kind == ROM else 2 if kind == MEM64 else 1
-        self._bars = tuple(found)
-
-    @property
-    def bars(self) -> tuple[Bar, ...]:
-        return self._bars
-
-    def config_read(self, offset: int, size: int) -> int:
-        return self.config.read(offset, size)
-
-    def config_write(self, offset: int, size: int, value: int) -> None:
-        self.config.write(offset, size, value)
-
-    def reset(self) -> None:
-        for bar in self._bars:
-            bar.reset()
 
 
 def on_a_bus(*functions: WithBars) -> tuple[WithBars, ...]:
@@ -118,7 +90,7 @@ def test_what_fits_nowhere_is_told_with_its_cure() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "size", "most"),
-    [(IO, 0x8000, 0x4000), (MEM32, 1 << 30, 1 << 29), (MEM64, 1 << 40, 1 << 39)],
+    [(IO, 0x10000, 0x8000), (MEM32, 1 << 30, 1 << 29), (MEM64, 1 << 40, 1 << 39)],
 )
 def test_what_fits_in_no_machine_is_told_so(kind: Kind, size: int, most: int) -> None:
     """Neither fewer devices nor a wider guest helps."""
@@ -136,8 +108,8 @@ def test_an_empty_64_bit_window_is_told() -> None:
 
 
 def test_ports_run_out() -> None:
-    functions = on_a_bus(*(WithBars((IO, 0x4000, False), name=f"nic{i}") for i in range(2)))
-    with pytest.raises(NoRoom, match=r"nic1 at 00:02.0: BAR 0 \(I/O, 0x4000 bytes\).*I/O window"):
+    functions = on_a_bus(*(WithBars((IO, 0x8000, False), name=f"nic{i}") for i in range(2)))
+    with pytest.raises(NoRoom, match=r"nic1 at 00:02.0: BAR 0 \(I/O, 0x8000 bytes\).*I/O window"):
         place(functions, Windows(GIB, 40))
 
 

@@ -61,6 +61,18 @@ def test_reset_is_told_to_a_device_that_keeps_its_configuration(setting: Setting
     assert (config[COMMAND], config[MSI_AT + 2], config[MSIX_AT + 3]) == (0, 0x86, 0)
 
 
+def test_between_its_two_halves_a_reset_may_be_anyones(setting: Setting) -> None:
+    use(setting)
+    setting.device.log.clear()
+    setting.function.prepare_reset()
+    assert_removed(setting)
+    assert not any(kind.enabled for kind in setting.device.kinds.values())
+    assert setting.device.config[COMMAND] == 0
+    assert ("reset",) not in setting.device.log
+    setting.function.finish_reset()
+    assert setting.device.kinds[INTX].enabled
+
+
 def test_a_device_without_reset_is_not_asked_for_one(make: Callable[..., Setting]) -> None:
     device = make_device()
     device.info = device.info._replace(flags=0)

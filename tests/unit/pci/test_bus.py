@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from pyvmm.pci.bars import Bar
 from pyvmm.pci.bus import Bus, Function, bdf, bdf_name
 from pyvmm.pci.errors import BusConflict
+from pyvmm.pci.pins import intx_gsi, swizzle
+from tests.unit.pci.functions import behind_port, reset_all
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -103,6 +105,39 @@ def test_the_multifunction_bit_is_the_buss() -> None:
     assert bus.config_read(single.bdf, 0x0C, 4) == 0x33002211
     single.data[0x0C:0x10] = b"\xff" * 4
     assert bus.config_read(single.bdf, 0x0E, 1) == 0xFF, "it has gone"
+
+
+def test_what_is_behind_a_port_is_on_a_bus_of_its_own() -> None:
+    bus = Bus()
+    function, other = Bytes(), Bytes("other")
+    port = behind_port(bus, function, other, device=6)
+    assert bus.functions == (port,)
+    assert bus.bridges == (port,)
+    assert port.secondary.functions == (function, other)
+    assert function.multifunction
+    assert not port.multifunction
+    with pytest.raises(BusConflict, match=r"behind root port 1 there is device 0 alone"):
+        port.secondary.add(Bytes(), device=1)
+
+
+def test_reset_reaches_what_is_behind_a_port() -> None:
+    bus = Bus()
+    near, far = Bytes(), Bytes()
+    bus.add(near, device=1)
+    behind_port(bus, far, device=2)
+    reset_all(bus)
+    assert near.data == far.data == bytes(4096)
+
+
+@pytest.mark.parametrize("pin", [1, 2, 3, 4])
+@pytest.mark.parametrize("device", [1, 2, 3, 30, 31])
+def test_pins_behind_a_port_are_the_ports_own(device: int, pin: int) -> None:
+    """Device 0's are not turned; as a guest reckons from _PRT, which has bus 0 alone."""
+    bus = Bus()
+    port = behind_port(bus, device=device)
+    assert port.secondary.intx_gsi(0, pin) == bus.intx_gsi(device, pin) == intx_gsi(device, pin)
+    assert swizzle(0, pin) == pin
+    assert [swizzle(at, pin) for at in range(4)] == [(pin - 1 + at) % 4 + 1 for at in range(4)]
 
 
 @given(offset=st.integers(0, 4200), size=st.sampled_from([1, 2, 4, 8]), value=st.integers(0))

@@ -183,7 +183,7 @@ def test_on_bus_0_an_endpoint_is_integrated(make: Make) -> None:
 
 
 def test_behind_a_port_it_is_an_endpoint_with_its_link(make: Make) -> None:
-    setting = make(make_express_device(), behind_port=True)
+    setting = make(make_express_device(), behind=True)
     assert flags(setting) == (2, 0, 0)
     assert setting.read(EXPRESS_AT + 0xC, 4) == 0x100
     assert setting.read(EXPRESS_AT + 0x10, 4) == 0x1103 << 16 | 0x40
@@ -204,7 +204,7 @@ def test_a_legacy_endpoint_on_bus_0_is_conventional(make: Make) -> None:
 
 
 def test_a_legacy_endpoint_behind_a_port_is_one(make: Make) -> None:
-    setting = make(make_express_device(type=LEGACY, extended=[(SERIAL, 0x100)]), behind_port=True)
+    setting = make(make_express_device(type=LEGACY, extended=[(SERIAL, 0x100)]), behind=True)
     assert flags(setting) == (2, LEGACY, 0)
     assert extended(setting) == [(SERIAL, 0x100)]
 
@@ -216,7 +216,7 @@ def test_an_integrated_one_on_bus_0_is_one(make: Make) -> None:
 
 
 def test_an_integrated_one_behind_a_port_is_given_a_link(make: Make) -> None:
-    setting = make(make_express_device(type=INTEGRATED), behind_port=True)
+    setting = make(make_express_device(type=INTEGRATED), behind=True)
     assert flags(setting) == (2, 0, 0)
     assert setting.read(EXPRESS_AT + 0xC, 4) == 0x11
     assert setting.read(EXPRESS_AT + 0x10, 4) == 0x110000

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from pyvmm.pci.vectors import Message
 from pyvmm.vfio import DeviceError
 from tests.unit.pci.conftest import (
     COMMAND,
@@ -12,6 +15,7 @@ from tests.unit.pci.conftest import (
     NO_INTX,
     VENDOR_AT,
     Setting,
+    make_device,
 )
 from tests.unit.pci.fake_device import INTX, MSI, MSIX
 
@@ -37,6 +41,24 @@ def test_enable_bits_switch_the_kinds_and_the_device_sees_them(setting: Setting)
     assert not kinds[MSIX].enabled
     setting.write(COMMAND, 2, 0)
     assert setting.vm.irqfds
+
+
+def test_a_line_that_the_host_can_not_give(make: Callable[..., Setting]) -> None:
+    """Told once; the guest has it without INTx, and with everything else."""
+    device = make_device()
+    device.line_is_taken = True
+    setting = make(device)
+    setting.write(COMMAND, 2, NO_INTX)
+    setting.write(COMMAND, 2, MEMORY)
+    assert setting.reports == ["triggers of INTx: EBUSY (Device or resource busy)"]
+    assert not setting.vm.irqfds
+    bar0 = setting.function.bars[0].address
+    setting.write(MSIX_AT + 2, 2, 0x8000)
+    setting.store(bar0 + 0x1800, 4, 0xFEE00000)
+    setting.store(bar0 + 0x180C, 4, 0)
+    device.signal(0)
+    setting.vm.run()
+    assert setting.vm.delivered == [Message(0xFEE00000, 0)]
 
 
 def test_the_pba_has_what_only_the_device_knows(setting: Setting) -> None:

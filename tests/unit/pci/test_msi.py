@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.msi import Msi
 from pyvmm.pci.vectors import HostVectors, Message
+from pyvmm.vfio import TooFewVectors
 from tests.unit.pci.fake_device import MSI, FakeDevice
 from tests.unit.pci.fake_vm import Call, FakeVm
 
@@ -111,6 +112,32 @@ def test_no_more_messages_than_the_host_has(
 ) -> None:
     guest = make(log2, WIDE, count)
     assert guest.config.u16(AT + 2) >> 1 & 7 == shown
+
+
+def test_a_host_with_fewer_vectors_gives_what_it_has(make: Callable[..., Guest]) -> None:
+    """As x86 hosts that remap no interrupts do: they have one."""
+    guest = make()
+    guest.device.vectors_left = 3
+    guest.message(data=0x47)
+    with pytest.raises(TooFewVectors, match="the guest has 2 of 8 messages") as caught:
+        guest.control(True, 3)
+    assert "doesn't remap interrupts" in str(caught.value)
+    assert guest.calls()[:2] == [
+        ("trigger", MSI, 0, 8, [True] * 8),
+        ("trigger", MSI, 0, 2, [True] * 2),
+    ]
+    guest.signal(0)
+    guest.signal(1)
+    assert guest.delivered() == [0x40, 0x41], "numbered as the guest has them, 8 in a row"
+    guest.message(data=0x57)
+    assert not [call for call in guest.calls() if call[0] == "trigger"], "once is enough"
+    guest.signal(1)
+    assert guest.delivered() == [0x51]
+    guest.control(False)
+    guest.device.vectors_left = 8
+    guest.control(True, 3)
+    guest.signal(7)
+    assert guest.delivered() == [0x57], "when it is switched on again, it is tried again"
 
 
 def test_all_messages_with_one_call_each(make: Callable[..., Guest]) -> None:

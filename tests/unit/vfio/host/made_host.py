@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -206,6 +207,10 @@ class MadeHost:
         (device / "driver").unlink()
         group = os.path.basename(os.readlink(device / "iommu_group"))
         (self.root / "dev/vfio" / group).unlink(missing_ok=True)
+        if (device / "vfio-dev").is_dir():
+            for name in os.listdir(device / "vfio-dev"):
+                (self.root / "dev/vfio/devices" / name).unlink()
+            shutil.rmtree(device / "vfio-dev")
 
     def _vfio_appears(self, bdf: str) -> None:
         link = self.root / "sys/bus/pci/devices" / bdf / "iommu_group"

@@ -94,11 +94,16 @@ def test_device_cdevs_need_the_iommu_too(host: MadeHost, iommu: Path) -> None:
     bind([OTHER], user=str(BOB), root=host.root)
     assert len(access._read(str(iommu))) == 6
 
-    # The kernel removes the cdev with the driver; then its owner has none left.
-    (host.root / "dev/vfio/devices/vfio0").unlink()
     unbind([NIC], root=host.root)
     assert admitted(iommu) == {BOB}
-    (host.root / "dev/vfio/devices/vfio1").unlink()
     unbind([OTHER], root=host.root)
     assert access._read(str(iommu)) == []
     assert iommu.stat().st_mode == mode
+
+
+def test_whom_somebody_else_has_admitted_stays(host: MadeHost, iommu: Path) -> None:
+    cdev(host, host.function(NIC, driver="vfio-pci", group=14), "vfio0")
+    access._admit(str(iommu), BOB)
+    bind([NIC], user=str(ALICE), root=host.root)
+    unbind([NIC], root=host.root)
+    assert admitted(iommu) == {BOB}

@@ -204,6 +204,12 @@ def test_other_file_systems_and_swap(host: MadeHost, nvme: str) -> None:
     assert losses(host) == wanted + swap
     host.file("proc/swaps", f"{header}/home/swapfile file 8388604 0 -2\n")
     assert losses(host) == wanted + swap
+    host.mounts(
+        root_is_on("0:2", "tmpfs", "tmpfs"), r"28 27 259:1 / /my\040home rw - xfs /dev/nvme0n1p1 rw"
+    )
+    host.file("proc/swaps", rf"{header}/my\040home/swapfile file 8388604 0 -2" + "\n\nnothing\n")
+    wanted = [f"{NVME} holds a file system that is mounted at /my home"]
+    assert losses(host) == wanted + swap
     host.file("proc/swaps", f"{header}/dev/zram0 partition 8388604 0 -2\n")
     assert losses(host) == wanted
 

@@ -77,6 +77,15 @@ def test_what_sysfs_lacks(host: MadeHost) -> None:
     assert function.resources == ()
 
 
+def test_what_no_kernel_writes_is_passed_over(host: MadeHost) -> None:
+    path = host.function("0000:01:00.0", driver="e1000e", group=14)
+    host.file(f"{path}/resource", "1 2\nx y z\n\n0x1000 0x1fff 0x200\n1 2 3 4\n")
+    host.file(f"{path}/numa_node", "near\n")
+    function = HostFunction("01:00.0", root=host.root)
+    assert [(bar.number, bar.range) for bar in function.resources] == [(3, Interval(4096, 8192))]
+    assert function.numa_node is None
+
+
 def test_bridges_are_known_by_their_header(host: MadeHost) -> None:
     host.function("0000:00:01.0", header=0x81)
     assert HostFunction("00:01.0", root=host.root).is_bridge

@@ -100,6 +100,14 @@ def test_reserved_regions(host: MadeHost) -> None:
     )
 
 
+def test_reserved_regions_that_make_no_sense(host: MadeHost) -> None:
+    host.function("0000:01:00.0", group=14)
+    text = "\nmsi\n0x1000 msi\nx y msi\n0x1000 0x1fff direct\n0x1000 0x1fff 0x2 msi\n"
+    host.file("sys/kernel/iommu_groups/14/reserved_regions", text)
+    (region,) = IommuGroup(14, root=host.root).reserved_regions
+    assert region == (Interval(0x1000, 0x2000), "direct")
+
+
 def test_one_that_vfio_made_up(host: MadeHost) -> None:
     host.function("0000:03:00.0", driver="vfio-pci", group=0)
     host.file("sys/kernel/iommu_groups/0/name", "vfio-noiommu\n")

@@ -123,6 +123,14 @@ def test_a_file_server(host: MadeHost, nics: tuple[str, str]) -> None:
     assert losses(host, TWO) == [f"{TWO} carries the file system that is mounted at / (eth1)"]
 
 
+def test_lines_that_no_kernel_writes(host: MadeHost) -> None:
+    host.routes(("eth0", "0.0.0.0/0", 0))
+    table = host.root / "proc/net/route"
+    table.write_text(table.read_text() + "\neth1 x\neth1 x x 0003 0 0 0 x\n")
+    host.file("proc/net/ipv6_route", "\n00 00\n" + "g " * 10 + "\n")
+    assert [route.interface for route in routes(root=host.root)] == ["eth0"]
+
+
 def test_the_longest_prefix_counts_and_then_the_metric(host: MadeHost) -> None:
     host.routes(
         ("a", "0.0.0.0/0", 5),

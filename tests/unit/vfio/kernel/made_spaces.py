@@ -27,7 +27,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_leaks: None) -> Mad
     made.device(NIC2, 14)
     made.device(DISK, 15)
     monkeypatch.setattr("pyvmm.vfio.kernel.call.ioctl", made.ioctl)
-    monkeypatch.setattr("pyvmm.vfio.kernel.opening._PATIENCE", 0.05)
+    monkeypatch.setattr("pyvmm.vfio.kernel.opening._PATIENCE", 0.5)
+    monkeypatch.setattr("pyvmm.vfio.kernel.opening._PAUSE", 0.005)
     return made
 
 

@@ -59,6 +59,8 @@ class MadeVfio:
         }
         self.failures: dict[str, int] = {}
         """By name of a call: the errno it gets, once."""
+        self.refusals: dict[str, int] = {}
+        """Likewise, and always."""
         self.unviable: set[int] = set()
         self.status_has_container = False
         self.container_of: dict[int, int] = {}
@@ -122,6 +124,8 @@ class MadeVfio:
         name = (ON_DEVICES if on_device else NAMES).get(request, hex(request))
         if name in self.failures:
             raise fail(self.failures.pop(name))
+        if name in self.refusals:
+            raise fail(self.refusals[name])
         handler: Callable[..., int | None] | None = getattr(self, name.lower(), None)
         if handler is None:
             raise fail(errno.ENOTTY)

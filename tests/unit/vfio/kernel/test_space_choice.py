@@ -10,12 +10,14 @@ import pytest
 
 from pyvmm.uapi import vfio
 from pyvmm.vfio import DeviceError, HostDeviceUnavailable
+from pyvmm.vfio.host import HostFunction, IommuGroup
 from pyvmm.vfio.kernel import (
     BACKENDS,
     Container,
     KernelSpace,
     NoIommuSpace,
     backends,
+    best_backend,
     open_device,
     open_space,
 )
@@ -75,6 +77,19 @@ def test_the_best_for_a_device(made: MadeVfio) -> None:
         assert not made.open_files("dev/iommu")
     with open_device(NIC, backend="type1", root=made.root) as device:
         assert made.iommu == vfio.VFIO_TYPE1_IOMMU
+
+
+def test_the_best_of_what_may_be_opened(made: MadeVfio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was given the group alone gets by with that."""
+    function = HostFunction(NIC, root=made.root)
+    closed: list[str | None] = []
+    monkeypatch.setattr(os, "access", lambda path, _mode: path not in closed)
+    assert best_backend(NIC, made.root) == "iommufd"
+    for path in (function.vfio_cdev, f"{made.root}/dev/iommu"):
+        closed[:] = [path]
+        assert best_backend(NIC, made.root) == "type1v2"
+    closed.append(IommuGroup.of(function).device_path)
+    assert best_backend(NIC, made.root) == "iommufd", "what is missing is told of the better way"
 
 
 def test_what_does_not_go_together(container: Container, made: MadeVfio, cdev_fd: int) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import pytest
 
 from pyvmm.uapi import vfio
-from pyvmm.vfio import DeviceError, HostDeviceUnavailable, Interval
+from pyvmm.vfio import DeviceError, HostDeviceUnavailable, Interval, VfioError
 from pyvmm.vfio.kernel import (
     Container,
     Ioas,
@@ -108,9 +109,8 @@ def test_a_group_that_has_its_container_is_viable(container: Container, made: Ma
     container.open_device(NIC).close()
 
 
-@pytest.mark.parametrize("call", ["VFIO_GROUP_SET_CONTAINER", "VFIO_GROUP_GET_DEVICE_FD"])
-def test_a_group_somebody_else_uses(container: Container, made: MadeVfio, call: str) -> None:
-    made.failures[call] = errno.EPERM
+def test_a_group_somebody_else_uses(container: Container, made: MadeVfio) -> None:
+    made.failures["VFIO_GROUP_SET_CONTAINER"] = errno.EPERM
     with pytest.raises(HostDeviceUnavailable, match="not viable: another user has one"):
         container.open_device(NIC)
 
@@ -157,12 +157,78 @@ def test_files_that_are_not_there(made: MadeVfio) -> None:
     assert "CONFIG_IOMMUFD" in missing["iommufd-compat"]
 
 
-def test_an_iommu_that_trusts_interrupts(container: Container, made: MadeVfio) -> None:
-    made.failures["VFIO_SET_IOMMU"] = errno.EPERM
+EPERM = {
+    "type1v2": ("VFIO_SET_IOMMU", "vfio_iommu_type1"),
+    "iommufd-compat": ("VFIO_GROUP_GET_DEVICE_FD", "iommufd"),
+    "iommufd": ("VFIO_DEVICE_BIND_IOMMUFD", "iommufd"),
+}
+
+
+@pytest.fixture(params=EPERM)
+def refused(request: pytest.FixtureRequest, made: MadeVfio) -> Iterator[Callable[[], str]]:
+    """What is said of a device with which the back end's call fails with EPERM."""
+    backend = request.param
+    with open_space(backend, root=made.root) as space:
+
+        def refuse() -> str:
+            made.refusals[EPERM[backend][0]] = errno.EPERM
+            with pytest.raises(HostDeviceUnavailable) as caught:
+                space.open_device(NIC)
+            assert made.devices_open == []
+            assert not made.open_files("dev/vfio/14")
+            # The module that is to be told, instead of the back end's own.
+            return str(caught.value).replace(EPERM[backend][1], "MODULE")
+
+        yield refuse
+
+
+def test_interrupts_that_are_not_remapped(
+    refused: Callable[[], str], made: MadeVfio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cure = "`echo 1 | sudo tee /sys/module/MODULE/parameters/allow_unsafe_interrupts`"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    said = refused()
+    assert "EPERM (Operation not permitted); interrupts of this host are not remapped" in said
+    assert said.endswith(cure)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "; another user has a device of group 14, or interrupts of this host" in refused()
+    for module in ("vfio_iommu_type1", "iommufd"):
+        made.host.file(f"sys/module/{module}/parameters/allow_unsafe_interrupts", "Y\n")
+    assert refused().endswith("; another user has a device of group 14")
+
+
+def test_a_group_that_the_firmware_keeps(refused: Callable[[], str], made: MadeVfio) -> None:
+    made.host.file(
+        "sys/kernel/iommu_groups/14/reserved_regions",
+        "0x000000007c000000 0x000000007dffffff direct\n",
+    )
+    assert refused().startswith(
+        "the firmware itself does DMA with group 14 (reserved memory, RMRR, at IOVA [0x7c000000, "
+    )
+
+
+def test_a_group_of_which_we_have_one_elsewhere(made: MadeVfio) -> None:
+    cdevs = "/dev/vfio/devices/vfio10", "/dev/vfio/devices/vfio11"
+    made.host.process(os.getpid(), "python3", *cdevs)
+    made.refusals["VFIO_DEVICE_BIND_IOMMUFD"] = errno.EPERM
     with pytest.raises(
-        HostDeviceUnavailable, match=r"vfio_iommu_type1/parameters/allow_unsafe_interrupts"
+        HostDeviceUnavailable, match=rf"vfio11 is open in python3 \(process {os.getpid()} of"
     ):
-        container.open_device(NIC)
+        open_device(NIC, backend="iommufd", root=made.root)
+
+
+@pytest.mark.parametrize("backend", ["iommufd", "iommufd-compat"])
+def test_a_group_whose_last_user_is_just_ending(made: MadeVfio, backend: str) -> None:
+    """Killed, it has no files that could be seen any more, and the group still for a moment."""
+    with open_space(backend, root=made.root) as space:
+        made.failures[EPERM[backend][0]] = errno.EPERM
+        space.open_device(NIC).close()
+
+
+def test_a_group_whose_neighbour_is_in_use(refused: Callable[[], str], made: MadeVfio) -> None:
+    made.host.process(4711, "qemu", "/dev/vfio/devices/vfio11")
+    assert refused().startswith("group 14 is in use: ")
+    assert "vfio11 is open in qemu (process 4711 of" in refused()
 
 
 def test_no_type1(made: MadeVfio) -> None:
@@ -191,6 +257,23 @@ def test_a_vf_token(container: Container, made: MadeVfio) -> None:
     made.failures["VFIO_GROUP_GET_DEVICE_FD"] = errno.EACCES
     with pytest.raises(HostDeviceUnavailable, match="give the VF token"):
         container.open_device(NIC)
+
+
+@pytest.mark.parametrize(
+    ("backend", "call"),
+    [
+        ("iommufd-compat", "VFIO_GROUP_GET_DEVICE_FD"),
+        ("iommufd", "VFIO_DEVICE_ATTACH_IOMMUFD_PT"),
+    ],
+)
+def test_a_device_that_does_not_reach_what_is_mapped(
+    backend: str, call: str, made: MadeVfio
+) -> None:
+    with open_space(backend, root=made.root) as space:
+        made.failures[call] = errno.EADDRINUSE
+        with pytest.raises(VfioError, match="that its IOMMU doesn't reach"):
+            space.open_device(NIC)
+        space.open_device(NIC).close()
 
 
 def test_a_vf_token_that_is_none(space: KernelSpace) -> None:

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""A VFIO device behind a root port: the guest reaches of it what the port lets through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from pyvmm.memory import layout
+from pyvmm.pci.errors import BadDevice
+from pyvmm.vfio import DeviceError, DeviceGone
+from tests.unit.pci.conftest import COMMAND, IO, MASTER, MEMORY, Setting, device_regions
+from tests.unit.pci.fake_device import INTX
+
+MEMORY_BASE, PREFETCHABLE_BASE, SECONDARY, BRIDGE_CONTROL = 0x20, 0x24, 0x18, 0x3E
+BUS_RESET = 0x40
+CLOSED = 0x0000_FFF0
+
+
+@pytest.fixture
+def setting(make: Callable[..., Setting]) -> Setting:
+    return make(behind=True)
+
+
+def test_it_works_as_on_bus_0(setting: Setting) -> None:
+    assert setting.function.bdf == 0x100
+    assert setting.read(0, 4) == 0x56781234
+    setting.write(COMMAND, 2, IO | MEMORY)
+    registers, ports, buffer, tiny, _ = (bar.address for bar in setting.function.bars)
+    setting.device.contents[4][0:4] = b"\x11\x22\x33\x44"
+    assert setting.load(tiny, 4) == 0x44332211
+    assert device_regions(setting) == [
+        (registers, 0x1000),
+        (registers + 0x2000, 0x6000),
+        (buffer + 0x2000, 0xE000),
+    ]
+    assert layout.IO_START <= ports < layout.IO_START + 0x1000
+
+
+def test_its_pin_goes_where_the_port_is(make: Callable[..., Setting]) -> None:
+    """INTB of device 0 behind device 3 is INTB of device 3."""
+    here, behind = make(), make(behind=True)
+    assert behind.read(0x3C, 2) == here.read(0x3C, 2) == 0x0200 | 16 + (3 + 1) % 4
+    assert ("irqfd", 16) in behind.vm.log
+
+
+def test_a_closed_window_hides_bars_until_it_is_open_again(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    registers, _, buffer, tiny, _ = (bar.address for bar in setting.function.bars)
+    window = setting.bus.config_read(3 << 3, MEMORY_BASE, 4)
+    everything = device_regions(setting)
+    setting.device.contents[4][0:4] = b"\x11\x22\x33\x44"
+
+    setting.write_port(MEMORY_BASE, 4, CLOSED)
+    assert device_regions(setting) == [(buffer + 0x2000, 0xE000)]
+    assert setting.load(tiny, 4) == 0xFFFFFFFF
+    setting.store(tiny, 4, 0)
+    setting.write_port(MEMORY_BASE, 4, window)
+    assert device_regions(setting) == everything
+    assert setting.load(tiny, 4) == 0x44332211
+    setting.write_port(PREFETCHABLE_BASE, 4, CLOSED)
+    assert all(gpa < registers + 0x8000 for gpa, _ in device_regions(setting))
+
+
+def test_bars_that_leave_the_window_are_found_there_when_it_follows(setting: Setting) -> None:
+    setting.write(0x20, 4, 0xD0000000)  # the tiny one
+    setting.write(COMMAND, 2, MEMORY)
+    assert setting.load(0xD0000000, 4) == 0xFFFFFFFF
+    setting.write_port(MEMORY_BASE, 4, 0xD000_D000)
+    setting.device.contents[4][0:4] = b"\x11\x22\x33\x44"
+    assert setting.load(0xD0000000, 4) == 0x44332211
+
+
+def test_its_address_does_not_matter_to_it(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    regions = device_regions(setting)
+    setting.write_port(SECONDARY, 4, 0x0909_00)
+    assert setting.function.bdf == 0x900
+    assert setting.read(COMMAND, 2) == MEMORY
+    assert device_regions(setting) == regions
+
+
+def test_a_bus_reset_is_one_of_the_device(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY | MASTER)
+    setting.device.log.clear()
+    setting.write_port(BRIDGE_CONTROL, 2, BUS_RESET)
+    assert ("reset",) in setting.device.log
+    assert device_regions(setting) == []
+    setting.write_port(BRIDGE_CONTROL, 2, 0)
+    assert setting.read(COMMAND, 2) == 0
+    assert setting.device.kinds[INTX].enabled
+    setting.write(COMMAND, 2, MEMORY)
+    assert device_regions(setting) != []
+
+
+@pytest.mark.parametrize(
+    "error", [DeviceError("it can't be reset", 5), DeviceGone("the server died"), BadDevice("odd")]
+)
+def test_a_bus_reset_that_fails_is_not_the_guests_trouble(
+    setting: Setting, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset() -> None:
+        raise error
+
+    monkeypatch.setattr(setting.device, "reset", reset)
+    for value in (BUS_RESET, 0, BUS_RESET, 0):
+        setting.write_port(BRIDGE_CONTROL, 2, value)
+    assert setting.reports == ([str(error)] if not isinstance(error, DeviceGone) else [])
+    assert bool(setting.function.guard.gone) == isinstance(error, DeviceGone)
+
+
+def test_a_lost_device_stays_lost_whatever_the_port_does(setting: Setting) -> None:
+    setting.write(COMMAND, 2, MEMORY)
+    setting.function.lost(DeviceGone("the server died"))
+    window = setting.bus.config_read(3 << 3, MEMORY_BASE, 4)
+    setting.write_port(MEMORY_BASE, 4, CLOSED)
+    setting.write_port(MEMORY_BASE, 4, window)
+    setting.write_port(BRIDGE_CONTROL, 2, BUS_RESET)
+    setting.write_port(BRIDGE_CONTROL, 2, 0)
+    assert device_regions(setting) == []
+    assert setting.read(0, 4) == 0xFFFFFFFF
