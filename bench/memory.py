@@ -25,6 +25,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         if name in commands:
             ram = ("-object", _QEMU_RAM)
             commands[name] = vmms.qemu(f"{machine},memory-backend=ram", guest, *ram)
+    commands[PYVMM] += ["--set", "memory.backing=shared"]
     del commands[C_LOOP]  # its RAM isn't a memfd, and it is no VMM that one would run
     for title, measure in (
         ("peak memory beyond guest RAM", _peak),

@@ -41,14 +41,16 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = 64 << 20
     backing: Annotated[
-        Literal["shared", "thp", "hugetlb-2M", "hugetlb-1G"],
+        Literal["auto", "private", "shared", "thp", "hugetlb-2M", "hugetlb-1G"],
         Meta(
-            description="The host pages it is made of: shared: small ones; thp: transparent huge "
-            "ones, where the host has them to spare; hugetlb-2M, hugetlb-1G: huge ones that the "
-            "host's administrator has reserved.",
-            extra={"expected": "one of shared, thp, hugetlb-2M and hugetlb-1G"},
+            description="The host pages it is made of. private: transparent huge ones, where the "
+            "host has them, which devices in other processes reach by messages alone; shared: "
+            "small ones, which they map; thp: shared huge ones, where the host has such; "
+            "hugetlb-2M, hugetlb-1G: huge ones that the host's administrator has reserved. auto: "
+            "shared if there are such devices, else private.",
+            extra={"expected": "one of auto, private, shared, thp, hugetlb-2M and hugetlb-1G"},
         ),
-    ] = "shared"
+    ] = "auto"
 
 
 class Initrd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

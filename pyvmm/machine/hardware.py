@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 from pyvmm import boot
 from pyvmm.kvm import System
-from pyvmm.memory import THP, AddressMap, GuestMemory, layout, thp_enabled
+from pyvmm.memory import PRIVATE, SHARED, THP, AddressMap, GuestMemory, layout, thp_enabled
 from pyvmm.pci.allocator import Windows
 from pyvmm.pci.bus import Bus
 from pyvmm.pci.host_bridge import ConfigPorts, Ecam, HostBridge
@@ -86,8 +86,9 @@ class Hardware:
             self._openers = DeviceOpeners(config.devices)
             parts.callback(self._openers.close)
             done("model processes")
-        self.memory = parts.enter_context(GuestMemory(config.memory.size, config.memory.backing))
-        if config.memory.backing == THP and not thp_enabled():
+        backing = _backing(config)
+        self.memory = parts.enter_context(GuestMemory(config.memory.size, backing))
+        if backing == THP and not thp_enabled():
             self._notice(
                 "memory.backing is thp, but this host has no transparent huge pages for shared "
                 "memory: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"
@@ -241,3 +242,12 @@ class Hardware:
         """Idempotent. No vCPU may be running."""
         self.vcpus = []
         self.parts.close()
+
+
+def _backing(config: VmConfig) -> str:
+    """What RAM is made of: shared where another process is to map it, if the config doesn't say."""
+    backing: str = config.memory.backing
+    if backing == "auto":
+        is_shared = any(device.process or device.socket for device in config.devices)
+        backing = SHARED if is_shared else PRIVATE
+    return backing

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .address_map import AddressMap
-from .backing import BACKINGS, THP, Backing, thp_enabled
+from .backing import BACKINGS, PRIVATE, SHARED, THP, Backing, thp_enabled
 from .errors import BadGuestAddress, GuestMemoryError, OutOfHostMemory, Overlap
 from .guest_memory import GuestMemory
 from .region import DEVICE, RAM, ROM, MemoryRegion
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BACKINGS",
     "DEVICE",
+    "PRIVATE",
     "RAM",
     "ROM",
+    "SHARED",
     "THP",
     "Access",
     "AddressMap",

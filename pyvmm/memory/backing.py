@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Host memory for guests: a shared memfd, of small, transparent huge or hugetlb pages.
+"""Host memory for guests: a shared memfd, of small, transparent huge or hugetlb pages; or private.
 
 Shared, so that another process (a vfio-user server) can map the very same pages; a memfd, so
-that there is a file descriptor to hand to it. See memfd_create(2) and
-Documentation/admin-guide/mm/{hugetlbpage,transhuge}.rst.
+that there is a file descriptor to hand to it. Private memory can't be shared, and most hosts have
+transparent huge pages for it alone, with which a guest takes a fraction of the page faults. See
+memfd_create(2), madvise(2) and Documentation/admin-guide/mm/{hugetlbpage,transhuge}.rst.
 """
 
 from __future__ import annotations
@@ -15,24 +16,29 @@ from contextlib import suppress
 
 from .errors import GuestMemoryError, OutOfHostMemory
 
+PRIVATE = "private"
 SHARED = "shared"
 THP = "thp"
 HUGETLB_2M = "hugetlb-2M"
 HUGETLB_1G = "hugetlb-1G"
 
-BACKINGS = (SHARED, THP, HUGETLB_2M, HUGETLB_1G)
+BACKINGS = (PRIVATE, SHARED, THP, HUGETLB_2M, HUGETLB_1G)
 
 _MFD_HUGETLB = {
     HUGETLB_2M: os.MFD_HUGETLB | os.MFD_HUGE_2MB,
     HUGETLB_1G: os.MFD_HUGETLB | os.MFD_HUGE_1GB,
 }
 _HUGE_SIZE = {HUGETLB_2M: 2 << 20, HUGETLB_1G: 1 << 30}
+_THP_SIZE = 2 << 20
+
+_MAP_NORESERVE = 0x4000  # Python has it since 3.13
 
 
 class Backing:
-    """Owns a memfd and its mapping. size is in bytes, rounded up to whole pages of its kind.
+    """Owns a mapping, and its memfd: fd, which is -1 for private memory.
 
-    Raises GuestMemoryError, which is OutOfHostMemory where that is what the host lacks.
+    size is in bytes, rounded up to whole pages of its kind. Raises GuestMemoryError, which is
+    OutOfHostMemory where that is what the host lacks.
     """
 
     def __init__(self, name: str, size: int, kind: str = SHARED) -> None:
@@ -40,39 +46,54 @@ class Backing:
         self.size = -(-size // page) * page
         self.kind = kind
         _check_fits(self.size, page, kind)
-        flags = os.MFD_CLOEXEC | _MFD_HUGETLB.get(kind, 0)
         self.fd = -1
-        call = "memfd_create"
+        self._closed = False
+        call = "mmap"
         try:
-            self.fd = os.memfd_create(name, flags | os.MFD_ALLOW_SEALING)
-            call = "ftruncate"
-            os.ftruncate(self.fd, self.size)
-            call = "F_ADD_SEALS"
-            _seal_size(self.fd)
-            call = "mmap"
-            self._map = mmap.mmap(self.fd, self.size, flags=mmap.MAP_SHARED)
+            if kind == PRIVATE:
+                # As much more as it takes to have the rest begin with a huge page.
+                flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+                self._map = mmap.mmap(-1, self.size + _THP_SIZE, flags=flags)
+            else:
+                call = "memfd_create"
+                flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | _MFD_HUGETLB.get(kind, 0)
+                self.fd = os.memfd_create(name, flags)
+                call = "ftruncate"
+                os.ftruncate(self.fd, self.size)
+                call = "F_ADD_SEALS"
+                _seal_size(self.fd)
+                call = "mmap"
+                self._map = mmap.mmap(self.fd, self.size, flags=mmap.MAP_SHARED)
         except OSError as error:
             if self.fd >= 0:
                 os.close(self.fd)
             raise _failed(f"getting {self.size >> 10} KiB of {kind} memory", call, error) from None
-        if kind == THP:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        skipped = 0
+        if kind in (PRIVATE, THP):
             with suppress(OSError):  # a kernel without them
                 self._map.madvise(mmap.MADV_HUGEPAGE)
+        if kind == PRIVATE:
+            skipped = -start % _THP_SIZE
+            # A child process is no reason to copy what a device has pinned.
+            self._map.madvise(mmap.MADV_DONTFORK)
         # RAM of a guest is not what one looks for in a core dump of the VMM.
         self._map.madvise(mmap.MADV_DONTDUMP)
-        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        self.buffer = memoryview(self._map)
+        self.address = start + skipped
+        self.buffer = memoryview(self._map)[skipped : skipped + self.size]
 
     def close(self) -> None:
         """Unmap and close. Views that are still held keep the mapping until they are gone."""
-        if self.fd < 0:
+        if self._closed:
             return
+        self._closed = True
         fd, self.fd = self.fd, -1
         self.buffer.release()
         # Where somebody still looks at a slice, the mapping goes when that one does.
         with suppress(BufferError):
             self._map.close()
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
 
 
 def _failed(doing: str, call: str, error: OSError) -> GuestMemoryError:

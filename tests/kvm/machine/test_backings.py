@@ -16,7 +16,14 @@ GIB = 1 << 30
 
 @pytest.mark.parametrize(
     ("backing", "size"),
-    [("shared", 16 * MIB), ("thp", 16 * MIB), ("hugetlb-2M", 16 * MIB), ("hugetlb-1G", GIB)],
+    [
+        ("auto", 16 * MIB),
+        ("private", 16 * MIB),
+        ("shared", 16 * MIB),
+        ("thp", 16 * MIB),
+        ("hugetlb-2M", 16 * MIB),
+        ("hugetlb-1G", GIB),
+    ],
 )
 def test_guests_and_devices_share_it(make: MakeMachine, backing: str, size: int) -> None:
     memory = {"size": size, "backing": backing}
@@ -31,6 +38,23 @@ def test_guests_and_devices_share_it(make: MakeMachine, backing: str, size: int)
     assert outcome is not None, vm.console.text
     assert outcome.ok, vm.console.text
     assert vm.console.text.endswith("PASS\r\n")
+
+
+@pytest.mark.parametrize(
+    ("devices", "is_shared"),
+    [
+        ([], False),
+        ([{"model": "edu"}], False),
+        ([{"model": "testdev"}, {"model": "edu", "process": True}], True),
+    ],
+    ids=["none", "inside", "outside"],
+)
+def test_it_is_shared_if_another_process_is_to_map_it(
+    make: MakeMachine, devices: list[dict[str, object]], is_shared: bool
+) -> None:
+    vm = make("hello", devices=devices)
+    vm.build()
+    assert {region.fd >= 0 for region in vm.memory.regions} == {is_shared}
 
 
 @pytest.mark.parametrize("enabled", [True, False])

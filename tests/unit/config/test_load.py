@@ -36,7 +36,7 @@ def test_the_least_config(write_config: WriteConfig) -> None:
     assert (config.serial, config.timeout) == ("stdio", None)
     assert (config.on_reset, config.max_resets) == ("restart", None)
     assert (config.on_triple_fault, config.on_panic) == ("crash", "exit")
-    assert (config.memory.size, config.memory.backing) == (64 << 20, "shared")
+    assert (config.memory.size, config.memory.backing) == (64 << 20, "auto")
 
 
 def test_a_config_with_everything(
@@ -185,7 +185,7 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\nmemory: 64", "2: memory.size: expected a size such as 64M (at least 1M"),
         ("kernel: a\nmemory: 1025K", "2: memory.size: expected a size such as 64M (at least 1M"),
         ("kernel: a\nmemory: []", "2: memory: expected a size such as 64M, or a mapping with siz"),
-        ("kernel: a\nmemory:\n  backing: x", "3: memory.backing: expected one of shared, thp, hu"),
+        ("kernel: a\nmemory:\n  backing: x", "3: memory.backing: expected one of auto, private, "),
         ("kernel: a\nmemory:\n  sise: x", "3: memory.sise: no such key; did you mean size?"),
         ("kernel: a\ntimeout: 0.0009", "2: timeout: expected a number of seconds, at least 0.001 "
          "and at most a year, got 0.0009"),

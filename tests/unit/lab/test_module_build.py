@@ -74,7 +74,7 @@ def test_a_build_that_fails_is_told_with_the_compilers_words(
 ) -> None:
     makefile = next(headers.glob("usr/src/*-common/Makefile"))
     makefile.write_text("modules:\n\t@echo 'main.c:1: error: no such thing'; exit 1\n")
-    with pytest.raises(LabError, match=r"main\.c:1: error: no such thing.*run without"):
+    with pytest.raises(LabError, match=r"main\.c:1: error: no such thing.*goes without"):
         rebuild(headers, sources, tmp_path / "work", libc=no_libc, progress=lambda _: None)
 
 

@@ -3,16 +3,32 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+from pathlib import Path
 
 import pytest
 
-from pyvmm.memory.backing import BACKINGS, HUGETLB_1G, HUGETLB_2M, SHARED, THP, Backing
+from pyvmm.memory.backing import (
+    BACKINGS,
+    HUGETLB_1G,
+    HUGETLB_2M,
+    PRIVATE,
+    SHARED,
+    THP,
+    Backing,
+)
 
 MIB = 1 << 20
 GIB = 1 << 30
 PAGE = {HUGETLB_2M: 2 * MIB, HUGETLB_1G: GIB}
+
+
+def covers(interval: str, address: int) -> bool:
+    """Whether one of /proc's "7f00-7f08" has the address."""
+    start, end = (int(edge, 16) for edge in interval.split("-"))
+    return start <= address < end
 
 
 def smaps(address: int) -> dict[str, list[str]]:
@@ -26,7 +42,7 @@ def smaps(address: int) -> dict[str, list[str]]:
                     found[key[:-1]] = values
             elif found:
                 break
-            elif key.startswith(f"{address:x}-"):
+            elif covers(key, address):
                 found["mapping"] = values
     assert found, "it is not mapped"
     return found
@@ -68,16 +84,46 @@ def test_the_file_is_asked_for_by_kind(created: list[int], kind: str, flags: int
 
 @pytest.mark.parametrize("kind", BACKINGS)
 def test_advice_is_given_by_kind(created: list[int], kind: str) -> None:
-    if kind == THP and not os.path.exists("/sys/kernel/mm/transparent_hugepage"):
+    if kind in (PRIVATE, THP) and not os.path.exists("/sys/kernel/mm/transparent_hugepage"):
         pytest.skip("no transparent huge pages: run a kernel with CONFIG_TRANSPARENT_HUGEPAGE")
     backing = Backing("test", 1, kind)
     try:
         flags = smaps(backing.address)["VmFlags"]
     finally:
         backing.close()
-    assert "sh" in flags, "shared"
+    assert ("sh" in flags) == (kind != PRIVATE), "shared"
+    assert ("dc" in flags) == (kind == PRIVATE), "not in child processes"
     assert "dd" in flags, "not in core dumps"
-    assert ("hg" in flags) == (kind == THP), "huge pages wanted"
+    assert ("hg" in flags) == (kind in (PRIVATE, THP)), "huge pages wanted"
+
+
+def test_private_memory_begins_with_a_huge_page(created: list[int]) -> None:
+    for size in (1, 3 * MIB, 16 * MIB):
+        backing = Backing("test", size, PRIVATE)
+        try:
+            assert backing.address % (2 * MIB) == 0
+            assert backing.fd == -1
+            assert len(backing.buffer) == backing.size == -(-size // 4096) * 4096
+            backing.buffer[0], backing.buffer[-1] = 1, 2
+            assert ctypes.string_at(backing.address, 1) == b"\1"
+            assert ctypes.string_at(backing.address + backing.size - 1, 1) == b"\2"
+        finally:
+            backing.close()
+            backing.close()
+    assert created == [], "it is no file"
+
+
+def test_a_child_process_has_none_of_it() -> None:
+    backing = Backing("test", MIB, PRIVATE)
+    try:
+        backing.buffer[:6] = b"secret"
+        child = os.fork()
+        if child == 0:
+            maps = Path("/proc/self/maps").read_text().splitlines()
+            os._exit(any(covers(line.split()[0], backing.address) for line in maps))
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        backing.close()
 
 
 def test_a_kernel_without_transparent_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
