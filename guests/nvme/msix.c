@@ -59,6 +59,27 @@ static void enable_all(void)
 		msix_set_mask(&msix, queue, false);
 }
 
+/* From the start: the device itself has it pending, for nobody has used the vector yet. */
+static void test_pending_at_first(struct nvme *nvme)
+{
+	forget_counts();
+	msix_enable_masked(&msix);
+	for (unsigned queue = 0; queue < 2; queue++) {
+		msix_set_entry(&msix, queue, first_vector + queue, lapic_id());
+		msix_set_mask(&msix, queue, false);
+	}
+	if (!check(nvme_start(nvme, 2, ONE_EACH), "2 queues are made behind the function mask"))
+		return;
+	check(!msix_pending(&msix, 1), "nothing is pending yet");
+	use(nvme, 1);
+	check_held_back(1, 0, "function masked from the start");
+	msix_set_function_mask(&msix, false);
+	check_count(1, 1, "function unmasked");
+	check(!msix_pending(&msix, 1), "and is no longer pending");
+	nvme_stop(nvme);
+	msix_disable(&msix);
+}
+
 static void test_each(struct nvme *nvme)
 {
 	unsigned used = 0, right = 0;
@@ -140,6 +161,7 @@ void test_msix(struct nvme *nvme)
 		return;
 	msix_map(&msix);
 	first_vector = vectors_allocate(64);
+	test_pending_at_first(nvme);
 	forget_counts();
 	enable_all();
 	if (check(nvme_start(nvme, QUEUES, ONE_EACH), "%u queues are made", QUEUES)) {

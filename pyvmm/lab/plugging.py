@@ -28,7 +28,8 @@ DISK_BLOCK = 4096
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
 _NO_SUCH_MODEL = "is not a valid device model name"
 _NO_SUCH_PROPERTY = re.compile(r"Property '.*' not found")
-_TEXTS = ("serial", "mac")
+# Numbers may be names, too; and what is on, off or auto is no boolean to newer QEMUs.
+_TEXTS = ("serial", "mac", "disable-legacy")
 
 
 @dataclass

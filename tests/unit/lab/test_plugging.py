@@ -54,3 +54,26 @@ def test_the_cure_for_a_property_that_there_is_not() -> None:
     error = refusal("pci-testdev:foo=1", "Property 'pci-testdev.foo' not found")
     assert error.cause == "QEMU: device_add: Property 'pci-testdev.foo' not found"
     assert error.cure == "`qemu-system-x86_64 -device pci-testdev,help` lists those that there are"
+
+
+class TakingQmp:
+    """QEMU's monitor, which takes every device."""
+
+    def __init__(self) -> None:
+        self.added: list[dict[str, Any]] = []
+
+    def execute(self, command: str, arguments: dict[str, Any]) -> Any:
+        if command == "device_add":
+            self.added.append(arguments)
+        return {}
+
+
+def test_properties_have_the_types_that_qemu_wants() -> None:
+    """Newer ones take no boolean for what is on, off or auto."""
+    qmp = TakingQmp()
+    slots = Slots(cast("Any", qmp), cast("Any", None), 0)
+    slots.insert(*parse("virtio-rng-pci:disable-legacy=on:iommu_platform=on:max-bytes=0x400"))
+    (device,) = qmp.added
+    assert device["disable-legacy"] == "on"
+    assert device["iommu_platform"] is True
+    assert device["max-bytes"] == 0x400
