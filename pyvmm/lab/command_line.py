@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SLOTS = 8
 """Root ports for devices to be plugged into."""
 _FIRST_SLOT = 0x10
+# GT/s. When the bus behind a faster port was reset the kernel waits for the link to come up, which
+# QEMU's doesn't tell, and takes the devices for lost.
+_SPEED = "x-speed=5"
 # Bus numbers and addresses for what is plugged in, a function with virtual ones too.
 _ROOM = "bus-reserve=2,io-reserve=4K,mem-reserve=32M,pref64-reserve=256M"
 
@@ -107,7 +110,7 @@ def machine_arguments(
     yield from ("-device", "virtio-serial-pci,id=ports")
     for slot in range(SLOTS):
         port = f"pcie-root-port,id={slot_id(slot)},chassis={slot + 1},slot={slot + 1}"
-        yield from ("-device", f"{port},addr={_FIRST_SLOT + slot:#x},{_ROOM}")
+        yield from ("-device", f"{port},addr={_FIRST_SLOT + slot:#x},{_SPEED},{_ROOM}")
     for slot in range(SLOTS - options.bridges, SLOTS):
         yield from (
             "-device",
