@@ -11,7 +11,7 @@ from .cache import Cache
 from .defaults import DEFAULT_IOMMU, DEFAULT_KERNEL
 from .devices import parse
 from .emulator import Emulator, fetch_emulator, find_emulator
-from .findings import Finding, check
+from .findings import check
 from .host import check_host
 from .initramfs import find_initramfs, make_initramfs
 from .kernels import Kernel, check_known, fetch_kernel, find_kernel, look_up_kernel
@@ -22,7 +22,7 @@ from .requirements import check_qemu, oldest_qemu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Assets", "Finding", "check", "prepare"]
+__all__ = ["Assets", "check", "prepare"]
 
 
 class Assets(NamedTuple):

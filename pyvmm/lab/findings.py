@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from .._finding import Finding
 from .apt import require_apt
 from .busybox import find_busybox
 from .cache import Cache
@@ -31,22 +32,6 @@ if TYPE_CHECKING:
 SETUP = "pyvmm lab setup"
 """The cure for what a lab fetches by itself"""
 _ROOM = 1 << 30
-
-
-class Finding(NamedTuple):
-    """One thing that a lab needs, or gains by: if it isn't ok, cure says how to get it."""
-
-    subject: str
-    ok: bool
-    text: str
-    cure: str = ""
-    needed: bool = True
-    """Whether there is no lab without it; others only take something away from it."""
-
-    def __str__(self) -> str:
-        state = "ok" if self.ok else "missing" if self.needed else "without"
-        cure = f"; {self.cure}" if self.cure else ""
-        return f"{self.subject + ':':<15} {state + ':':<8} {self.text}{cure}"
 
 
 def check(

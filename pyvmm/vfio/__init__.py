@@ -19,7 +19,6 @@ from .errors import (
     DmaFault,
     HostDeviceUnavailable,
     InterruptTimeout,
-    NeededByHost,
     ProtocolError,
     VfioError,
 )
@@ -54,7 +53,6 @@ __all__ = [
     "IrqData",
     "IrqInfo",
     "Mapping",
-    "NeededByHost",
     "PciDevice",
     "ProtocolError",
     "RegionInfo",

@@ -22,10 +22,13 @@ NO_VFIO = {
 }
 
 
-UNSAFE_INTERRUPTS = (
-    "interrupts of this host are not remapped, so that a device could forge them: enable that in "
-    "the firmware's set-up, or accept it: "
+REMAP_INTERRUPTS = (
+    "enable that in the firmware's set-up, or accept it: "
     "`echo 1 | sudo tee /sys/module/{}/parameters/allow_unsafe_interrupts`"
+)
+UNSAFE_INTERRUPTS = (
+    "interrupts of this host are not remapped, so that a device could forge them: "
+    + REMAP_INTERRUPTS
 )
 
 

@@ -62,16 +62,18 @@ def why_no_entry(taken: int) -> str:
     )
 
 
+LOCK_MORE = "raise it (ulimit -l, LimitMEMLOCK= in a systemd unit, memlock in limits.conf)"
+
+
 def why_no_memory(size: int) -> str:
     """For ENOMEM: the limit on locked memory, with its numbers, if there is one that counts."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if limit == resource.RLIM_INFINITY or may_lock_anything():
+    limit = lock_limit()
+    if limit is None:
         return "the host has not that much memory to lock, or not the tables for it"
     locked = (_status("VmLck") or 0) << 10
     return (
         f"it takes {_kib(size)} of locked memory, and of RLIMIT_MEMLOCK's {_kib(limit)} "
-        f"{_kib(locked)} are in use by this process: raise it (ulimit -l, LimitMEMLOCK= in a "
-        "systemd unit, memlock in /etc/security/limits.conf)"
+        f"{_kib(locked)} are in use by this process: {LOCK_MORE}"
     )
 
 
@@ -88,9 +90,14 @@ def why_bad_address(address: int, writable: bool) -> str:
     return f"not all of the memory from address {address:#x} is there"
 
 
-def may_lock_anything() -> bool:
-    """Whether this process has CAP_IPC_LOCK, for which RLIMIT_MEMLOCK doesn't count."""
-    return bool((_status("CapEff", 16) or 0) >> _CAP_IPC_LOCK & 1)
+def lock_limit() -> int | None:
+    """How many bytes of memory this process may lock; None if any number.
+
+    RLIMIT_MEMLOCK doesn't count for who has CAP_IPC_LOCK.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    free = bool((_status("CapEff", 16) or 0) >> _CAP_IPC_LOCK & 1)
+    return None if free or limit == resource.RLIM_INFINITY else limit
 
 
 def _kib(size: int) -> str:

@@ -20,7 +20,7 @@ from pyvmm.kvm import KvmCapabilityMissing, KvmMissing, KvmPermission, KvmUnavai
 from pyvmm.pci.errors import BadDevice
 from pyvmm.vfio import DeviceSilent, DmaFault
 
-ROOMS = ("boot", "config", "kvm", "lab", "machine", "memory", "models", "pci", "vfio")
+ROOMS = ("boot", "config", "doctor", "kvm", "lab", "machine", "memory", "models", "pci", "vfio")
 
 
 def errors() -> Iterator[type[Exception]]:

@@ -124,8 +124,7 @@ def test_limits_are_told_with_numbers(
     made: MadeVfio, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call = "IOMMU_IOAS_MAP" if backend == "iommufd" else "VFIO_IOMMU_MAP_DMA"
-    monkeypatch.setattr("pyvmm.vfio.kernel.map_errors.may_lock_anything", lambda: False)
-    monkeypatch.setattr("resource.getrlimit", lambda which: (8 << 20, 8 << 20))
+    monkeypatch.setattr("pyvmm.vfio.kernel.map_errors.lock_limit", lambda: 8 << 20)
     with open_space(backend, root=made.root) as space, space.open_device(NIC):
         made.failures[call] = errno.ENOMEM
         with pytest.raises(
@@ -136,7 +135,7 @@ def test_limits_are_told_with_numbers(
         made.failures[call] = errno.ENOSPC
         with pytest.raises(DeviceError, match=r"dma_entry_limit\) is reached with 0: map fewer"):
             space.map(0x10000, PAGE, address=ADDRESS)
-        monkeypatch.setattr("pyvmm.vfio.kernel.map_errors.may_lock_anything", lambda: True)
+        monkeypatch.setattr("pyvmm.vfio.kernel.map_errors.lock_limit", lambda: None)
         made.failures[call] = errno.ENOMEM
         with pytest.raises(DeviceError, match="has not that much memory to lock"):
             space.map(0x10000, PAGE, address=ADDRESS)
