@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Memory of a space without an IOMMU ends with its buffer, or with the space, whichever is first."""
+"""Memory of a space without an IOMMU ends with its buffer or with the space: what is first."""
 
 from __future__ import annotations
 
