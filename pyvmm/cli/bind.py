@@ -9,8 +9,9 @@ from .signals import StopSignals
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
-    from pyvmm.vfio.host import Change
+    from pyvmm.vfio.host import Change, HostFunction
 
 
 def bind_command(options: argparse.Namespace) -> int:
@@ -18,7 +19,10 @@ def bind_command(options: argparse.Namespace) -> int:
 
     with StopSignals():
         changes = bind(
-            options.address, whole_group=options.group, user=options.user, force=options.force
+            options.address,
+            whole_group=options.group,
+            user=options.user,
+            allow=_anything if options.force else _what_the_host_can_spare,
         )
     _show(changes)
     return 0
@@ -31,6 +35,16 @@ def unbind_command(options: argparse.Namespace) -> int:
         changes = unbind(options.address, whole_group=options.group)
     _show(changes)
     return 0
+
+
+def _anything(taken: Sequence[HostFunction]) -> None:
+    """As --force has it."""
+
+
+def _what_the_host_can_spare(taken: Sequence[HostFunction]) -> None:
+    from pyvmm.doctor import HostUsage
+
+    HostUsage().check(taken)
 
 
 def _show(changes: list[Change]) -> None:

@@ -7,7 +7,7 @@ import argparse
 
 from pyvmm import __version__
 
-from .exit_codes import TABLE, USAGE
+from .exit_codes import HOST_DEVICE, TABLE, USAGE
 from .lab_options import add_lab, add_machine_options
 from .late import late
 from .settings import descriptor, pair, path, user
@@ -55,6 +55,7 @@ def _parser() -> _Parser:
     _add_models(commands)
     _add_schema(commands)
     add_lab(commands, _add)
+    _add_doctor(commands)
     _add_devices(commands)
     _add_bind(commands)
     _add_unbind(commands)
@@ -162,6 +163,21 @@ def _add_schema(commands: Commands) -> None:
         "print the JSON Schema of the YAML files",
         "Print the JSON Schema of VM configs, for editors and validators.",
     ).set_defaults(command=late("schema"))
+
+
+def _add_doctor(commands: Commands) -> None:
+    parser = _add(
+        commands,
+        "doctor",
+        "tell what stops device assignment on this host",
+        "Tell what this host has of all that it takes to assign a device (IOMMU, interrupt\n"
+        "remapping, VFIO, limits, KVM), what is missing, and what to do. Changes nothing. Exits\n"
+        f"with {HOST_DEVICE} if there is something without which no device can be assigned.\n\n"
+        "  pyvmm doctor\n"
+        "  pyvmm lab run -- pyvmm doctor",
+    )
+    parser.add_argument("--json", action="store_true", help="the same, as JSON for programs")
+    parser.set_defaults(command=late("doctor"))
 
 
 def _add_devices(commands: Commands) -> None:

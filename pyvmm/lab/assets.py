@@ -15,7 +15,7 @@ from .defaults import DEFAULT_IOMMU, DEFAULT_KERNEL
 from .devices import parse
 from .emulator import Emulator, fetch_emulator, find_emulator
 from .errors import of_the_lab
-from .findings import Finding, check
+from .findings import check
 from .host import check_host
 from .initramfs import find_initramfs, make_initramfs
 from .kernels import LabKernel, check_known, find_lab_kernel, make_lab_kernel
@@ -26,7 +26,7 @@ from .requirements import check_kernel, check_qemu, oldest_qemu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Assets", "Finding", "check", "prepare"]
+__all__ = ["Assets", "check", "prepare"]
 
 
 class Assets(NamedTuple):

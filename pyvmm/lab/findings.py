@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pyvmm.debian.apt import require_apt
 from pyvmm.debian.busybox import find_busybox
@@ -14,6 +14,7 @@ from pyvmm.debian.decompress import require_libraries
 from pyvmm.debian.errors import DebianError
 from pyvmm.debian.sources import find_mirror
 
+from .._finding import Finding
 from .defaults import DEFAULT_IOMMU, DEFAULT_KERNEL
 from .devices import parse
 from .emulator import find_emulator
@@ -33,22 +34,6 @@ if TYPE_CHECKING:
 SETUP = "pyvmm lab setup"
 """The cure for what a lab fetches by itself"""
 _ROOM = 1 << 30
-
-
-class Finding(NamedTuple):
-    """One thing that a lab needs, or gains by: if it isn't ok, cure says how to get it."""
-
-    subject: str
-    ok: bool
-    text: str
-    cure: str = ""
-    needed: bool = True
-    """Whether there is no lab without it; others only take something away from it."""
-
-    def __str__(self) -> str:
-        state = "ok" if self.ok else "missing" if self.needed else "without"
-        cure = f"; {self.cure}" if self.cure else ""
-        return f"{self.subject + ':':<15} {state + ':':<8} {self.text}{cure}"
 
 
 def check(

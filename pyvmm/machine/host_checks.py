@@ -7,9 +7,10 @@ for all devices first. How far an IOMMU reaches is known only when a device is o
 
 from __future__ import annotations
 
+from pyvmm.doctor import why_not_openable
 from pyvmm.memory import DEVICE, layout
 from pyvmm.vfio import HostDeviceUnavailable, Interval
-from pyvmm.vfio.host import HostFunction, IommuGroup, why_not_openable
+from pyvmm.vfio.host import HostFunction, IommuGroup
 from pyvmm.vfio.intervals import subtract
 from pyvmm.vfio.kernel import Reserved, check_limit, reserved_by
 

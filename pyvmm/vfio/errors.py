@@ -85,7 +85,3 @@ class ProtocolError(DeviceGone):
 
 class HostDeviceUnavailable(VfioError):
     """A device of this host can't be had: it is not there, not VFIO's, not viable, or in use."""
-
-
-class NeededByHost(VfioError):
-    """A device was not taken from this host, which would lose its disk, network or console."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The PCI functions of this host as sysfs tells of them; no VFIO device is opened for it."""
+"""The PCI functions of this host as sysfs tells of them, and binding them to VFIO's driver.
+
+No VFIO device is opened for it. What the host needs them for itself pyvmm.doctor knows.
+"""
 
 from __future__ import annotations
 
@@ -8,54 +11,43 @@ from typing import TYPE_CHECKING
 from ..._lazy import attributes
 from .address import full_address, is_address
 from .functions import HostFunction, Resource, functions
-from .groups import IommuGroup, Member, ReservedRegion, groups, no_iommu
+from .groups import IommuGroup, Member, ReservedRegion, groups, no_group
 from .holders import Holder, held_by, holders, other_holders, who_is_busy
+from .iommu import iommus, no_iommu, no_iommu_mode
 
 if TYPE_CHECKING:
     from .binding import Change, bind, unbind
     from .pci_ids import PciIds
-    from .report import HEADINGS, Report, remedies, reports
-    from .usage import HostUsage
-    from .verdicts import Answer, Verdict, assignability, why_not_openable
 
 __all__ = [
-    "HEADINGS",
-    "Answer",
     "Change",
     "Holder",
     "HostFunction",
-    "HostUsage",
     "IommuGroup",
     "Member",
     "PciIds",
-    "Report",
     "ReservedRegion",
     "Resource",
-    "Verdict",
-    "assignability",
     "bind",
     "full_address",
     "functions",
     "groups",
     "held_by",
     "holders",
+    "iommus",
     "is_address",
+    "no_group",
     "no_iommu",
+    "no_iommu_mode",
     "other_holders",
-    "remedies",
-    "reports",
     "unbind",
     "who_is_busy",
-    "why_not_openable",
 ]
 
-# Opening a device takes functions, groups and holders; listing and binding take much more.
+# Opening a device takes functions, groups and holders; binding and naming take much more.
 _HOMES = {
     **dict.fromkeys(("Change", "bind", "unbind"), "binding"),
     **dict.fromkeys(("PciIds",), "pci_ids"),
-    **dict.fromkeys(("HEADINGS", "Report", "remedies", "reports"), "report"),
-    **dict.fromkeys(("HostUsage",), "usage"),
-    **dict.fromkeys(("Answer", "Verdict", "assignability", "why_not_openable"), "verdicts"),
 }
 
 __getattr__ = attributes(__name__, _HOMES)

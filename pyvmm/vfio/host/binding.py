@@ -8,19 +8,18 @@ the same vendor and device changes hands (Documentation/ABI/testing/sysfs-bus-pc
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
-from ..errors import HostDeviceUnavailable, NeededByHost, VfioError
+from ..errors import HostDeviceUnavailable, VfioError
 from . import access, sysfs
 from .binding_record import Record, Records
 from .functions import HostFunction
 from .groups import IommuGroup, no_group
 from .holders import held_by
+from .iommu import no_iommu_mode
 from .modules import VFIO_DRIVER, driver_path, require_vfio_pci
-from .usage import HostUsage
-from .verdicts import no_iommu_mode
 
 _BRIDGE = 0x06
 
@@ -41,7 +40,7 @@ def bind(
     *,
     whole_group: bool = False,
     user: str | None = None,
-    force: bool = False,
+    allow: Callable[[Sequence[HostFunction]], None] = lambda _: None,
     root: str | os.PathLike[str] = "/",
 ) -> list[Change]:
     """Give functions to vfio-pci, and the files that VFIO opens them by to a user.
@@ -49,8 +48,9 @@ def bind(
     whole_group takes along the other functions of their IOMMU groups. All or nothing: if one
     can't be had, those before it go back. What VFIO has already stays there.
 
-    Raises NeededByHost if the host would lose its disk, network or console, unless force is
-    given; and HostDeviceUnavailable.
+    allow is asked, before anything changes, about those that are to be taken, and raises what is
+    to be raised then: nothing here knows which of them hold the host's own disk, network or
+    console, but pyvmm.doctor does. Raises HostDeviceUnavailable.
     """
     host = os.fspath(root)
     uid = None if user is None else access.user_id(user)
@@ -58,9 +58,8 @@ def bind(
     with records.locked(), ExitStack() as hand_back:
         chosen = _chosen(addresses, whole_group, host)
         taken = [function for function in chosen if not function.has_vfio_driver]
-        if not force:
-            HostUsage(root=host).check(taken)
-            _check_no_virtual_functions(taken)
+        if taken:
+            allow(taken)
         for function in taken:
             _check_possible(function)
         before = {function: function.driver for function in chosen}
@@ -147,17 +146,6 @@ def _check_possible(function: HostFunction) -> None:
         raise HostDeviceUnavailable(
             f"{function} has no IOMMU group, so VFIO doesn't take it: {reason}", cure
         )
-
-
-def _check_no_virtual_functions(taken: Sequence[HostFunction]) -> None:
-    for function in taken:
-        count = len(function.virtual_functions)
-        if count:
-            raise NeededByHost(
-                f"{function} has virtual functions ({count}), which would be lost",
-                f"switch them off first (echo 0 > {function.path}/sriov_numvfs), or take it with "
-                "--force",
-            )
 
 
 def _check_unused(function: HostFunction) -> None:

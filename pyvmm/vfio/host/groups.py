@@ -18,6 +18,7 @@ from ..intervals import Interval
 from . import sysfs
 from .address import is_address
 from .functions import HostFunction
+from .iommu import no_iommu
 
 _GROUPS = "sys/kernel/iommu_groups"
 _HARMLESS_DRIVERS = frozenset({"vfio-pci", "pcieport", "pci-stub"})
@@ -180,14 +181,3 @@ def no_group(root: str | os.PathLike[str] = "/") -> tuple[str, str]:
     if groups(root=root):
         return "the IOMMUs that are in use don't cover it, so that it can't be assigned", ""
     return no_iommu(root)
-
-
-def no_iommu(root: str | os.PathLike[str] = "/") -> tuple[str, str]:
-    """Why no IOMMU is in use here, and what to do about it."""
-    if sysfs.listing(os.path.join(os.fspath(root), "sys/class/iommu")):
-        return "no IOMMU is in use, although there is one", "boot without iommu=off"
-    return (
-        "no IOMMU is in use",
-        "enable VT-d or AMD-Vi in the firmware's set-up, and boot with intel_iommu=on on Intel; "
-        "or try `pyvmm lab run --device nvme ...`, which has one",
-    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 
 from ..errors import HostDeviceUnavailable
+from . import sysfs
 
 VFIO_DRIVER = "vfio-pci"
 _DRIVERS = "sys/bus/pci/drivers"
@@ -14,6 +15,16 @@ _DRIVERS = "sys/bus/pci/drivers"
 def driver_path(driver: str, *, root: str) -> str:
     """Where sysfs has a PCI driver, if it is loaded."""
     return os.path.join(root, _DRIVERS, driver)
+
+
+def can_be_loaded(module: str, *, root: str) -> bool:
+    """Whether modprobe would find a module for the kernel that runs, or has it built in."""
+    tree = os.path.join(root, "lib/modules", os.uname().release)
+    for index in ("modules.dep", "modules.builtin"):
+        for line in (sysfs.read_text(os.path.join(tree, index)) or "").splitlines():
+            if os.path.basename(line.partition(":")[0]).partition(".ko")[0] == module:
+                return True
+    return False
 
 
 def require_vfio_pci(*, root: str) -> None:

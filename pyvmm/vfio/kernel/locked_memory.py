@@ -11,6 +11,10 @@ import resource
 
 from ..errors import HostDeviceUnavailable
 
+LOCK_MORE = (
+    "raise it (ulimit -l, LimitMEMLOCK= in a systemd unit, memlock in /etc/security/limits.conf)"
+)
+
 _CAP_IPC_LOCK = 14
 
 
@@ -19,7 +23,7 @@ def check_limit(size: int, what: str) -> None:
 
     what they are is for the message, with the limit that it takes. Raises HostDeviceUnavailable.
     """
-    limit = _limit()
+    limit = lock_limit()
     if limit is None:
         return
     needed = _locked() + size
@@ -35,13 +39,12 @@ def check_limit(size: int, what: str) -> None:
 
 def why_no_memory(size: int) -> str:
     """For ENOMEM: the limit on locked memory, with its numbers, if there is one that counts."""
-    limit = _limit()
+    limit = lock_limit()
     if limit is None:
         return "the host has not that much memory to lock, or not the tables for it"
     return (
         f"it takes {_kib(size)} of locked memory, and of RLIMIT_MEMLOCK's {_kib(limit)} "
-        f"{_kib(_locked())} are in use by this process: raise it (ulimit -l, LimitMEMLOCK= in a "
-        "systemd unit, memlock in /etc/security/limits.conf)"
+        f"{_kib(_locked())} are in use by this process: {LOCK_MORE}"
     )
 
 
@@ -50,8 +53,8 @@ def may_lock_anything() -> bool:
     return bool((_status("CapEff", 16) or 0) >> _CAP_IPC_LOCK & 1)
 
 
-def _limit() -> int | None:
-    """The limit in bytes, if there is one that counts."""
+def lock_limit() -> int | None:
+    """How many bytes this process may lock; None if any number."""
     limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     return None if limit == resource.RLIM_INFINITY or may_lock_anything() else limit
 

@@ -67,15 +67,17 @@ class NoIommuSpace(GroupSpace):
                 cure = f"the memory that there is lies at {memory.address:#x}, not below {below:#x}"
                 raise DeviceError.answered(doing, errno.ENOSPC, cure)
             mapping = DmaMapping(memory.address, memory.mapping.size, memory.mapping.address)
-            self._add(mapping, lambda mapping: None)
+            with self._lock:
+                self._add(mapping, lambda mapping: None)
+                self._memories.add(memory)
         except BaseException:
             memory.close()
             raise
-        self._memories.add(memory)
 
         def unmap() -> None:
             self._free(mapping)
-            self._memories.discard(memory)
+            with self._lock:
+                self._memories.discard(memory)
             memory.close()
 
         return DmaBuffer(memory.mapping, memory.address, size, unmap)

@@ -20,6 +20,12 @@ TYPE1, IOMMUFD = "vfio_iommu_type1", "iommufd"
 
 _SWITCH = "sys/module/{}/parameters/allow_unsafe_interrupts"
 
+REMAP_INTERRUPTS = (
+    "enable that in the firmware's set-up (VT-d, AMD-Vi; x2APIC), or, if you trust device and "
+    f"guest: `echo 1 | sudo tee /{_SWITCH}`"
+)
+"""What to do, with the module's name to be filled in."""
+
 
 def forbidden(
     group: IommuGroup, cause: str, module: str, *, opened: str | None = None
@@ -43,9 +49,8 @@ def forbidden(
     if _accepted(group.root, module):
         return unknown(cause, another)
     not_remapped = (
-        "interrupts of this host are not remapped, so that a device could forge them: enable that "
-        "in the firmware's set-up (VT-d, AMD-Vi; x2APIC), or, if you trust device and guest: "
-        f"`echo 1 | sudo tee /{_SWITCH.format(module)}`"
+        "interrupts of this host are not remapped, so that a device could forge them: "
+        + REMAP_INTERRUPTS.format(module)
     )
     if os.geteuid() == 0:  # who would have seen another user
         return unknown(cause, not_remapped)

@@ -11,7 +11,8 @@ import pytest
 import pyvmm.vfio.host
 from pyvmm.cli import exit_codes
 from pyvmm.cli.main import main
-from pyvmm.vfio.errors import HostDeviceUnavailable, NeededByHost
+from pyvmm.doctor import HostUsage, NeededByHost
+from pyvmm.vfio.errors import HostDeviceUnavailable
 from pyvmm.vfio.host import Change
 
 Capture = pytest.CaptureFixture[str]
@@ -23,12 +24,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the library was asked to do, instead of doing it."""
     calls: list[Any] = []
 
-    def bind(addresses: list[str], **how: object) -> list[Change]:
+    def bind(addresses: list[str], **how: Any) -> list[Change]:
+        how.pop("allow")(addresses)
         calls.append((addresses, how))
         note = "group 14 is not viable yet"
         return [
             Change(address, before, "vfio-pci", note)  # type: ignore[arg-type]
-            for address, before in zip(addresses, ("e1000e", "vfio-pci"), strict=True)
+            for address, before in zip(addresses, ("e1000e", "vfio-pci"), strict=False)
         ]
 
     def unbind(addresses: list[str], **how: object) -> list[Change]:
@@ -40,12 +42,27 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return calls
 
 
-def test_bind(asked: list[Any], capfd: Capture) -> None:
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the host was asked to spare."""
+    checked: list[Any] = []
+    monkeypatch.setattr(HostUsage, "check", lambda _, taken: checked.append(taken))
+    return checked
+
+
+def test_bind(asked: list[Any], checked: list[Any], capfd: Capture) -> None:
     assert main(["bind", "--group", "--user", "alice", NIC, SOUND]) == 0
-    assert asked == [([NIC, SOUND], {"whole_group": True, "user": "alice", "force": False})]
+    assert asked == [([NIC, SOUND], {"whole_group": True, "user": "alice"})]
+    assert checked == [[NIC, SOUND]]
     out, err = capfd.readouterr()
     assert out == f"{NIC}: e1000e -> vfio-pci\n{SOUND}: vfio-pci, as before\n"
     assert err == "pyvmm: group 14 is not viable yet\n"
+
+
+def test_by_force(asked: list[Any], checked: list[Any], capfd: Capture) -> None:
+    assert main(["bind", "--force", NIC]) == 0
+    assert len(asked) == 1
+    assert checked == []
 
 
 def test_unbind(asked: list[Any], capfd: Capture) -> None:

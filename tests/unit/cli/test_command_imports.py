@@ -35,9 +35,10 @@ def modules_of(*arguments: str) -> set[str]:
         (["--version"], set()),
         (["models"], {"models"}),
         (["schema"], {"config", "debian", "kvm", "uapi"}),
-        (["devices", "ffff:ff:1f.7"], {"uapi", "vfio"}),
+        (["devices", "ffff:ff:1f.7"], {"doctor", "uapi", "vfio"}),
+        (["doctor"], {"_finding", "doctor", "kvm", "uapi", "vfio"}),
         (["bind", "ffff:ff:1f.7"], {"uapi", "vfio"}),
-        (["lab", "check"], {"debian"}),
+        (["lab", "check"], {"_finding", "debian"}),
         # What a VM waits for whose devices are in processes.
         (["serve", "edu", "--fd", "0"], {"models", "pci", "uapi", "vfio"}),
     ],

@@ -6,13 +6,18 @@ from __future__ import annotations
 import builtins
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pyvmm.doctor
+import pyvmm.vfio.host
 from pyvmm.cli import exit_codes, table
 from pyvmm.cli.main import main
-from pyvmm.vfio.host import functions
+from pyvmm.doctor import Answer, Report, Verdict
+from pyvmm.vfio.host import HostFunction, functions
+from tests.unit.vfio.host.made_host import MadeHost
 
 Capture = pytest.CaptureFixture[str]
 
@@ -97,3 +102,29 @@ print("rich" in sys.modules)
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "cell"),
+    [
+        (Verdict(Answer.NOW, notes=("it has no reset",)), "yes; it has no reset"),
+        (Verdict(Answer.LATER, "not bound", ("bind it",)), "not yet: not bound; bind it"),
+        (Verdict(Answer.NO, "no IOMMU", ("enable it",)), "no: no IOMMU"),
+    ],
+)
+def test_what_the_table_says_of_a_verdict(
+    verdict: Verdict, cell: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What can be done about a "no" is below the table, once for all."""
+    host = MadeHost(tmp_path)
+    host.function("0000:01:00.0", driver="e1000e", group=14)
+    function = HostFunction("0000:01:00.0", root=host.root)
+    report = Report(function, "A NIC", verdict, {})
+    monkeypatch.setattr(pyvmm.doctor, "reports", lambda _: [report])
+    monkeypatch.setattr(pyvmm.vfio.host, "functions", lambda: [function])
+    assert main(["devices"]) == 0
+    table, _, below = capsys.readouterr().out.partition("\n\n")
+    row = table.splitlines()[1]
+    assert row.startswith("0000:01:00.0  A NIC [8086:10d3]")
+    assert row.endswith(f"  {cell}")
+    assert ("enable it" in below) == (verdict.answer is Answer.NO)

@@ -21,7 +21,7 @@ from pyvmm.pci.errors import BadDevice
 from pyvmm.vfio import DeviceSilent, DmaFault
 
 ROOMS = (
-    *("boot", "config", "debian", "kvm", "lab", "linux"),
+    *("boot", "config", "debian", "doctor", "kvm", "lab", "linux"),
     *("machine", "memory", "models", "pci", "vfio"),
 )
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pyvmm._finding import Finding
 from pyvmm.lab.devices import parse
 from pyvmm.lab.emulator import PROGRAM
 from pyvmm.lab.errors import LabError
-from pyvmm.lab.findings import Finding, check
+from pyvmm.lab.findings import check
 from pyvmm.lab.requirements import OLDEST, check_kernel, check_qemu, oldest_qemu
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ import fcntl
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from pyvmm.vfio.errors import HostDeviceUnavailable, NeededByHost
+from pyvmm.vfio.errors import HostDeviceUnavailable
 from pyvmm.vfio.host import Change, HostFunction, bind, unbind
 from pyvmm.vfio.host.binding_record import Record
 from tests.unit.vfio.host.made_host import MadeHost
@@ -126,23 +127,25 @@ class TestBind:
         assert {host.override_of(bdf) for bdf in drivers} == {"(null)"}
         assert host.records() == []
 
-    def test_what_is_needed(self, host: MadeHost) -> None:
-        host.interface("eth0", f"sys/devices/pci0000:00/0000:00:01.0/{NIC}")
-        host.routes(("eth0", "0.0.0.0/0", 0))
-        for asked in (NIC, SOUND):
-            with pytest.raises(NeededByHost, match=f"{NIC} carries the only network route"):
-                bind([asked], whole_group=True, root=host.root)
-            self.nothing_has_changed(host)
-        bind([SOUND], root=host.root)
-        bind([NIC], force=True, root=host.root)
-        assert host.driver_of(NIC) == "vfio-pci"
+    def test_what_is_not_allowed(self, host: MadeHost) -> None:
+        """Who forbids it sees all that would be taken, and nothing else."""
+        asked: list[list[str]] = []
 
-    def test_a_physical_function_in_use(self, host: MadeHost) -> None:
-        host.virtual_function(NIC, 0, "0000:01:10.0", group=16)
-        with pytest.raises(NeededByHost, match=r"has virtual functions \(1\), .*sriov_numvfs"):
-            bind([NIC], root=host.root)
-        bind(["0000:01:10.0"], root=host.root)
-        bind([NIC], force=True, root=host.root)
+        class Forbidden(Exception):
+            pass
+
+        def forbid(taken: Sequence[HostFunction]) -> None:
+            asked.append([function.bdf for function in taken])
+            raise Forbidden
+
+        bind([USB], root=host.root)
+        with pytest.raises(Forbidden):
+            bind([NIC, OTHER], whole_group=True, allow=forbid, root=host.root)
+        assert asked == [[NIC, SOUND, OTHER]]
+        bind([USB], allow=forbid, root=host.root)
+        assert len(asked) == 1
+        unbind([USB], root=host.root)
+        self.nothing_has_changed(host)
 
     def test_a_bridge(self, host: MadeHost) -> None:
         with pytest.raises(HostDeviceUnavailable, match=r"is a bridge, .*; bind the devices"):

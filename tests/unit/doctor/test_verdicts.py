@@ -7,15 +7,8 @@ import os
 
 import pytest
 
-from pyvmm.vfio.host import (
-    Answer,
-    HostFunction,
-    HostUsage,
-    Verdict,
-    assignability,
-    remedies,
-    reports,
-)
+from pyvmm.doctor import Answer, HostUsage, Verdict, assignability, remedies, reports
+from pyvmm.vfio.host import HostFunction
 from tests.unit.vfio.host.made_host import MadeHost
 
 NIC, NEIGHBOUR = "0000:01:00.0", "0000:01:00.1"
@@ -89,15 +82,14 @@ def test_one_that_the_host_needs_and_no_iommu(host: MadeHost) -> None:
 
 
 def test_what_many_lack_is_told_once(host: MadeHost) -> None:
-    """In a table's cells there is no room for it."""
     path = host.function(NIC, driver="e1000e")
     host.function(NEIGHBOUR, driver="e1000e")
     host.interface("eth0", path)
     host.routes(("eth0", "0.0.0.0/0", 0))
     devices = [HostFunction(bdf, root=host.root) for bdf in (NEIGHBOUR, NIC)]
     found = reports(devices, root=host.root)
-    assert found[0].cells()[-1] == "no: no IOMMU is in use"
-    assert found[1].cells()[-1].endswith(", and no IOMMU is in use")
+    assert found[0].verdict.reason == "no IOMMU is in use"
+    assert found[1].verdict.reason.endswith(", and no IOMMU is in use")
     enable, move = remedies(found)
     assert enable.endswith("or try `pyvmm lab run --device nvme ...`, which has one")
     assert move == "move what the host needs elsewhere first"

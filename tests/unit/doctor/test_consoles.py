@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyvmm.vfio.host import HostFunction, HostUsage
+from pyvmm.doctor import HostUsage
+from pyvmm.vfio.host import HostFunction
 from tests.unit.vfio.host.made_host import MadeHost
 
 CARD = "0000:01:00.0"

@@ -7,11 +7,16 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from ..errors import NeededByHost
 from .consoles import console_needs
 from .disks import disk_needs
-from .functions import HostFunction
+from .errors import NeededByHost
 from .routes import network_needs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyvmm.vfio.host import HostFunction
 
 
 class Loss(NamedTuple):
@@ -47,11 +52,21 @@ class HostUsage:
         )
         return list(dict.fromkeys(lost))
 
-    def check(self, taken: Iterable[HostFunction]) -> None:
-        """Raises NeededByHost if the host would lose something with these functions."""
+    def check(self, taken: Sequence[HostFunction]) -> None:
+        """Raises NeededByHost if the host would lose something with these functions: what it
+        needs, or virtual functions. It is for bind(allow=...).
+        """
         losses = self.losses(taken)
         if losses:
             raise NeededByHost(
                 f"{'; '.join(map(str, losses))}: the host needs that",
                 "move it elsewhere first, or take it with --force",
             )
+        for function in taken:
+            count = len(function.virtual_functions)
+            if count:
+                raise NeededByHost(
+                    f"{function} has virtual functions ({count}), which would be lost",
+                    f"switch them off first (echo 0 > {function.path}/sriov_numvfs), or take it "
+                    "with --force",
+                )

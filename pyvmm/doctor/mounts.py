@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from . import sysfs
+from pyvmm.vfio.host import sysfs
 
 
 class Mount(NamedTuple):

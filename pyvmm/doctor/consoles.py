@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 
-from . import sysfs
+from pyvmm.vfio.host import functions, sysfs
+
 from .ancestry import functions_above
-from .functions import functions
 from .needs import Need
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 
-from . import sysfs
-from .address import is_address
+from pyvmm.vfio.host import is_address, sysfs
 
 
 def functions_above(device: str, *, root: str | os.PathLike[str] = "/") -> frozenset[str]:

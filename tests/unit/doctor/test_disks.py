@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyvmm.vfio.errors import NeededByHost
-from pyvmm.vfio.host import HostFunction, HostUsage
+from pyvmm.doctor import HostUsage, NeededByHost
+from pyvmm.vfio.host import HostFunction
 from tests.unit.vfio.host.made_host import MadeHost
 
 NVME = "0000:01:00.0"

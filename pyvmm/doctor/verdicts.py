@@ -7,11 +7,8 @@ import enum
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import HostDeviceUnavailable
-from . import sysfs
-from .functions import HostFunction
-from .groups import IommuGroup, no_group
-from .holders import held_by
+from pyvmm.vfio import HostDeviceUnavailable
+from pyvmm.vfio.host import HostFunction, IommuGroup, held_by, no_group, no_iommu_mode
 
 if TYPE_CHECKING:
     from .usage import HostUsage
@@ -208,12 +205,13 @@ def _notes(function: HostFunction) -> tuple[str, ...]:
     if function.group is not None and IommuGroup.of(function).no_iommu:
         notes.append("there is no IOMMU: it is for drivers in user space, never for a guest")
     physical = function.physical_function
-    if physical and HostFunction(physical, root=function.root).has_vfio_driver:
+    if physical and _is_vfios(physical, function.root):
         notes.append(f"its physical function {physical} is VFIO's: opening it takes a VF token")
     return tuple(notes)
 
 
-def no_iommu_mode(root: str | os.PathLike[str] = "/") -> bool:
-    """Whether VFIO hands out devices without an IOMMU too."""
-    parameter = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
-    return sysfs.read_text(os.path.join(os.fspath(root), parameter)) == "Y"
+def _is_vfios(bdf: str, root: str) -> bool:
+    try:
+        return HostFunction(bdf, root=root).has_vfio_driver
+    except HostDeviceUnavailable:
+        return False  # it has just gone

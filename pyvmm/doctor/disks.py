@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from . import sysfs
+from pyvmm.vfio.host import HostFunction, functions, sysfs
+
 from .ancestry import functions_above
-from .functions import HostFunction, functions
 from .mounts import Mount, Mounts, mount_of, mounts, overlay_layers, unescaped
 from .needs import Need
 

@@ -7,8 +7,9 @@ import os
 
 import pytest
 
-from pyvmm.vfio.host import HostFunction, HostUsage
-from pyvmm.vfio.host.routes import Route, routes, ssh_client, towards
+from pyvmm.doctor import HostUsage
+from pyvmm.doctor.routes import Route, routes, ssh_client, towards
+from pyvmm.vfio.host import HostFunction
 from tests.unit.vfio.host.made_host import MadeHost
 
 ONE, TWO = "0000:01:00.0", "0000:02:00.0"

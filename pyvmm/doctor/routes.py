@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-from . import sysfs
+from pyvmm.vfio.host import sysfs
+
 from .ancestry import functions_above
 from .mounts import mounts
 from .needs import Need
