@@ -17,6 +17,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_AF_CTRL,
     PCI_AF_CTRL_FLR,
     PCI_CAP_AF_SIZEOF,
+    PCI_CAP_EXP_ENDPOINT_SIZEOF_V2,
     PCI_CAP_ID_AF,
     PCI_CAP_ID_EXP,
     PCI_CAP_ID_MSI,
@@ -56,7 +57,7 @@ from .msix import Msix
 from .vectors import HostVectors
 
 _ONCE = (PCI_CAP_ID_PM, PCI_CAP_ID_MSI, PCI_CAP_ID_EXP, PCI_CAP_ID_MSIX, PCI_CAP_ID_AF)
-"""There is but one of each; another one of them would be none that we know of."""
+"""There is but one of each in a function: nobody would look at a second one."""
 
 
 class DeviceCapabilities:
@@ -184,7 +185,7 @@ class DeviceCapabilities:
                 flr = (express.at + PCI_EXP_DEVCTL + 1, PCI_EXP_DEVCTL_BCR_FLR >> 8)
                 self.reset_bits.append(flr)
         elif express is not None:
-            self._hide(express.at, express.end, express.end - express.at)
+            self._hide(express.at, express.end, PCI_CAP_EXP_ENDPOINT_SIZEOF_V2)
             express = None
         rows += _pointers(self._chain, self._hidden)
         if express is None:
