@@ -21,7 +21,10 @@ int main(void)
 
 	if (!check(nvme_find(&nvme), "there is an NVMe controller"))
 		return check_result();
-	test_reset(&nvme);
+	if (option_given("used"))
+		nvme_stop(&nvme);
+	else
+		test_reset(&nvme);
 	if (option_given("leave-on")) {
 		check(nvme_start(&nvme, 2, ALL_ZERO), "it is left on, with its queues in memory");
 		return check_result();

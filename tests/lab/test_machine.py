@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""A VM with a device of the host: the guest drives QEMU's edu through VFIO, under a real KVM."""
+"""VMs with a device of the host, by their configs, as the command runs them under a real KVM."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pyvmm import vfio
 from tests.conftest import ROOT
 from tests.lab.profiles import BY_NAME
 
-CONFIG = ROOT / "configs" / "edu-host.yaml"
 REFUSED = 118
 
 STATUS, IRQ_STATUS, IRQ_ACKNOWLEDGE = 0x20, 0x24, 0x64
 DMA_SOURCE, DMA_DESTINATION, DMA_COUNT = 0x80, 0x88, 0x90
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pyvmm", "run", str(CONFIG), *arguments]
+def run(config: str, host: str) -> subprocess.CompletedProcess[str]:
+    path = str(ROOT / "configs" / f"{config}.yaml")
+    command = [sys.executable, "-m", "pyvmm", "run", path, "--set", f"devices[0].host={host}"]
     return subprocess.run(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
@@ -41,11 +41,20 @@ def quieten(edu: str) -> None:
 @pytest.mark.usefixtures("guests")
 def test_the_edu_guest(profile: str, lab_device: Callable[[str], str]) -> None:
     quieten(lab_device("edu"))
-    done = run("--set", f"devices[0].host={lab_device('edu')}")
+    done = run("edu-host", lab_device("edu"))
     if BY_NAME[profile].iommu == "none":
         assert done.returncode == REFUSED, done.stderr
         assert "has no IOMMU, so a guest that had it could write to all of" in done.stderr
         return
+    assert_passed(done)
+
+
+@pytest.mark.usefixtures("guests")
+def test_the_nvme_guest(lab_device: Callable[[str], str]) -> None:
+    assert_passed(run("nvme-host", lab_device("nvme")))
+
+
+def assert_passed(done: subprocess.CompletedProcess[str]) -> None:
     lines = done.stdout.splitlines()
     assert [line for line in lines if "FAIL" in line] == []
     assert (done.returncode, done.stderr, lines[-1:]) == (0, "", ["PASS"])

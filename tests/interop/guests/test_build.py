@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PROGRAMS = ["hello", "lspci", "edu", "testdev", "states", "storm", "reset"]
+PROGRAMS = ["hello", "lspci", "edu", "nvme", "testdev", "states", "storm", "reset"]
 PT_LOAD, PT_NOTE = 1, 4
 XEN_ELFNOTE_PHYS32_ENTRY = 18
 

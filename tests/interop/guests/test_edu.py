@@ -56,7 +56,7 @@ def test_a_broken_device_fails(run: RunGuest) -> None:
     assert result.code == 1
 
 
-@pytest.mark.parametrize("guest", ["edu", "testdev"])
+@pytest.mark.parametrize("guest", ["edu", "nvme", "testdev"])
 def test_no_device(run: RunGuest, guest: str) -> None:
     result = run(guest)
     assert result.lines[0].startswith("  FAIL there is a")
