@@ -11,7 +11,6 @@ import shlex
 import signal
 import socket
 import time
-from contextlib import ExitStack
 from errno import EIO, EPIPE
 from typing import TYPE_CHECKING
 
@@ -69,14 +68,17 @@ def script(argv: Sequence[str], cwd: str, environment: Mapping[str, str]) -> byt
 
 
 class Job:
-    """Runs a command once. close() takes its ports away, if the lab is to go on."""
+    """Runs a command once. close() takes its ports away, if the lab is to go on, and abandon()
+    leaves them to a machine that ends.
+    """
 
     def __init__(self, name: str, qmp: Qmp, agent: Agent) -> None:
         self._name = name
         self._qmp = qmp
         self._agent = agent
         self._token = secrets.token_hex(16)
-        self._stack = ExitStack()
+        self._ports: list[str] = []
+        self._sockets: list[socket.socket] = []
         self._group = ""
         self._signals: list[int] = []
         self._size: tuple[int, int] | None = None
@@ -90,7 +92,16 @@ class Job:
 
     def close(self) -> None:
         """Take away what start() has plugged in. Raises LabError."""
-        self._stack.close()
+        try:
+            while self._ports:
+                self._remove_port(self._ports.pop())
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close this end of its ports. Idempotent."""
+        while self._sockets:
+            self._sockets.pop().close()
 
     def start(self, script: bytes, stdin: int, stdout: int, stderr: int) -> None:
         """Start it with three streams; -1 is none. Raises LabError."""
@@ -220,7 +231,7 @@ class Job:
         """A new port of the lab's, called NAME.suffix; returns our end of it."""
         name = f"{self._name}.{suffix}"
         ours, theirs = socket.socketpair()
-        self._stack.callback(ours.close)
+        self._sockets.append(ours)
         with theirs:
             self._qmp.execute("getfd", {"fdname": name}, fds=(theirs.fileno(),))
         address = {"type": "fd", "data": {"str": name}}
@@ -228,7 +239,7 @@ class Job:
         self._qmp.execute("chardev-add", {"id": name, "backend": backend})
         device = {"driver": driver, "id": f"{name}.port", "bus": "ports.0", "name": name}
         self._qmp.execute("device_add", {**device, "chardev": name})
-        self._stack.callback(self._remove_port, name)
+        self._ports.append(name)
         return ours
 
     def _remove_port(self, name: str) -> None:

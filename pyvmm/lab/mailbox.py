@@ -45,8 +45,11 @@ class Mailbox(Generic[T]):
         self._thread.start()
 
     def fileno(self) -> int:
-        """Readable when something has come since acknowledge()."""
-        return self._event
+        """Readable when something has come since acknowledge(). Raises LabEnded once closed."""
+        with self._changed:
+            if self._event < 0:
+                raise self._gone()
+            return self._event
 
     def wake(self) -> None:
         """Be readable, without a message."""
@@ -55,8 +58,9 @@ class Mailbox(Generic[T]):
                 os.eventfd_write(self._event, 1)
 
     def acknowledge(self) -> None:
-        with suppress(BlockingIOError):
-            os.eventfd_read(self._event)
+        with self._changed, suppress(BlockingIOError):
+            if self._event >= 0:
+                os.eventfd_read(self._event)
 
     def send(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
         """Send a whole message, with descriptors. Raises LabEnded."""

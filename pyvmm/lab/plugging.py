@@ -102,6 +102,9 @@ class Slots:
     def _remove(self, name: str, seconds: float) -> None:
         self._qmp.execute("device_del", {"id": name})
         self._qmp.event("DEVICE_DELETED", lambda data: data.get("device") == name, seconds=seconds)
+        self._drop_backends(name)
+
+    def _drop_backends(self, name: str) -> None:
         for command, arguments in self._backends.pop(name, ()):
             self._qmp.execute(command, arguments)
 
@@ -123,6 +126,7 @@ class Slots:
         try:
             self._qmp.execute("device_add", arguments)
         except QmpError as error:
+            self._drop_backends(name)
             if _NO_SUCH_MODEL in error.cause:
                 raise self._unknown(spec.kind) from None
             if _NO_SUCH_PROPERTY.search(error.cause):

@@ -104,9 +104,20 @@ class Lab:
         self.close()
 
     def close(self) -> None:
-        """End the machine; nothing of it stays. Can be called again."""
+        """End the machine; nothing of it stays. Can be called again, and from any thread: a command
+        that runs raises LabEnded then.
+        """
         self._parts = None
         self._stack.close()
+        # Whose command runs abandons it when that is over.
+        if self._running.acquire(blocking=False):
+            self._running.release()
+            self._abandon_last_job()
+
+    def _abandon_last_job(self) -> None:
+        job, self._last_job = self._last_job, None
+        if job is not None:
+            job.abandon()
 
     @property
     def _live(self) -> _Parts:
@@ -291,6 +302,8 @@ class Lab:
         finally:
             self._job = None
             self._running.release()
+            if self._parts is None:
+                self._abandon_last_job()
 
     def _script(self, argv: Sequence[str], cwd: str | None, env: Mapping[str, str] | None) -> bytes:
         variables = dict(os.environ if env is None else env)

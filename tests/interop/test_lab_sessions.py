@@ -22,9 +22,9 @@ from pathlib import Path
 
 import pytest
 
-from pyvmm.lab.errors import LabError, LabTimeout
+from pyvmm.lab.errors import LabEnded, LabError, LabTimeout
 from pyvmm.lab.session import Lab
-from tests.conftest import ROOT, missing_for_lab
+from tests.conftest import ROOT, missing_for_lab, open_fds
 
 pytestmark = [
     pytest.mark.interop,
@@ -203,6 +203,30 @@ def test_one_command_at_a_time(lab: Lab) -> None:
     os.close(giver)
     thread.join()
     os.close(given)
+
+
+def test_one_that_is_closed_in_mid_command() -> None:
+    """By another thread; and what was closed can be begun again."""
+    lab, told, files = Lab(), list[LabError](), open_fds()
+
+    def run() -> None:
+        try:
+            lab.run(["sh", "-c", "echo up; exec sleep 1000"], stdout=writer)
+        except LabError as error:
+            told.append(error)
+
+    reader, writer = os.pipe()
+    with lab, open(reader, "rb") as output:
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert output.readline() == b"up\n"
+        lab.close()
+        thread.join()
+    os.close(writer)
+    assert [type(error) for error in told] == [LabEnded]
+    with lab:
+        assert lab.run(["true"]) == 0
+    assert open_fds() == files
 
 
 def test_terminal(lab: Lab) -> None:

@@ -17,17 +17,30 @@ class RefusingQmp:
 
     def __init__(self, why: str) -> None:
         self._why = why
+        self.backends: set[str] = set()
 
-    def execute(self, command: str, arguments: dict[str, Any]) -> Any:
-        if command == "qom-list-types":
-            return [{"name": "virtio-scsi-pci"}, {"name": "nvme"}]
-        raise QmpError(f"QEMU: {command}: {self._why}")
+    def execute(
+        self, command: str, arguments: dict[str, Any] | None = None, fds: tuple[int, ...] = ()
+    ) -> Any:
+        arguments = arguments or {}
+        name = arguments.get("node-name") or arguments.get("id") or ""
+        if command == "device_add":
+            raise QmpError(f"QEMU: {command}: {self._why}")
+        if command in ("blockdev-add", "netdev_add"):
+            self.backends.add(name)
+        elif command in ("blockdev-del", "netdev_del"):
+            self.backends.remove(name)
+        models = [{"name": "virtio-scsi-pci"}, {"name": "nvme"}]
+        return {"qom-list-types": models, "add-fd": {"fdset-id": 1}}.get(command)
 
 
 def refusal(device: str, why: str) -> LabError:
-    slots = Slots(cast("Any", RefusingQmp(why)), cast("Any", None), 0)
+    qmp = RefusingQmp(why)
+    slots = Slots(cast("Any", qmp), cast("Any", None), 0)
     with pytest.raises(LabError) as caught:
         slots.insert(*parse(device))
+    assert not qmp.backends
+    assert not slots.plugged
     return caught.value
 
 
@@ -45,8 +58,10 @@ def test_a_device_that_nobody_knows(device: str, cure: str) -> None:
     assert error.cure == cure
 
 
-def test_other_refusals_are_qemus() -> None:
-    error = refusal("edu:dma_mask=no", "Parameter 'dma_mask' expects uint64")
+@pytest.mark.parametrize("kind", ["edu", "nvme", "e1000e"])
+def test_other_refusals_are_qemus(kind: str) -> None:
+    """Its disk or network goes, too."""
+    error = refusal(f"{kind}:dma_mask=no", "Parameter 'dma_mask' expects uint64")
     assert error.cause == "QEMU: device_add: Parameter 'dma_mask' expects uint64"
 
 
