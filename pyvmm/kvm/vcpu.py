@@ -181,8 +181,16 @@ class Vcpu:
 
     # -- counters -----------------------------------------------------------------------------
 
+    @property
+    def has_stats(self) -> bool:
+        """Whether stats() has its file, and waits for nothing from now on."""
+        return self._stats is not None
+
     def stats(self) -> dict[str, Value]:
-        """KVM's own counters of this vCPU: exits, io_exits, mmio_exits, halt_exits, ..."""
+        """KVM's own counters of this vCPU: exits, io_exits, mmio_exits, halt_exits, ...
+
+        The first time, it waits until the vCPU is out of KVM_RUN.
+        """
         from .stats import Stats
 
         if self._stats is None:

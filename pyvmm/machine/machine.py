@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from time import monotonic
 
 from .console import Console
@@ -19,6 +19,7 @@ from .run import Run
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from pyvmm.config import VmConfig
     from pyvmm.kvm import Vm
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 # Seconds that all devices in other processes have in order to be let go of. Then they are hung up
 # on.
 _LEAVE = 2.0
+
+# Seconds for vCPUs to come out of handlers, to be looked at. One in a handler is not in KVM_RUN.
+_PATIENCE = 1.0
 
 
 class Machine:
@@ -219,8 +223,11 @@ class Machine:
 
     def _close(self) -> None:
         self._built = True
-        if self._run.threads is not None:
+        threads = self._run.threads
+        if threads is not None:
             self.stop("closed")
+            with threads.paused():  # who looks at the vCPUs finds none from here on
+                self.hardware.vcpus = []
         self._closed = True
         try:
             with self._hung_up_after(_LEAVE):
@@ -278,17 +285,17 @@ class Machine:
         """Why it was the last time; empty if it never was."""
         return self._run.last_reset
 
-    def whereabouts(self, patience: float = 1.0) -> str:
+    def whereabouts(self) -> str:
         """Where each vCPU is: a line for each. The guest is held for that moment.
 
-        One that is in a handler and doesn't come out within patience seconds is said to be there.
+        One that is in a handler and doesn't come out within a second is said to be there.
         """
         from .whereabouts import whereabouts
 
         threads = self._run.threads
         if threads is None:
             return ""
-        with threads.paused(patience):
+        with threads.paused(_PATIENCE):
             return whereabouts(self.hardware.vcpus, threads.busy)
 
     def stats(self) -> dict[str, int]:
@@ -297,11 +304,19 @@ class Machine:
         From build() to close(); none before and after.
         """
         total: dict[str, int] = {}
-        for vcpu in self.hardware.vcpus:
-            for name, value in vcpu.stats().items():
-                if isinstance(value, int):
-                    total[name] = total.get(name, 0) + value
+        with self._out_of_the_guest():
+            for vcpu in self.hardware.vcpus:
+                for name, value in vcpu.stats().items():
+                    if isinstance(value, int):
+                        total[name] = total.get(name, 0) + value
         return total
+
+    def _out_of_the_guest(self) -> AbstractContextManager[object]:
+        """Hold the guest for the block, if that has to wait for a vCPU to come out."""
+        threads = self._run.threads
+        if threads is None or all(vcpu.has_stats for vcpu in self.hardware.vcpus):
+            return nullcontext()
+        return threads.paused(_PATIENCE)
 
 
 def _timer(seconds: float, do: Callable[[], None]) -> threading.Timer:

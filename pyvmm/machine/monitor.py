@@ -29,9 +29,6 @@ _COMMANDS = {
     "help": "this list",
 }
 
-# Seconds for the vCPUs to come out of handlers, to be looked at.
-_PATIENCE = 1.0
-
 
 class Monitor:
     """The commands of one machine. From any thread but a vCPU's."""
@@ -83,7 +80,7 @@ class Monitor:
         return counters(self._vm)
 
     def _vcpus(self) -> Iterable[str]:
-        return self._vm.whereabouts(_PATIENCE).splitlines()
+        return self._vm.whereabouts().splitlines()
 
     def _reset(self) -> Iterable[str]:
         if self._vm.uptime is None or self._vm.outcome is not None:

@@ -94,6 +94,34 @@ def test_ctrl_a_x_quits(vm: Vm, terminal: Terminal) -> None:
     assert terminal.attributes == terminal.before
 
 
+def test_ctrl_a_c_is_the_monitor(vm: Vm, terminal: Terminal) -> None:
+    terminal.run(vm(cmdline="echo", cpus=2, devices=[{"model": "edu"}]))
+    terminal.expect(b"q quits")
+    terminal.type(CTRL_A + b"c")
+    terminal.expect(b"(pyvmm) ")
+    terminal.type(b"vcpus\r")
+    terminal.expect(b"\r\nvCPU 1 has never been started\r\n(pyvmm) ")
+    terminal.type(b"devics\x7fes\r")
+    terminal.expect(b"\r\n00:01.0 edu, a model in this process\r\n")
+    terminal.seen = b""
+    terminal.type(b"reset\r")
+    terminal.expect(b"q quits\r\n")
+    terminal.type(CTRL_A + b"C" + "größeq".encode())
+    terminal.expect("größe\r\necho: done\r\nPASS\r\n".encode())
+    assert terminal.status() == 0
+    assert terminal.attributes == terminal.before
+
+
+def test_what_a_guest_writes_is_not_changed(vm: Vm, terminal: Terminal) -> None:
+    """A line feed of a guest in raw mode goes down, and not to the left."""
+    terminal.run(vm(cmdline="echo"))
+    terminal.expect(b"q quits\r\n")
+    terminal.type(b"a\nb\rc\td\xc3\xa4")
+    terminal.expect(b"a\nb\rc\td\xc3\xa4")
+    terminal.type(b"q")
+    assert terminal.status() == 0
+
+
 def test_ctrl_a_h_helps(vm: Vm, terminal: Terminal) -> None:
     terminal.run(vm(cmdline="echo"))
     terminal.expect(b"q quits")

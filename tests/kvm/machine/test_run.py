@@ -253,6 +253,17 @@ def test_what_can_be_seen_of_a_run(make: MakeMachine) -> None:
     assert vm.stats() == {}
 
 
+@pytest.mark.parametrize("doing", ["hang", "spin"])
+def test_counters_of_a_guest_that_stays_in_the_kernel(make: MakeMachine, doing: str) -> None:
+    """KVM hands out a vCPU's statistics only while that isn't running."""
+    vm = make("hello", cmdline=f"crash={doing}", cpus=2)
+    vm.start()
+    vm.console.expect("command line", LIMIT)
+    first = vm.stats()
+    assert vm.stats()["exits"] >= first["exits"] > 0
+    assert vm.stop("enough").end is End.STOPPED
+
+
 def test_several_machines_at_once(make: MakeMachine) -> None:
     machines = [make("hello", cmdline="echo") for _ in range(4)]
     for vm in machines:

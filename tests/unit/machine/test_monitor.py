@@ -36,7 +36,7 @@ class Vm:
         self.done: list[str] = []
         self.fails = False
 
-    def whereabouts(self, _patience: float) -> str:
+    def whereabouts(self) -> str:
         if self.fails:
             raise KvmError("reading registers: told to fail")
         return "vCPU 0 is halted\nvCPU 1 runs"
