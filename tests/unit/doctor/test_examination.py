@@ -10,7 +10,7 @@ import pytest
 
 from pyvmm._finding import Finding
 from pyvmm.doctor import examine, interrupts, iommu, kvm, locked_memory, vfio_pci, writable_sysfs
-from pyvmm.vfio.kernel import locked_memory
+from pyvmm.vfio.kernel import locked_memory as kernel_limit
 from tests.unit.vfio.host.made_host import MadeHost
 
 NIC = "0000:01:00.0"
@@ -121,12 +121,12 @@ class TestLockedMemory:
 
     def test_a_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(resource, "getrlimit", lambda _: (8 << 20, 8 << 20))
-        monkeypatch.setattr(locked_memory, "_status", lambda *_: 0)
+        monkeypatch.setattr(kernel_limit, "_status", lambda *_: 0)
         finding = locked_memory.check("/")
         assert (finding.ok, finding.needed) == (False, False)
         assert finding.text.startswith("8192 KiB at most")
         assert finding.cure.startswith("raise it (ulimit -l")
-        monkeypatch.setattr(locked_memory, "_status", lambda *_: 1 << 14)
+        monkeypatch.setattr(kernel_limit, "_status", lambda *_: 1 << 14)
         assert locked_memory.check("/").ok
 
 
