@@ -4,8 +4,9 @@
 Source: the PC16550D data sheet (National Semiconductor, 1995). The line has no speed: what the
 guest transmits is out at once, and the four character times after which the chip reports a
 receive timeout have always passed. Nor has it noise: parity and framing errors don't happen,
-and a break is not carried. OUT2, which on a PC connects the chip to its interrupt line, is not
-asked for, since other VMMs don't either and guests were written on them.
+and a break is not carried. As on a PC, OUT2 connects the chip to its interrupt line, and in
+loop-back it is off: Linux tries out interrupts by IIR, before it has them delivered, and takes the
+chip for a broken one if a handler on another processor gets there first.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ _TRIGGER_LEVELS = (1, 4, 8, 14)
 _LCR_DIVISOR_LATCH = 0x80
 
 _MCR_DTR, _MCR_RTS, _MCR_OUT1, _MCR_OUT2, _MCR_LOOP = 1, 2, 4, 8, 0x10
+
+_CONNECTION = _MCR_OUT2 | _MCR_LOOP
 
 _LSR_DATA_READY, _LSR_OVERRUN, _LSR_THR_EMPTY, _LSR_IDLE = 1, 2, 0x20, 0x40
 
@@ -177,7 +180,7 @@ class Serial(ByteRegisters):
         return _IIR_NONE
 
     def _update_line(self) -> None:
-        level = self._interrupt() != _IIR_NONE
+        level = self._mcr & _CONNECTION == _MCR_OUT2 and self._interrupt() != _IIR_NONE
         if level != self._level:
             self._level = level
             self._irq(level)
