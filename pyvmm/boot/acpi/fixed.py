@@ -38,7 +38,11 @@ _BYTE_ACCESS, _WORD_ACCESS = 1, 2
 
 
 def fadt(dsdt_address: int, facs_address: int) -> bytes:
-    """The Fixed ACPI Description Table: not hardware-reduced, always in ACPI mode."""
+    """The Fixed ACPI Description Table: not hardware-reduced, always in ACPI mode.
+
+    There is no PM timer: a guest has KVM's clock, and Linux would take 5 ms to look at another one.
+    Without KVM's clock it calibrates the TSC by the PIT.
+    """
     event, control = layout.PM1A_EVENT_PORT, layout.PM1A_CONTROL_PORT
     flags = (
         _WBINVD
