@@ -92,6 +92,13 @@ def run_vm(options: argparse.Namespace, config: VmConfig) -> int:
                 f"the server at {device.socket}",
                 "take a model with `process: true`, or a host with KVM and no --lab",
             )
+    for key in ("serial", "monitor"):
+        where = getattr(config, key)
+        if where is not None and (where == "pty" or where.startswith("unix:")):
+            raise LabError(
+                f"{key}: {where} of a VM in the lab can't be reached from here",
+                f"leave {key} out, or run it on a host with KVM",
+            )
     argv = [sys.executable, "-m", "pyvmm", "run", options.config]
     for key, value in options.set:
         argv += ["--set", f"{key}={value}"]

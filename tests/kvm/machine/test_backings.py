@@ -37,7 +37,7 @@ def test_guests_and_devices_share_it(make: MakeMachine, backing: str, size: int)
 def test_huge_pages_that_the_host_does_not_give_are_told(
     make: MakeMachine, monkeypatch: pytest.MonkeyPatch, enabled: bool
 ) -> None:
-    monkeypatch.setattr("pyvmm.machine.machine.thp_enabled", lambda: enabled)
+    monkeypatch.setattr("pyvmm.machine.hardware.thp_enabled", lambda: enabled)
     notices: list[str] = []
     vm = make("hello", notices.append, memory={"size": 16 * MIB, "backing": "thp"})
     vm.start()

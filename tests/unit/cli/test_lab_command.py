@@ -199,6 +199,17 @@ def test_sockets_of_the_host_are_out_of_reach(
     assert "/run/server.sock; take a model" in err
 
 
+@pytest.mark.parametrize("key", ["serial: pty", "serial: unix:/tmp/s", "monitor: unix:/tmp/m"])
+def test_so_are_lines_into_the_lab(
+    capfd: pytest.CaptureFixture[str], config: Callable[[str], str], key: str
+) -> None:
+    path = config(key)
+    assert main(["run", "--lab", path]) == LAB
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"{key} of a VM in the lab can't be reached from here; leave" in err
+
+
 def test_a_size_that_is_none(capfd: pytest.CaptureFixture[str]) -> None:
     main(["lab", "run", "--memory", "lots", "--", "true"])
     assert "'lots' is no size such as 512M or 1G" in capfd.readouterr().err

@@ -132,7 +132,7 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\ndevices:\n- model: edu\n  timeout: 0", "4: devices[0].timeout: expected a n"
          "umber of seconds, at least 0.001"),
         ("kernel: a\ntimeout: 31536001", "2: timeout: expected a number of seconds, at least"),
-        ("kernel: a\nserial:", "2: serial: expected stdio, none or the path of a file, got nothi"),
+        ("kernel: a\nserial:", "2: serial: expected stdio, none, pty, unix:PATH or the path of "),
         ("kernel: a\non_reset: no", "2: on_reset: expected one of restart and exit, got 'no'"),
         ("kernel: a\nmax_resets: 0", "2: max_resets: expected a whole number from 1 to 1000000, g"),
         ("kernel: a\non_reset: exit\nmax_resets: 2", "3: max_resets: max_resets goes with on_rese"),
