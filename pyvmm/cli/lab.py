@@ -90,6 +90,13 @@ def run_vm(options: argparse.Namespace, config: VmConfig) -> int:
                 f"the server at {device.socket}",
                 "take a model with `process: true`, or a host with KVM and no --lab",
             )
+    for key in ("serial", "monitor"):
+        where = getattr(config, key)
+        if where is not None and (where == "pty" or where.startswith("unix:")):
+            raise LabError(
+                f"{key}: {where} of a VM in the lab can't be reached from here",
+                f"leave {key} out, or run it on a host with KVM",
+            )
     if not are_files(config):
         # The lab has no network, and what it writes is gone with it; it sees our cache.
         from .images import fetch_images

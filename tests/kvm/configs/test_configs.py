@@ -24,6 +24,7 @@ SAYS = {
     "edu-socket": ("factorial by polling:", "MSI:", "INTx:"),
     "hello": ("Hello from the guest", "cpus: 1", "command line: greetings from configs/hello.yaml"),
     "lspci": ("00:01.0 1234:7e57 ", "00:02.0 1234:11e8 ", "functions: 3"),
+    "reset": ("boot 1:", "boot 4:", "its state is as at the first boot"),
     "root-port": (
         "00:05.0 8086:3420 ",
         "01:00.0 1234:7e57 ",
@@ -100,6 +101,17 @@ def test_keys_that_hello_says_can_be_changed() -> None:
     done = run("run", config("hello"), "--set", "cmdline=exit=3")
     assert "command line: exit=3\n" in done.out
     assert done.status == 3
+
+
+def test_a_reset_that_reset_says_ends_it() -> None:
+    done = run("run", config("reset"), "--set", "on_reset=exit", "--set", "max_resets=null")
+    assert done.out.count("boot ") == 1
+    assert done.status == 117
+
+
+@pytest.mark.parametrize("way", ["i8042", "acpi", "triple"])
+def test_ways_that_reset_says_there_are(way: str) -> None:
+    passes("reset", run("run", config("reset"), "--set", f"cmdline=reset={way}"))
 
 
 def test_devices_that_lspci_says_can_be_changed(sockets: Path) -> None:

@@ -19,7 +19,7 @@ TESTS = [block for block in BLOCKS if block.name.startswith("test_")]
 
 def test_every_block_is_run() -> None:
     assert len(CONFTESTS) == 1
-    assert len(SCRIPTS) + len(TESTS) + 1 == len(BLOCKS) == 8
+    assert len(SCRIPTS) + len(TESTS) + 1 == len(BLOCKS) == 9
 
 
 @pytest.mark.parametrize("block", SCRIPTS, ids=lambda block: f"line {block.line}")

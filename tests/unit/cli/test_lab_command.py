@@ -247,6 +247,17 @@ def test_images_that_cant_be_had_are_told_and_no_lab_starts(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("key", ["serial: pty", "serial: unix:/tmp/s", "monitor: unix:/tmp/m"])
+def test_so_are_lines_into_the_lab(
+    capfd: pytest.CaptureFixture[str], config: Callable[[str], str], key: str
+) -> None:
+    path = config(key)
+    assert main(["run", "--lab", path]) == LAB
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert f"{key} of a VM in the lab can't be reached from here; leave" in err
+
+
 def test_a_size_that_is_none(capfd: pytest.CaptureFixture[str]) -> None:
     main(["lab", "run", "--memory", "lots", "--", "true"])
     assert "'lots' is no size such as 512M or 1G" in capfd.readouterr().err

@@ -66,7 +66,7 @@ def test_the_commands_change_the_config(command: list[str]) -> None:
 
 
 def test_there_are_commands() -> None:
-    assert len(COMMANDS) == 8
+    assert len(COMMANDS) == 9
 
 
 def test_the_mistake_is_told_as_the_page_says() -> None:

@@ -95,10 +95,22 @@ def test_a_rom_is_a_path_or_none() -> None:
     assert notation.rom(None, "/base") is None
 
 
-def test_serial_is_a_word_or_a_path() -> None:
-    assert notation.serial("stdio", "/base") == "stdio"
-    assert notation.serial("none", "/base") == "none"
-    assert notation.serial("./none", "/base") == "/base/none"
+def test_serial_is_a_word_a_socket_or_a_path() -> None:
+    for word in ("stdio", "none", "pty"):
+        assert notation.serial(word, "/base") == word
+        assert notation.serial(f"./{word}", "/base") == f"/base/{word}"
+    assert notation.serial("unix:a/b", "/base") == "unix:/base/a/b"
+    assert notation.serial("./unix:a", "/base") == "/base/unix:a"
+    assert notation.serial(3, "/base") == 3
+
+
+def test_sockets() -> None:
+    assert notation.socket("unix:/a/../b", "/base") == "unix:/b"
+    assert notation.socket("unix:~/s", "/base") == f"unix:{Path.home()}/s"
+    assert notation.socket(None, "/base") is None
+    for wrong in ("", "unix:", "/a", "tcp:1"):
+        with pytest.raises(ValueError, match="no socket"):
+            notation.socket(wrong, "/base")
 
 
 @pytest.mark.parametrize("value", [None, True, 3, [], {}])
