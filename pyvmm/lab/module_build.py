@@ -10,6 +10,7 @@ that x86 has, and the sample driver mtty, a VFIO device with migration.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,7 @@ _MAKE_ONLY = {
     "CONFIG_DEBUG_INFO_BTF_MODULES": "",
     "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT": "",
 }
+_PLAIN = re.compile(r"[\w/.,+@~-]+")
 _BUILT_INTO_IOMMUFD = ("iova_bitmap", "driver")
 
 # The span iterator of interval trees is for iommufd alone, so a stock kernel doesn't have it.
@@ -85,6 +87,11 @@ def rebuild(
         raise LabError(
             f"building the kernel's iommufd modules: no {', '.join(missing)} here",
             "install them: apt install build-essential",
+        )
+    if not _PLAIN.fullmatch(str(work)):
+        raise LabError(
+            f"building the kernel's iommufd modules in {work}: make takes no such path",
+            "set XDG_CACHE_HOME to a folder without spaces, colons, quotes and the like",
         )
     progress("building iommufd and vfio modules for the stock kernel")
     _lay_out_sources(sources, work)

@@ -74,7 +74,7 @@ def test_a_build_that_fails_is_told_with_the_compilers_words(
 ) -> None:
     makefile = next(headers.glob("usr/src/*-common/Makefile"))
     makefile.write_text("modules:\n\t@echo 'main.c:1: error: no such thing'; exit 1\n")
-    with pytest.raises(LabError, match=r"main\.c:1: error: no such thing.*run without"):
+    with pytest.raises(LabError, match=r"main\.c:1: error: no such thing.*take --kernel 6\.1"):
         rebuild(headers, sources, tmp_path / "work", libc=no_libc, progress=lambda _: None)
 
 
@@ -89,6 +89,14 @@ def test_a_make_that_makes_nothing_is_a_failure(
 def test_a_package_that_is_not_there_is_named(sources: Path, tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"0 of usr/src/linux-headers-\*-common"):
         rebuild(tmp_path, sources, tmp_path / "work", libc=no_libc, progress=lambda _: None)
+
+
+@pytest.mark.parametrize("name", ["a b", "a:b", "a'b", "$(a)"])
+def test_a_path_that_make_can_not_take(
+    headers: Path, sources: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(LabError, match="set XDG_CACHE_HOME to a folder without spaces, colons"):
+        rebuild(headers, sources, tmp_path / name, libc=no_libc, progress=lambda _: None)
 
 
 def test_no_compiler_is_told_with_what_to_install(
