@@ -6,7 +6,10 @@ That what is built is loaded and works is shown in the lab itself.
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -76,6 +79,36 @@ def test_a_build_that_fails_is_told_with_the_compilers_words(
     makefile.write_text("modules:\n\t@echo 'main.c:1: error: no such thing'; exit 1\n")
     with pytest.raises(LabError, match=r"main\.c:1: error: no such thing.*take --kernel 6\.1"):
         rebuild(headers, sources, tmp_path / "work", libc=no_libc, progress=lambda _: None)
+
+
+class Stop(BaseException):
+    pass
+
+
+def test_who_is_to_end_leaves_nothing_of_make(headers: Path, sources: Path, tmp_path: Path) -> None:
+    number = tmp_path / "number"
+    makefile = next(headers.glob("usr/src/*-common/Makefile"))
+    makefile.write_text(
+        f"modules:\n\techo $$$$ >{number}.new; mv {number}.new {number}; sleep 1000\n"
+    )
+    shells: list[int] = []
+
+    def end(*_: object) -> None:
+        if not number.exists():
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            return
+        shells.append(os.pidfd_open(int(number.read_text())))
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(Stop):
+            rebuild(headers, sources, tmp_path / "work", libc=no_libc, progress=lambda _: None)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert select.select(shells, [], [], 30)[0] == shells
+    os.close(shells[0])
 
 
 def test_a_make_that_makes_nothing_is_a_failure(
