@@ -10,15 +10,18 @@ that x86 has, and the sample driver mtty, a VFIO device with migration.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     Progress = Callable[[str], None]
 
@@ -48,6 +51,7 @@ _MAKE_ONLY = {
     "CONFIG_DEBUG_INFO_BTF_MODULES": "",
     "CONFIG_CC_HAS_MIN_FUNCTION_ALIGNMENT": "",
 }
+_PLAIN = re.compile(r"[\w/.,+@~-]+")
 _BUILT_INTO_IOMMUFD = ("iova_bitmap", "driver")
 
 # The span iterator of interval trees is for iommufd alone, so a stock kernel doesn't have it.
@@ -86,6 +90,11 @@ def rebuild(
             f"building the kernel's iommufd modules: no {', '.join(missing)} here",
             "install them: apt install build-essential",
         )
+    if not _PLAIN.fullmatch(str(work)):
+        raise LabError(
+            f"building the kernel's iommufd modules in {work}: make takes no such path",
+            "set XDG_CACHE_HOME to a folder without spaces, colons, quotes and the like",
+        )
     progress("building iommufd and vfio modules for the stock kernel")
     _lay_out_sources(sources, work)
     build = _lay_out_headers(headers, work, libc)
@@ -96,17 +105,7 @@ def rebuild(
     command += [f"{option}={value}" for option, value in (_OPTIONS | _MAKE_ONLY).items()]
     command += [f"KCFLAGS={flags} -g0", "CC=gcc", "modules"]
     log = work / "build.log"
-    with log.open("wb") as output:
-        status = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # Settings of a make that may have started us are not for this one.
-            env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))},
-            pass_fds=tuple(pass_fds),
-            check=False,
-        ).returncode
+    status = _run(command, log, pass_fds)
     modules = sorted(path for path in work.rglob("*.ko"))
     if status or not modules:
         raise LabError(
@@ -114,6 +113,29 @@ def rebuild(
             "take --kernel 6.1, which goes without them; and report this",
         )
     return modules
+
+
+def _run(command: Sequence[str], log: Path, pass_fds: Collection[int]) -> int:
+    """Its status. If this process is to end, all that make has started ends at once."""
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # Settings of a make that may have started us are not for this one.
+            env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))},
+            pass_fds=tuple(pass_fds),
+            process_group=0,
+        ) as make,
+    ):
+        try:
+            return make.wait()
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(make.pid, signal.SIGKILL)
+            raise
 
 
 def _lay_out_sources(sources: Path, work: Path) -> None:

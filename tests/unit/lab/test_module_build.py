@@ -6,7 +6,10 @@ That what is built is loaded and works is shown in the lab itself.
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -74,8 +77,38 @@ def test_a_build_that_fails_is_told_with_the_compilers_words(
 ) -> None:
     makefile = next(headers.glob("usr/src/*-common/Makefile"))
     makefile.write_text("modules:\n\t@echo 'main.c:1: error: no such thing'; exit 1\n")
-    with pytest.raises(LabError, match=r"main\.c:1: error: no such thing.*goes without"):
+    with pytest.raises(LabError, match=r"main\.c:1: error: no such thing.*take --kernel 6\.1"):
         rebuild(headers, sources, tmp_path / "work", libc=no_libc, progress=lambda _: None)
+
+
+class Stop(BaseException):
+    pass
+
+
+def test_who_is_to_end_leaves_nothing_of_make(headers: Path, sources: Path, tmp_path: Path) -> None:
+    number = tmp_path / "number"
+    makefile = next(headers.glob("usr/src/*-common/Makefile"))
+    makefile.write_text(
+        f"modules:\n\techo $$$$ >{number}.new; mv {number}.new {number}; sleep 1000\n"
+    )
+    shells: list[int] = []
+
+    def end(*_: object) -> None:
+        if not number.exists():
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            return
+        shells.append(os.pidfd_open(int(number.read_text())))
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(Stop):
+            rebuild(headers, sources, tmp_path / "work", libc=no_libc, progress=lambda _: None)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert select.select(shells, [], [], 30)[0] == shells
+    os.close(shells[0])
 
 
 def test_a_make_that_makes_nothing_is_a_failure(
@@ -89,6 +122,14 @@ def test_a_make_that_makes_nothing_is_a_failure(
 def test_a_package_that_is_not_there_is_named(sources: Path, tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"0 of usr/src/linux-headers-\*-common"):
         rebuild(tmp_path, sources, tmp_path / "work", libc=no_libc, progress=lambda _: None)
+
+
+@pytest.mark.parametrize("name", ["a b", "a:b", "a'b", "$(a)"])
+def test_a_path_that_make_can_not_take(
+    headers: Path, sources: Path, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(LabError, match="set XDG_CACHE_HOME to a folder without spaces, colons"):
+        rebuild(headers, sources, tmp_path / name, libc=no_libc, progress=lambda _: None)
 
 
 def test_no_compiler_is_told_with_what_to_install(
