@@ -10,23 +10,32 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import EFBIG
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pyvmm.uapi.ioctl import failure
 
-from .command_line import SLOTS, bridge_id, slot_address, slot_id
-from .devices import KINDS, Bridge, Needs, each, parse_size
+from .command_line import (
+    SATA_DISK,
+    SATA_ID,
+    SATA_SLOT,
+    SLOTS,
+    bridge_id,
+    slot_address,
+    slot_id,
+)
+from .defaults import DISK_SIZE
+from .devices import KINDS, Bridge, DeviceSpec, Needs, each, parse_size
 from .errors import LabError, QmpError
 
 if TYPE_CHECKING:
     from .agent import Agent
-    from .devices import DeviceSpec, Item
+    from .devices import Item
     from .qmp import Qmp
 
-DISK_SIZE = 16 << 20
 DISK_BLOCK = 4096
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
 _NO_SUCH_MODEL = "is not a valid device model name"
+_DISKS = (Needs.DISK, Needs.USB_DISK)
 _TEXTS = ("serial", "mac")
 
 
@@ -43,9 +52,10 @@ class Plugged:
 class Slots:
     """The root ports, and what is in them."""
 
-    def __init__(self, qmp: Qmp, agent: Agent, bridges: int) -> None:
-        """bridges of the machine's slots have one."""
+    def __init__(self, qmp: Qmp, agent: Agent, bridges: int, *, sata: bool = False) -> None:
+        """bridges of the machine's slots have one; sata: one has a SATA controller."""
         self._bridges = bridges
+        self._sata = sata
         self.plugged: list[Plugged] = []
         self._qmp = qmp
         self._agent = agent
@@ -56,7 +66,9 @@ class Slots:
     def insert(self, item: Item) -> Plugged:
         """Plug it in, and leave its addresses to bind(). Raises LabError."""
         slot = self._free_slot(item)
-        if isinstance(item, Bridge):
+        if _is_sata(item):
+            ids = [self._give_sata_disk(item)]
+        elif isinstance(item, Bridge):
             ids = [
                 self._add(spec, {"bus": bridge_id(slot), "addr": f"{position:#x}"})
                 for position, spec in enumerate(item.members, 1)
@@ -68,9 +80,13 @@ class Slots:
         return plugged
 
     def _free_slot(self, item: Item) -> int:
-        """Where it can go: bridges are there from the start, in the last slots."""
+        """Where it can go: bridges and SATA controllers are in their slots from the start."""
+        if _is_sata(item):
+            if not self._sata or any(plugged.slot == SATA_SLOT for plugged in self.plugged):
+                raise LabError(f"there is no slot for {item}", "a lab has one, from its start on")
+            return SATA_SLOT
         first = SLOTS - self._bridges
-        slots = range(first, SLOTS) if isinstance(item, Bridge) else range(first)
+        slots = range(first, SLOTS) if isinstance(item, Bridge) else range(self._sata, first)
         taken = {plugged.slot for plugged in self.plugged}
         slot = next((slot for slot in slots if slot not in taken), None)
         if slot is None and isinstance(item, Bridge):
@@ -106,10 +122,11 @@ class Slots:
     def _add(self, spec: DeviceSpec, place: dict[str, str]) -> str:
         name = f"{re.sub('[^a-z0-9]+', '-', spec.kind)}{next(self._numbers)}"
         given = dict(spec.properties)
+        has_disk = spec.model.needs in _DISKS and "drive" not in given
+        size = _size(spec, given.pop("size", "")) if has_disk else 0
         arguments: dict[str, Any] = {"driver": spec.model.model, "id": name, **place}
-        if spec.model.needs is Needs.DISK and "drive" not in given:
-            arguments["drive"] = self._add_disk(spec, name, _size(spec, given.pop("size", "")))
-            self._backends[name] = [("blockdev-del", {"node-name": arguments["drive"]})]
+        if spec.model.needs is Needs.DISK and has_disk:
+            arguments["drive"] = self._add_disk(spec, name, size)
             if spec.kind == "nvme":
                 arguments["serial"] = f"LAB{name.upper()}"
         elif spec.model.needs is Needs.NETWORK and "netdev" not in given:
@@ -124,7 +141,20 @@ class Slots:
             if _NO_SUCH_MODEL in error.cause:
                 raise self._unknown(spec.kind) from None
             raise
+        if spec.model.needs is Needs.USB_DISK and has_disk:
+            drive = self._add_disk(spec, name, size)
+            disk = {"driver": "usb-storage", "bus": f"{name}.0", "drive": drive}
+            self._qmp.execute("device_add", disk)
         return name
+
+    def _give_sata_disk(self, spec: DeviceSpec) -> str:
+        """Have the controller's disk, behind which there is nothing yet, hold data."""
+        if spec.properties:
+            raise LabError(f"lab device {spec}: its controller is as it is", "take a plain ahci")
+        data = self._add_disk(spec, f"{SATA_ID}-data", DISK_SIZE)
+        disk = {"driver": "raw", "node-name": SATA_DISK, "file": data}
+        self._qmp.execute("blockdev-reopen", {"options": [disk]})
+        return SATA_ID
 
     def _unknown(self, kind: str) -> LabError:
         """For a kind that neither the lab nor this QEMU knows."""
@@ -151,7 +181,12 @@ class Slots:
         node = f"{name}-disk"
         file = {"driver": "file", "filename": f"/dev/fdset/{added['fdset-id']}"}
         self._qmp.execute("blockdev-add", {"driver": "raw", "node-name": node, "file": file})
+        self._backends[name] = [("blockdev-del", {"node-name": node})]
         return node
+
+
+def _is_sata(item: Item) -> TypeGuard[DeviceSpec]:
+    return isinstance(item, DeviceSpec) and item.model.needs is Needs.SATA_DISK
 
 
 def _size(spec: DeviceSpec, text: str) -> int:

@@ -48,3 +48,25 @@ def test_a_device_that_nobody_knows(device: str, cure: str) -> None:
 def test_other_refusals_are_qemus() -> None:
     error = refusal("edu:dma_mask=no", "Parameter 'dma_mask' expects uint64")
     assert error.cause == "QEMU: device_add: Parameter 'dma_mask' expects uint64"
+
+
+class NotingQmp:
+    """QEMU's monitor, which does as it is told, and notes what."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def execute(self, command: str, arguments: dict[str, Any] | None = None, **_: Any) -> Any:
+        self.told.append((command, arguments or {}))
+        return {"fdset-id": 7}
+
+
+def test_a_usb_disk_is_at_its_controllers_bus() -> None:
+    qmp = NotingQmp()
+    plugged = Slots(cast("Any", qmp), cast("Any", None), 0).insert(*parse("xhci:size=32M:p2=8"))
+    (name,) = plugged.ids
+    added = [arguments for command, arguments in qmp.told if command == "device_add"]
+    assert added == [
+        {"driver": "qemu-xhci", "id": name, "bus": "slot0", "p2": 8},
+        {"driver": "usb-storage", "bus": f"{name}.0", "drive": f"{name}-disk"},
+    ]
