@@ -54,11 +54,8 @@ class MachineOptions:
             raise LabError("the lab's kernel needs 256M of memory or more", "take --memory 1G")
         if self.memory > _MOST_MEMORY:
             raise LabError("the lab's CPU has addresses for 512G of memory", "take less")
-        if self.bridges + self.sata > SLOTS:
-            raise LabError(
-                f"{self.bridges + self.sata} bridges and the like are too many",
-                f"the lab has {SLOTS} slots",
-            )
+        if self.bridges > SLOTS - self.sata:
+            raise LabError(f"{self.bridges} bridges are too many", f"the lab has {SLOTS} slots")
 
 
 class Wiring(NamedTuple):

@@ -36,7 +36,6 @@ DISK_BLOCK = 4096
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
 _NO_SUCH_MODEL = "is not a valid device model name"
 _DISKS = (Needs.DISK, Needs.USB_DISK)
-_TEXTS = ("serial", "mac")
 
 
 @dataclass
@@ -134,7 +133,8 @@ class Slots:
             self._qmp.execute("netdev_add", {"type": "user", "id": arguments["netdev"]})
             self._backends[name] = [("netdev_del", {"id": arguments["netdev"]})]
         properties = {**spec.model.properties, **given}
-        arguments.update((key, _value(key, value)) for key, value in properties.items())
+        types = self._types(spec) if properties else {}
+        arguments.update((key, _value(types.get(key), text)) for key, text in properties.items())
         try:
             self._qmp.execute("device_add", arguments)
         except QmpError as error:
@@ -146,6 +146,14 @@ class Slots:
             disk = {"driver": "usb-storage", "bus": f"{name}.0", "drive": drive}
             self._qmp.execute("device_add", disk)
         return name
+
+    def _types(self, spec: DeviceSpec) -> dict[str, str]:
+        """What QEMU has each property be: not all that are "on" or "off" are bool."""
+        try:
+            listed = self._qmp.execute("device-list-properties", {"typename": spec.model.model})
+        except QmpError:
+            return {}  # what is wrong with it, the device itself will tell
+        return {each["name"]: each["type"] for each in listed}
 
     def _give_sata_disk(self, spec: DeviceSpec) -> str:
         """Have the controller's disk, behind which there is nothing yet, hold data."""
@@ -207,9 +215,9 @@ def _resize(disk: int, size: int, spec: DeviceSpec) -> None:
         raise LabError(failure(doing, "ftruncate", EFBIG), cure) from None
 
 
-def _value(name: str, text: str) -> str | bool | int:
-    """A property as JSON has it."""
-    if name in _TEXTS:
+def _value(kind: str | None, text: str) -> str | bool | int:
+    """A property as JSON has it; kind is what QEMU calls its type."""
+    if kind is not None and kind != "bool" and not kind.startswith(("int", "uint", "size")):
         return text
     if text in _WORDS:
         return _WORDS[text]

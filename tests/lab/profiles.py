@@ -65,18 +65,24 @@ SPECIAL = (
 """For the tests that name them by the mark `profiles`."""
 
 _FOR_LINUX = (
-    "nvme:size=320M,e1000e,igb,edu,bridge(nvme+nvme),xhci,ahci,bridge(virtio-net+virtio-blk)"
+    "nvme:size=320M,e1000e,igb,edu,xhci,ahci,bridge(nvme+nvme),bridge(virtio-net+virtio-blk)"
 )
-_AN_HOUR = 3600
+_NVME = "nvme:size=320M"
+_LONG = 3600
 PROOF = (
     Profile(
-        *("proof", "6.12", "intel", ("type1v2", "iommufd")),
-        *(_FOR_LINUX, ("e1000e", "igb"), "3G", 2, _AN_HOUR),
+        "proof",
+        "6.12",
+        "intel",
+        ("type1v2", "iommufd"),
+        _FOR_LINUX,
+        ("e1000e", "igb"),
+        memory="3G",
+        cpus=2,
+        time_limit=_LONG,
     ),
-    Profile("proof-6.1", "6.1", "intel", ("type1v2",), "nvme", (), "2G", 2, _AN_HOUR),
-    Profile(
-        "proof-newest", "newest", "intel", ("type1v2", "iommufd"), "nvme", (), "2G", 2, _AN_HOUR
-    ),
+    Profile("proof-6.1", "6.1", "intel", ("type1v2",), _NVME, (), "2G", 2, _LONG),
+    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), "2G", 2, _LONG),
 )
 """For the tests marked `proof`: Linux guests, which take long, and more devices."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
@@ -86,7 +92,7 @@ def worker_of(test: str) -> str:
     """Of two workers the one that runs this lab test, by its node id; "" if it is none.
 
     One has the main profile, and the other one all others: so no more than two labs run at once.
-    The long tests, which run by themselves, have one lab.
+    (The long tests run by themselves, and one after the other.)
     """
     if not test.startswith("tests/lab/"):
         return ""

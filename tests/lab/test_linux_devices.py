@@ -23,7 +23,7 @@ EDU = boots("uio_pci_generic", script="edu.sh")
 USB = boots("xhci-pci", "usb-storage", "sd_mod", "ext4", kernel="6.12", script="disk.sh")
 SATA = boots("ahci", "sd_mod", "ext4", script="disk.sh")
 VIRTIO = boots("virtio_net", "virtio_blk", "ext4")
-SHELL = boots("nvme", "e1000e", kernel="6.12")
+TOGETHER = boots("nvme", "e1000e", kernel="6.12", script="together.sh")
 NOISE = "dd if=/dev/urandom of=/tmp/noise bs=1M count=4 2>/dev/null"
 
 
@@ -66,35 +66,10 @@ def test_virtio_behind_an_iommu(make_linux: MakeLinux, lab_devices: GetDevices) 
     assert vm.notices == []
 
 
-@pytest.mark.boots(SHELL)
+@pytest.mark.boots(TOGETHER)
 def test_a_drive_a_card_and_edu(make_linux: MakeLinux, lab_device: GetDevice) -> None:
     """All three at work at once."""
     devices = [lab_device(kind) for kind in ("nvme", "e1000e", "edu")]
-    vm = make_linux(SHELL, devices, cpus=2)
-    vm.start()
-    vm.shell(f"wait_for() {{ until [ -e $1 ]; do sleep 1; done; }}; wait_for /dev/nvme0n1; {NOISE}")
-    vm.shell("ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0")
-    vm.shell(
-        "edu=$(grep -l 0x11e8 /sys/bus/pci/devices/*/device); edu=${edu%/*}; echo 1 >$edu/enable"
-    )
-    vm.shell(
-        "read -r bar _ <$edu/resource; until [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 1; done"
-    )
-    vm.shell(
-        "for n in 0 1 2 3 4 5 6 7; do"
-        "  dd if=/tmp/noise of=/dev/nvme0n1 bs=1M seek=$((n*4)) oflag=direct 2>/dev/null || echo bad;"
-        " done & drive=$!; ping -A -q -W 60 -c 500 10.0.2.2 >/tmp/pings & card=$!"
-    )
-    said = vm.shell(
-        "for n in 1 2 3 4 5 6 7 8 9 10 11 12; do devmem $((bar + 8)) 32 $n;"
-        " while [ $(($(devmem $((bar + 32))) & 1)) -ne 0 ]; do :; done;"
-        " echo $(($(devmem $((bar + 8))))); done"
-    )
-    assert said[-1] == "479001600"
-    assert vm.shell("wait $drive && wait $card && grep -c ' 0% packet loss' /tmp/pings")[-1] == "1"
-    for turn in range(8):
-        vm.shell(
-            f"dd if=/dev/nvme0n1 bs=1M skip={turn * 4} count=4 iflag=direct 2>/dev/null"
-            " | cmp - /tmp/noise"
-        )
+    vm = make_linux(TOGETHER, devices, cpus=2)
+    vm.passes()
     assert vm.notices == []

@@ -31,10 +31,9 @@ LOAD = {
     "kernel": "debian:6.12-cloud",
     "initrd": {"modules": ["nvme"], "script": "tests/lab/scripts/load.sh"},
 }
-AT_WORK = (
-    "(while dd if=/dev/nvme0n1 of=/dev/null bs=64k count=16 iflag=direct; do :; done) 2>/dev/null &"
-)
-READS = "until [ -e /dev/nvme0n1 ]; do sleep 1; done; dd if=/dev/nvme0n1 of=/dev/null bs=1M count=1 iflag=direct"
+READ = "dd if=/dev/nvme0n1 of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null"
+AT_WORK = f"while {READ}; do :; done &"
+READS = f"until [ -e /dev/nvme0n1 ]; do sleep 1; done; {READ}"
 COUNT = "grep -c 'MSI.*nvme0q' /proc/interrupts"
 
 

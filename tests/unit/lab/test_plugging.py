@@ -50,14 +50,24 @@ def test_other_refusals_are_qemus() -> None:
     assert error.cause == "QEMU: device_add: Parameter 'dma_mask' expects uint64"
 
 
+PROPERTIES = {
+    "disable-legacy": "OnOffAuto",
+    "iommu_platform": "bool",
+    "serial": "str",
+    "n": "uint8",
+}
+
+
 class NotingQmp:
-    """QEMU's monitor, which does as it is told, and notes what."""
+    """QEMU's monitor, which does as it is told, and notes what; and knows a few properties."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
 
     def execute(self, command: str, arguments: dict[str, Any] | None = None, **_: Any) -> Any:
         self.told.append((command, arguments or {}))
+        if command == "device-list-properties":
+            return [{"name": name, "type": kind} for name, kind in PROPERTIES.items()]
         return {"fdset-id": 7}
 
 
@@ -70,3 +80,31 @@ def test_a_usb_disk_is_at_its_controllers_bus() -> None:
         {"driver": "qemu-xhci", "id": name, "bus": "slot0", "p2": 8},
         {"driver": "usb-storage", "bus": f"{name}.0", "drive": f"{name}-disk"},
     ]
+
+
+def test_properties_are_what_qemu_has_them_be() -> None:
+    qmp = NotingQmp()
+    slots = Slots(cast("Any", qmp), cast("Any", None), 0)
+    slots.insert(*parse("virtio-rng:serial=0x10:n=0x10:other=off"))
+    (added,) = (arguments for command, arguments in qmp.told if command == "device_add")
+    assert (
+        added.items()
+        >= {
+            "disable-legacy": "on",
+            "iommu_platform": True,
+            "serial": "0x10",
+            "n": 16,
+            "other": False,
+        }.items()
+    )
+
+
+def test_a_sata_disk_comes_behind_a_controller_that_is_there() -> None:
+    qmp = NotingQmp()
+    slots = Slots(cast("Any", qmp), cast("Any", None), 0, sata=True)
+    assert slots.insert(*parse("ahci")).slot == 0
+    assert slots.insert(*parse("edu")).slot == 1
+    ((reopened,),) = (told["options"] for command, told in qmp.told if command == "blockdev-reopen")
+    assert reopened == {"driver": "raw", "node-name": "sata-disk", "file": "sata-data-disk"}
+    with pytest.raises(LabError, match="a lab has one"):
+        slots.insert(*parse("ahci"))
