@@ -15,13 +15,16 @@ VENV_STAMP := $(VENV)/.made-in-$(shell pwd -P | cksum | tr ' ' -)
 # Many Pythons are started here, in the lab too: each would compile all of pyvmm anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint bench guests clean help
+.PHONY: demo test proof lint bench guests clean help
 
 demo: $(RUN_STAMP) guests ## boot a guest that drives a PCI device; in software if there is no KVM
 	$(BIN)/pyvmm run --lab-without-kvm configs/edu.yaml
 
 test: $(DEV_STAMP) guests ## run all tests; some: PYTEST_ARGS="tests/unit -k edu"
 	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+proof: $(DEV_STAMP) guests ## run the long tests: Linux drives real devices, in labs
+	$(BIN)/pytest -m proof tests/lab $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP) ## check style, types and layers
 	$(BIN)/ruff check

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_MEMORY
+from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_MEMORY, DISK_SIZE
 from .iommu import Iommu, parse_iommu
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ class MachineOptions:
     bridges: int = 0
     """How many of the slots, the last ones, have a conventional bridge to plug devices into."""
 
+    sata: bool = False
+    """Whether the first slot has a SATA controller with a disk."""
+
     def __post_init__(self) -> None:
         from .errors import LabError
 
@@ -54,7 +57,7 @@ class MachineOptions:
             raise LabError("the lab's kernel needs 256M of memory or more", "take --memory 1G")
         if self.memory > _MOST_MEMORY:
             raise LabError("the lab's CPU has addresses for 512G of memory", "take less")
-        if self.bridges > SLOTS:
+        if self.bridges > SLOTS - self.sata:
             raise LabError(f"{self.bridges} bridges are too many", f"the lab has {SLOTS} slots")
 
 
@@ -83,6 +86,13 @@ def slot_id(slot: int) -> str:
 def bridge_id(slot: int) -> str:
     """The id of the bridge in a slot that has one."""
     return f"bridge{slot}"
+
+
+SATA_ID = "sata"
+"""The id of the SATA controller, whose bus takes no disk later."""
+SATA_SLOT = 0
+SATA_DISK = "sata-disk"
+"""The block node that its disk is on: nothing is behind it until somebody replaces its file."""
 
 
 def slot_address(slot: int) -> str:
@@ -116,6 +126,11 @@ def machine_arguments(
             "-device",
             f"pcie-pci-bridge,id={bridge_id(slot)},bus={slot_id(slot)}",
         )
+    if options.sata:
+        nothing = f"file.driver=null-co,file.size={DISK_SIZE}"
+        yield from ("-blockdev", f"driver=raw,node-name={SATA_DISK},{nothing}")
+        yield from ("-device", f"ich9-ahci,id={SATA_ID},bus={slot_id(SATA_SLOT)}")
+        yield from ("-device", f"ide-hd,bus={SATA_ID}.0,drive={SATA_DISK}")
 
 
 def _kernel_parameters(iommu: Iommu) -> Iterator[str]:

@@ -12,3 +12,5 @@ DEFAULT_CPUS = 1
 
 DEFAULT_MEMORY = 1 << 30
 """Bytes."""
+DISK_SIZE = 16 << 20
+"""Bytes of a device's disk."""

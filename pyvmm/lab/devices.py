@@ -38,6 +38,10 @@ class Needs(Enum):
 
     NOTHING = auto()
     DISK = auto()
+    USB_DISK = auto()
+    """At its own bus."""
+    SATA_DISK = auto()
+    """Its bus takes none while the machine runs: both are there from the start."""
     NETWORK = auto()
 
 
@@ -64,6 +68,8 @@ KINDS: Mapping[str, Kind] = {
     "virtio-net": Kind("virtio-net-pci", "virtio network card", Needs.NETWORK, _VIRTIO),
     "virtio-blk": Kind("virtio-blk-pci", "virtio disk", Needs.DISK, _VIRTIO),
     "virtio-rng": Kind("virtio-rng-pci", "virtio random numbers", Needs.NOTHING, _VIRTIO),
+    "xhci": Kind("qemu-xhci", "USB 3 controller with a disk", Needs.USB_DISK),
+    "ahci": Kind("ich9-ahci", "SATA controller with a disk", Needs.SATA_DISK),
     "pci-testdev": Kind("pci-testdev", "QEMU's device for testing ioeventfds"),
 }
 

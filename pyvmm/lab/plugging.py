@@ -10,26 +10,33 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import EFBIG
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pyvmm.uapi.ioctl import failure
 
-from .command_line import SLOTS, bridge_id, slot_address, slot_id
-from .devices import KINDS, Bridge, Needs, each, parse_size
+from .command_line import (
+    SATA_DISK,
+    SATA_ID,
+    SATA_SLOT,
+    SLOTS,
+    bridge_id,
+    slot_address,
+    slot_id,
+)
+from .defaults import DISK_SIZE
+from .devices import KINDS, Bridge, DeviceSpec, Needs, each, parse_size
 from .errors import LabError, QmpError
 
 if TYPE_CHECKING:
     from .agent import Agent
-    from .devices import DeviceSpec, Item
+    from .devices import Item
     from .qmp import Qmp
 
-DISK_SIZE = 16 << 20
 DISK_BLOCK = 4096
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
 _NO_SUCH_MODEL = "is not a valid device model name"
 _NO_SUCH_PROPERTY = re.compile(r"Property '.*' not found")
-# Numbers may be names, too; and what is on, off or auto is no boolean to newer QEMUs.
-_TEXTS = ("serial", "mac", "disable-legacy")
+_DISKS = (Needs.DISK, Needs.USB_DISK)
 
 
 @dataclass
@@ -45,9 +52,10 @@ class Plugged:
 class Slots:
     """The root ports, and what is in them."""
 
-    def __init__(self, qmp: Qmp, agent: Agent, bridges: int) -> None:
-        """bridges of the machine's slots have one."""
+    def __init__(self, qmp: Qmp, agent: Agent, bridges: int, *, sata: bool = False) -> None:
+        """bridges of the machine's slots have one; sata: one has a SATA controller."""
         self._bridges = bridges
+        self._sata = sata
         self.plugged: list[Plugged] = []
         self._qmp = qmp
         self._agent = agent
@@ -58,7 +66,9 @@ class Slots:
     def insert(self, item: Item) -> Plugged:
         """Plug it in, and leave its addresses to bind(). Raises LabError."""
         slot = self._free_slot(item)
-        if isinstance(item, Bridge):
+        if _is_sata(item):
+            ids = [self._give_sata_disk(item)]
+        elif isinstance(item, Bridge):
             ids = [
                 self._add(spec, {"bus": bridge_id(slot), "addr": f"{position:#x}"})
                 for position, spec in enumerate(item.members, 1)
@@ -70,9 +80,13 @@ class Slots:
         return plugged
 
     def _free_slot(self, item: Item) -> int:
-        """Where it can go: bridges are there from the start, in the last slots."""
+        """Where it can go: bridges and SATA controllers are in their slots from the start."""
+        if _is_sata(item):
+            if not self._sata or any(plugged.slot == SATA_SLOT for plugged in self.plugged):
+                raise LabError(f"there is no slot for {item}", "a lab has one, from its start on")
+            return SATA_SLOT
         first = SLOTS - self._bridges
-        slots = range(first, SLOTS) if isinstance(item, Bridge) else range(first)
+        slots = range(first, SLOTS) if isinstance(item, Bridge) else range(self._sata, first)
         taken = {plugged.slot for plugged in self.plugged}
         slot = next((slot for slot in slots if slot not in taken), None)
         if slot is None and isinstance(item, Bridge):
@@ -111,10 +125,11 @@ class Slots:
     def _add(self, spec: DeviceSpec, place: dict[str, str]) -> str:
         name = f"{re.sub('[^a-z0-9]+', '-', spec.kind)}{next(self._numbers)}"
         given = dict(spec.properties)
+        has_disk = spec.model.needs in _DISKS and "drive" not in given
+        size = _size(spec, given.pop("size", "")) if has_disk else 0
         arguments: dict[str, Any] = {"driver": spec.model.model, "id": name, **place}
-        if spec.model.needs is Needs.DISK and "drive" not in given:
-            arguments["drive"] = self._add_disk(spec, name, _size(spec, given.pop("size", "")))
-            self._backends[name] = [("blockdev-del", {"node-name": arguments["drive"]})]
+        if spec.model.needs is Needs.DISK and has_disk:
+            arguments["drive"] = self._add_disk(spec, name, size)
             if spec.kind == "nvme":
                 arguments["serial"] = f"LAB{name.upper()}"
         elif spec.model.needs is Needs.NETWORK and "netdev" not in given:
@@ -122,7 +137,8 @@ class Slots:
             self._qmp.execute("netdev_add", {"type": "user", "id": arguments["netdev"]})
             self._backends[name] = [("netdev_del", {"id": arguments["netdev"]})]
         properties = {**spec.model.properties, **given}
-        arguments.update((key, _value(key, value)) for key, value in properties.items())
+        types = self._types(spec) if properties else {}
+        arguments.update((key, _value(types.get(key), text)) for key, text in properties.items())
         try:
             self._qmp.execute("device_add", arguments)
         except QmpError as error:
@@ -133,7 +149,28 @@ class Slots:
                 listed = f"`qemu-system-x86_64 -device {spec.model.model},help` lists those"
                 raise QmpError(error.cause, f"{listed} that there are") from None
             raise
+        if spec.model.needs is Needs.USB_DISK and has_disk:
+            drive = self._add_disk(spec, name, size)
+            disk = {"driver": "usb-storage", "bus": f"{name}.0", "drive": drive}
+            self._qmp.execute("device_add", disk)
         return name
+
+    def _types(self, spec: DeviceSpec) -> dict[str, str]:
+        """What QEMU has each property be: not all that are "on" or "off" are bool."""
+        try:
+            listed = self._qmp.execute("device-list-properties", {"typename": spec.model.model})
+        except QmpError:
+            return {}  # what is wrong with it, the device itself will tell
+        return {each["name"]: each["type"] for each in listed}
+
+    def _give_sata_disk(self, spec: DeviceSpec) -> str:
+        """Have the controller's disk, behind which there is nothing yet, hold data."""
+        if spec.properties:
+            raise LabError(f"lab device {spec}: its controller is as it is", "take a plain ahci")
+        data = self._add_disk(spec, f"{SATA_ID}-data", DISK_SIZE)
+        disk = {"driver": "raw", "node-name": SATA_DISK, "file": data}
+        self._qmp.execute("blockdev-reopen", {"options": [disk]})
+        return SATA_ID
 
     def _unknown(self, kind: str) -> LabError:
         """For a kind that neither the lab nor this QEMU knows."""
@@ -160,7 +197,12 @@ class Slots:
         node = f"{name}-disk"
         file = {"driver": "file", "filename": f"/dev/fdset/{added['fdset-id']}"}
         self._qmp.execute("blockdev-add", {"driver": "raw", "node-name": node, "file": file})
+        self._backends[name] = [("blockdev-del", {"node-name": node})]
         return node
+
+
+def _is_sata(item: Item) -> TypeGuard[DeviceSpec]:
+    return isinstance(item, DeviceSpec) and item.model.needs is Needs.SATA_DISK
 
 
 def _size(spec: DeviceSpec, text: str) -> int:
@@ -181,9 +223,9 @@ def _resize(disk: int, size: int, spec: DeviceSpec) -> None:
         raise LabError(failure(doing, "ftruncate", EFBIG), cure) from None
 
 
-def _value(name: str, text: str) -> str | bool | int:
-    """A property as JSON has it."""
-    if name in _TEXTS:
+def _value(kind: str | None, text: str) -> str | bool | int:
+    """A property as JSON has it; kind is what QEMU calls its type."""
+    if kind is not None and kind != "bool" and not kind.startswith(("int", "uint", "size")):
         return text
     if text in _WORDS:
         return _WORDS[text]

@@ -19,7 +19,7 @@ from pyvmm.uapi.ioctl import failure
 from .assets import prepare
 from .command_line import MachineOptions
 from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_KERNEL, DEFAULT_MEMORY
-from .devices import Bridge, each, parse
+from .devices import Bridge, Needs, each, parse
 from .errors import LabError, SnapshotFailed
 from .job import Job, script
 from .machine import FOR_DEVICES, QemuMachine
@@ -79,7 +79,8 @@ class Lab:
         self._devices = devices
         self._items = parse(devices)
         bridges = sum(isinstance(item, Bridge) for item in self._items)
-        self._options = MachineOptions(iommu, cpus, memory, bridges)
+        sata = any(spec.model.needs is Needs.SATA_DISK for spec in each(self._items))
+        self._options = MachineOptions(iommu, cpus, memory, bridges, sata)
         self._kernel = kernel
         self._qemu = qemu
         self._cold = cold
@@ -262,7 +263,7 @@ class Lab:
         if machine is None:
             machine = QemuMachine(assets, self._options, waits=FOR_DEVICES)
         self._stack.enter_context(machine)
-        slots = Slots(machine.qmp, machine.agent, self._options.bridges)
+        slots = Slots(machine.qmp, machine.agent, self._options.bridges, sata=self._options.sata)
         self._parts = _Parts(machine, slots, assets.features)
         with machine.explained():
             inserted = [] if late else self._insert(slots)

@@ -46,8 +46,11 @@ _ENDS = ("completed", "failed")
 
 
 def can_be_saved(options: MachineOptions) -> bool:
-    """Whether others can begin with such a machine: all their devices come later."""
-    return not parse_iommu(options.iommu).knows_its_devices
+    """Whether others can begin with such a machine: all their devices come later.
+
+    QEMU doesn't take back the state of a SATA controller with a disk.
+    """
+    return not (options.sata or parse_iommu(options.iommu).knows_its_devices)
 
 
 class Snapshots:

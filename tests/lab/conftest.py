@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -23,9 +23,10 @@ from pyvmm.debian.errors import DebianError
 from pyvmm.linux.errors import LinuxError
 from pyvmm.vfio.kernel import KernelDevice, open_device
 from tests.lab.leaks import Watch
+from tests.lab.linux_guest import LinuxVm
 from tests.lab.machines import GuestVm
 from tests.lab.profiles import BY_NAME, MAIN, PROFILES, Profile
-from tests.lab.relay import TIME_LIMIT, LabFailed, Relay, shown
+from tests.lab.relay import LabFailed, Relay, shown
 
 IN_LAB = "PYVMM_LAB" in os.environ
 
@@ -70,7 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _is_ours(item):
             item.add_marker(pytest.mark.lab)
             if not IN_LAB:  # there each has the usual limit; here it waits for others too
-                item.add_marker(pytest.mark.timeout(TIME_LIMIT))
+                item.add_marker(pytest.mark.timeout(BY_NAME[_profile_of(item)].time_limit))
 
 
 if not IN_LAB:
@@ -215,16 +216,49 @@ class MakeVm(Protocol):
 
 
 @pytest.fixture
-def make_vm(
-    guests: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MakeVm]:
-    """VMs whose devices are on the test's back end, or on the best, if it has none."""
+def on_its_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """VMs have their devices on the test's back end, or on the best, if it has none."""
     if backend := request.node.callspec.params.get("backend"):
         monkeypatch.setattr("pyvmm.machine.host_devices.best_backend", lambda *_: backend)
+
+
+@pytest.fixture
+def make_vm(guests: Path, on_its_backend: None) -> Iterator[MakeVm]:
+    """VMs with test guests."""
     with ExitStack() as machines:
 
         def make(guest: str, /, *devices: str | dict[str, object], **keys: object) -> GuestVm:
             vm = GuestVm(guests, guest, *devices, **keys)
+            machines.enter_context(vm.machine)
+            return vm
+
+        yield make
+
+
+class MakeLinux(Protocol):
+    """make_linux(boots("nvme"), [bdf], "size=8", cpus=2): see LinuxVm."""
+
+    def __call__(
+        self,
+        booted: Mapping[str, object],
+        devices: Sequence[str | dict[str, object]] = (),
+        parameters: str = "",
+        **keys: object,
+    ) -> LinuxVm: ...
+
+
+@pytest.fixture
+def make_linux(on_its_backend: None) -> Iterator[MakeLinux]:
+    """VMs with Linux guests."""
+    with ExitStack() as machines:
+
+        def make(
+            booted: Mapping[str, object],
+            devices: Sequence[str | dict[str, object]] = (),
+            parameters: str = "",
+            **keys: object,
+        ) -> LinuxVm:
+            vm = LinuxVm(booted, devices, parameters, **keys)
             machines.enter_context(vm.machine)
             return vm
 

@@ -21,6 +21,9 @@ class Profile(NamedTuple):
     kinds: tuple[str, ...] = KINDS
     """The devices that each test runs with."""
     memory: str = "1G"
+    cpus: int = 1
+    time_limit: int = 1200
+    """Seconds for all tests of it."""
 
     @property
     def options(self) -> list[str]:
@@ -30,6 +33,7 @@ class Profile(NamedTuple):
             f"--kernel={self.kernel}",
             f"--iommu={self.iommu}",
             f"--memory={self.memory}",
+            f"--cpus={self.cpus}",
         ]
 
 
@@ -59,13 +63,36 @@ SPECIAL = (
     ),
 )
 """For the tests that name them by the mark `profiles`."""
-BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL)}
+
+_FOR_LINUX = (
+    "nvme:size=320M,e1000e,igb,edu,xhci,ahci,bridge(nvme+nvme),bridge(virtio-net+virtio-blk)"
+)
+_NVME = "nvme:size=320M"
+_LONG = 3600
+PROOF = (
+    Profile(
+        "proof",
+        "6.12",
+        "intel",
+        ("type1v2", "iommufd"),
+        _FOR_LINUX,
+        ("e1000e", "igb"),
+        memory="3G",
+        cpus=2,
+        time_limit=_LONG,
+    ),
+    Profile("proof-6.1", "6.1", "intel", ("type1v2",), _NVME, (), "2G", 2, _LONG),
+    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), "2G", 2, _LONG),
+)
+"""For the tests marked `proof`: Linux guests, which take long, and more devices."""
+BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
 
 
 def worker_of(test: str) -> str:
     """Of two workers the one that runs this lab test, by its node id; "" if it is none.
 
     One has the main profile, and the other one all others: so no more than two labs run at once.
+    (The long tests run by themselves, and one after the other.)
     """
     if not test.startswith("tests/lab/"):
         return ""

@@ -16,11 +16,8 @@ from typing import Any
 from tests.lab.profiles import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
-TIME_LIMIT = 1800
-"""Seconds for all tests of a profile."""
-
 # What starts slowly in there: plugins that are found by looking through all packages, and files.
-_PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_timeout")
+_PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-p", "pytest_timeout", "-m", "")
 # No terminal, so none of its options either.
 _REPORTER = (
     "-o",
@@ -101,7 +98,7 @@ def lab_command(profile: Profile, tests: Sequence[str], *, reporter: bool = Fals
     plugins = _REPORTER if reporter else ()
     return [
         *(sys.executable, "-m", "pyvmm", "lab", "run"),
-        *(*profile.options, f"--timeout={TIME_LIMIT}", "--"),
+        *(*profile.options, f"--timeout={profile.time_limit}", "--"),
         *("env", *_ENVIRONMENT, sys.executable, *_PYTEST, *plugins, *tests),
     ]
 

@@ -71,24 +71,61 @@ def test_the_cure_for_a_property_that_there_is_not() -> None:
     assert error.cure == "`qemu-system-x86_64 -device pci-testdev,help` lists those that there are"
 
 
-class TakingQmp:
-    """QEMU's monitor, which takes every device."""
+PROPERTIES = {
+    "disable-legacy": "OnOffAuto",
+    "iommu_platform": "bool",
+    "serial": "str",
+    "n": "uint8",
+}
+
+
+class NotingQmp:
+    """QEMU's monitor, which does as it is told, and notes what; and knows a few properties."""
 
     def __init__(self) -> None:
-        self.added: list[dict[str, Any]] = []
+        self.told: list[tuple[str, dict[str, Any]]] = []
 
-    def execute(self, command: str, arguments: dict[str, Any]) -> Any:
-        if command == "device_add":
-            self.added.append(arguments)
-        return {}
+    def execute(self, command: str, arguments: dict[str, Any] | None = None, **_: Any) -> Any:
+        self.told.append((command, arguments or {}))
+        if command == "device-list-properties":
+            return [{"name": name, "type": kind} for name, kind in PROPERTIES.items()]
+        return {"fdset-id": 7}
 
 
-def test_properties_have_the_types_that_qemu_wants() -> None:
-    """Newer ones take no boolean for what is on, off or auto."""
-    qmp = TakingQmp()
+def test_a_usb_disk_is_at_its_controllers_bus() -> None:
+    qmp = NotingQmp()
+    plugged = Slots(cast("Any", qmp), cast("Any", None), 0).insert(*parse("xhci:size=32M:p2=8"))
+    (name,) = plugged.ids
+    added = [arguments for command, arguments in qmp.told if command == "device_add"]
+    assert added == [
+        {"driver": "qemu-xhci", "id": name, "bus": "slot0", "p2": 8},
+        {"driver": "usb-storage", "bus": f"{name}.0", "drive": f"{name}-disk"},
+    ]
+
+
+def test_properties_are_what_qemu_has_them_be() -> None:
+    qmp = NotingQmp()
     slots = Slots(cast("Any", qmp), cast("Any", None), 0)
-    slots.insert(*parse("virtio-rng-pci:disable-legacy=on:iommu_platform=on:max-bytes=0x400"))
-    (device,) = qmp.added
-    assert device["disable-legacy"] == "on"
-    assert device["iommu_platform"] is True
-    assert device["max-bytes"] == 0x400
+    slots.insert(*parse("virtio-rng:serial=0x10:n=0x10:other=off"))
+    (added,) = (arguments for command, arguments in qmp.told if command == "device_add")
+    assert (
+        added.items()
+        >= {
+            "disable-legacy": "on",
+            "iommu_platform": True,
+            "serial": "0x10",
+            "n": 16,
+            "other": False,
+        }.items()
+    )
+
+
+def test_a_sata_disk_comes_behind_a_controller_that_is_there() -> None:
+    qmp = NotingQmp()
+    slots = Slots(cast("Any", qmp), cast("Any", None), 0, sata=True)
+    assert slots.insert(*parse("ahci")).slot == 0
+    assert slots.insert(*parse("edu")).slot == 1
+    ((reopened,),) = (told["options"] for command, told in qmp.told if command == "blockdev-reopen")
+    assert reopened == {"driver": "raw", "node-name": "sata-disk", "file": "sata-data-disk"}
+    with pytest.raises(LabError, match="a lab has one"):
+        slots.insert(*parse("ahci"))

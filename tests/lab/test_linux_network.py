@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Linux guests with network cards: each frame accounted for, by every kind of interrupt."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pyvmm.vfio.host import HostFunction
+from tests.lab.conftest import MakeLinux
+from tests.lab.drivers import given_to
+from tests.lab.linux_guest import boots
+from tests.lab.written import written
+
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.profiles("proof"),
+    pytest.mark.timeout(1200),
+]
+
+GetDevice = Callable[[str], str]
+
+CARDS = boots("e1000e", "igb", kernel="6.12", script="network.sh")
+VIRTUAL = boots("igbvf", kernel="6.12", script="network.sh")
+BUSYBOX = "/run/pyvmm-lab/busybox"
+FEW = "packets=400"
+MANY = "packets=10000"
+
+
+@pytest.mark.boots(CARDS)
+def test_frames_by_msix(kind: str, make_linux: MakeLinux, bdf: str) -> None:
+    """10,000 of them, from two CPUs."""
+    vm = make_linux(CARDS, [bdf], f"interrupts=msix {MANY}", cpus=2)
+    vm.passes()
+    assert vm.notices == []
+
+
+@pytest.mark.boots(CARDS)
+def test_frames_by_intx(kind: str, make_linux: MakeLinux, bdf: str) -> None:
+    vm = make_linux(CARDS, [bdf], f"pci=nomsi interrupts=intx {FEW}")
+    vm.passes()
+    assert vm.notices == []
+
+
+@pytest.mark.boots(CARDS)
+def test_frames_by_msi(make_linux: MakeLinux, lab_device: GetDevice) -> None:
+    """igb's driver has no way to be asked for it."""
+    parameters = f"e1000e.IntMode=1 interrupts=msi {FEW}"
+    vm = make_linux(CARDS, [lab_device("e1000e")], parameters)
+    vm.passes()
+    assert vm.notices == []
+
+
+@pytest.fixture
+def virtual(lab_device: GetDevice) -> Iterator[str]:
+    """A virtual function of an igb that is its own driver's, on the host."""
+    owner = HostFunction(lab_device("igb"))
+    folder = Path(owner.path)
+    with given_to(owner.bdf, "igb"):
+        (card,) = (path.name for path in (folder / "net").iterdir())
+        subprocess.run([BUSYBOX, "ip", "link", "set", card, "up"], check=True)
+        with (
+            written(folder / "sriov_drivers_autoprobe", 0),
+            written(folder / "sriov_numvfs", 1),
+        ):
+            (function,) = owner.virtual_functions
+            (Path(HostFunction(function).path) / "driver_override").write_text("vfio-pci")
+            Path("/sys/bus/pci/drivers_probe").write_text(function)
+            yield function
+
+
+@pytest.mark.boots(VIRTUAL)
+def test_a_virtual_function(make_linux: MakeLinux, virtual: str, lab_device: GetDevice) -> None:
+    """Its owner is the host's meanwhile."""
+    vm = make_linux(VIRTUAL, [virtual], f"interrupts=msix {FEW}")
+    vm.passes()
+    assert vm.notices == []
+    assert HostFunction(lab_device("igb")).driver == "igb"

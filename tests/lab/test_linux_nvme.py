@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Linux guests with NVMe drives: used by all CPUs, unbound and bound, alone and two of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.lab.conftest import MakeLinux
+from tests.lab.linux_guest import boots, heard
+
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(1200)]
+
+GetDevice = Callable[[str], str]
+GetDevices = Callable[[str], list[str]]
+
+BY_GUEST = {
+    kernel: boots("nvme", "ext4", kernel=kernel, script="nvme-thorough.sh")
+    for kernel in ("6.1-cloud", "6.12-cloud", "newest-cloud")
+}
+OLD, THOROUGH, NEW = BY_GUEST.values()
+TWO = boots("nvme")
+NOISE = "dd if=/dev/urandom of=/tmp/noise{0} bs=1M count=4 2>/dev/null"
+WRITE = 'dd if=/tmp/noise{0} of=/dev/nvme{0}n1 bs=64k oflag=direct 2>/dev/null & jobs="$jobs $!"'
+SAME = "dd if=/dev/nvme{0}n1 bs=1M count=4 iflag=direct 2>/dev/null | cmp - /tmp/noise{0}"
+
+
+@pytest.mark.profiles("proof")
+@pytest.mark.boots(THOROUGH)
+def test_put_to_the_proof(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
+    """256 MiB by four CPUs, a vector for each queue, 20 drivers in turn, and a file system."""
+    used = used_well(THOROUGH, lab_device("nvme"), "size=256 rebinds=20", make_linux, cpus=4)
+    assert "  ok   256 MiB are written from 4 CPUs" in used
+    assert "  ok   each of 4 I/O queues has a vector" in used
+    assert "  ok   20 times the driver is unbound and bound" in used
+
+
+@pytest.mark.profiles("proof", "proof-6.1")
+@pytest.mark.boots(OLD)
+def test_a_6_1_guest(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
+    used_well(OLD, lab_device("nvme"), "size=16 rebinds=3", make_linux)
+
+
+@pytest.mark.profiles("proof-6.1")
+@pytest.mark.boots(THOROUGH)
+def test_a_6_12_guest(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
+    used_well(THOROUGH, lab_device("nvme"), "size=16 rebinds=3", make_linux)
+
+
+@pytest.mark.profiles("proof-newest")
+@pytest.mark.boots(NEW)
+def test_the_newest_guest(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
+    used_well(NEW, lab_device("nvme"), "size=16 rebinds=3", make_linux)
+
+
+def used_well(
+    booted: dict[str, object], bdf: str, parameters: str, make_linux: MakeLinux, cpus: int = 2
+) -> list[str]:
+    vm = make_linux(booted, [bdf], parameters, cpus=cpus)
+    lines = vm.passes()
+    assert vm.notices == []
+    return lines
+
+
+@pytest.fixture
+def pair(lab_devices: GetDevices, lab_device: GetDevice) -> list[str]:
+    """The two drives of one IOMMU group."""
+    return [bdf for bdf in lab_devices("nvme") if bdf != lab_device("nvme")]
+
+
+@pytest.mark.profiles("proof")
+@pytest.mark.boots(TWO)
+def test_two_of_a_group(backend: str, make_linux: MakeLinux, pair: list[str]) -> None:
+    """Both at work at once."""
+    vm = make_linux(TWO, pair)
+    vm.start()
+    vm.shell("until [ -e /dev/nvme0n1 ] && [ -e /dev/nvme1n1 ]; do sleep 1; done")
+    for drive in range(2):
+        vm.shell(NOISE.format(drive))
+    vm.shell("\n".join(WRITE.format(drive) for drive in range(2)))
+    vm.shell("for job in $jobs; do wait $job || break; done")
+    for drive in range(2):
+        vm.shell(SAME.format(drive))
+    interrupts = vm.shell("cat /proc/interrupts")
+    assert heard(interrupts, "nvme0q1") > 0
+    assert heard(interrupts, "nvme1q1") > 0
+    assert vm.notices == []
