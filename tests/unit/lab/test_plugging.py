@@ -31,7 +31,12 @@ class RefusingQmp:
         elif command in ("blockdev-del", "netdev_del"):
             self.backends.remove(name)
         models = [{"name": "virtio-scsi-pci"}, {"name": "nvme"}]
-        return {"qom-list-types": models, "add-fd": {"fdset-id": 1}}.get(command)
+        answers: dict[str, Any] = {
+            "qom-list-types": models,
+            "device-list-properties": [{"name": "dma_mask", "type": "uint64"}],
+            "add-fd": {"fdset-id": 1},
+        }
+        return answers.get(command)
 
 
 def refusal(device: str, why: str) -> LabError:
