@@ -31,6 +31,8 @@ from tests.lab.conftest import MakeVm
 
 GetDevice = Callable[[str], str]
 
+pytestmark = pytest.mark.proof
+
 WITH_GUESTS = pytest.mark.backends("type1v2", "iommufd")
 MSIX = VFIO_PCI_MSIX_IRQ_INDEX
 

@@ -16,6 +16,8 @@ from tests.lab.registers import read32
 
 GetDevice = Callable[[str], str]
 
+pytestmark = pytest.mark.proof
+
 WITH_GUESTS = pytest.mark.backends("type1v2", "iommufd")
 
 NVME_CC, NVME_CSTS, READY = 0x14, 0x1C, 1

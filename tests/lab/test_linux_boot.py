@@ -12,7 +12,7 @@ from pyvmm.kvm.cpu_features import FEATURES
 from pyvmm.machine import Machine
 from tests.lab.guest_images import config_of
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
 IMAGES = ("", "/vmlinuz")
 OTHERS = ("debian:6.1-cloud/vmlinuz", "debian:6.12/vmlinuz", "debian:newest-cloud/vmlinuz")

@@ -39,6 +39,7 @@ def passes(config: str, *settings: str) -> list[str]:
     return lines
 
 
+@pytest.mark.proof
 @pytest.mark.boots(LINUX)
 def test_what_linux_finds() -> None:
     lines = passes(LINUX, "cpus=2")
@@ -65,6 +66,7 @@ def test_a_drive_is_used(lab_device: Callable[[str], str]) -> None:
     assert int(queue[1]) > 0
 
 
+@pytest.mark.proof
 @pytest.mark.boots(FAILS)
 def test_how_a_script_fails_is_how_the_guest_ends() -> None:
     """By a kernel that has no /dev/port, from which the status could be told."""
@@ -78,6 +80,7 @@ def test_how_a_script_fails_is_how_the_guest_ends() -> None:
     assert lines[-3:] == ["  ok   one is one", "  FAIL there are 3", "FAIL: 1 checks failed"]
 
 
+@pytest.mark.proof
 @pytest.mark.boots(SHELL)
 def test_a_shell_on_the_serial_line() -> None:
     keys = {**SHELL, "cmdline": CONSOLE, "memory": "128M", "cpus": 2}

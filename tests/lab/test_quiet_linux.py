@@ -18,7 +18,7 @@ from tests.lab.guest_images import config_of
 PATIENCE = 600
 """Seconds that a boot may take on a machine that is busy."""
 
-pytestmark = pytest.mark.timeout(PATIENCE + 60)
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(PATIENCE + 60)]
 
 KERNELS = ("debian:6.1", "debian:6.12", "debian:newest")
 MODULES = {"modules": ["nvme", "e1000e"], "script": "tests/lab/scripts/messages.sh"}

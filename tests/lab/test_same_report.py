@@ -13,6 +13,8 @@ from pyvmm.machine import Machine
 from tests.lab.machines import LIMIT
 from tests.lab.test_machine import quieten
 
+pytestmark = pytest.mark.proof
+
 MODEL: dict[str, object] = {"model": "edu", "options": {"dma_mask": 0x0FFFFFFF}}
 """QEMU's reaches as far."""
 
