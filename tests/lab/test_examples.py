@@ -114,7 +114,8 @@ def test_the_library_in_short(lab_device: LabDevice) -> None:
 def test_nvme_by_intx(lab_device: LabDevice) -> None:
     nvme = load("nvme")
     with vfio.open(lab_device("nvme")) as dev:
-        dev.msi = dev.msix = SimpleNamespace(count=0, disable=lambda: None)  # type: ignore[assignment]
+        none = SimpleNamespace(count=0, disable=lambda: None, close=lambda: None)
+        dev.msi = dev.msix = none  # type: ignore[assignment]
         it = nvme.Nvme(dev)
         assert dev.intx.enabled
         with dev.dma.alloc(MIB) as buffer:

@@ -49,6 +49,7 @@ def test_the_edu_guest(profile: str, lab_device: Callable[[str], str]) -> None:
     assert_passed(done)
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("guests")
 def test_the_nvme_guest(lab_device: Callable[[str], str]) -> None:
     assert_passed(run("nvme-host", lab_device("nvme")))

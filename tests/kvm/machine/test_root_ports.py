@@ -33,7 +33,10 @@ def test_a_driver_finds_all_as_on_bus_0(make: MakeMachine, guest: str, process: 
         )
         for root_port in (False, True)
     ]
-    assert reports[0] == reports[1]
+    integrated = "  ok   it is an integrated endpoint"  # what there is on bus 0
+    assert [line.replace(integrated, "  ok   it is an endpoint") for line in reports[0]] == reports[
+        1
+    ]
 
 
 def test_the_bus_is_the_guests(make: MakeMachine) -> None:

@@ -463,6 +463,7 @@ def test_a_reset_takes_the_interrupt_back_and_what_the_chip_had(line: Line) -> N
     assert line.levels == [True, False]
     assert line.read(LSR) & 1 == 0
     # What was still on its way comes to the next system.
+    line.write(MCR, OUT2)
     line.write(IER, 1)
     assert line.level
     assert line.drain() == b"bc"

@@ -17,7 +17,7 @@ RAM = Interval(0x4000, 0xC000)
 
 
 def test_what_bars_there_are(dev: PciDevice) -> None:
-    assert [bar.size for bar in dev.bars] == [0x10000, 0x100, 0x200000, 0, 0x100, 0]
+    assert [bar.size for bar in dev.bars] == [0x10000, 0x100, 0x200000, 0, 0x100, 0x80]
     assert [bar.io for bar in dev.bars] == [False, True, False, False, False, False]
     assert dev.bars[2].wide
     assert dev.bars[2].prefetchable
