@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     Kind = tuple[str, type[Structure], int, int, int]
 
 _IA32_TSC = 0x10
+# Our guests have KVM's CPUID leaves and not Hyper-V's, without which these are none of theirs; and
+# KVM sets up what is behind them as soon as one is asked for.
+_HYPER_V = range(0x4000_0000, 0x4000_1000)
 
 _CHIPS = (uapi.KVM_IRQCHIP_PIC_MASTER, uapi.KVM_IRQCHIP_PIC_SLAVE, uapi.KVM_IRQCHIP_IOAPIC)
 
@@ -58,7 +61,8 @@ def reset(vm: Vm) -> None:
     Each of them must have come out of the guest by a kick: an access that was not ended by another
     KVM_RUN would be, in the midst of the new state. Raises KvmCallFailed.
     """
-    indices = [*vm.system.msr_indices(), *msrs.UNLISTED]
+    indices = [index for index in vm.system.msr_indices() if index not in _HYPER_V]
+    indices += msrs.UNLISTED
     with vm.system.create_vm() as fresh:
         fresh.create_irqchip()
         fresh.create_pit()

@@ -9,14 +9,15 @@ from collections.abc import Callable
 import pytest
 
 from pyvmm.kvm import KICKED, KvmCallFailed
-from pyvmm.kvm.reset import _AFTER_MSRS, _BEFORE_MSRS, _CHIPS, _IA32_TSC, reset
+from pyvmm.kvm.msrs import boot_msrs
+from pyvmm.kvm.reset import _AFTER_MSRS, _BEFORE_MSRS, _CHIPS, _HYPER_V, _IA32_TSC, reset
 from pyvmm.uapi import kvm as uapi
 from pyvmm.uapi.ioctl import ioctl
 from tests.kvm.kvm_room.conftest import CODE, Guest, assemble
 
 pytestmark = pytest.mark.kvm
 
-IA32_MISC_ENABLE, STAR, LSTAR = 0x1A0, 0xC0000081, 0xC0000082
+STAR, LSTAR = 0xC0000081, 0xC0000082
 KVM_SYSTEM_TIME_NEW = 0x4B564D01
 CLOCK_PAGE = 0x9000
 APIC = 0xFEE00000
@@ -46,7 +47,8 @@ def state(guest: Guest) -> dict[str, object]:
                 one.size = 128
             ioctl(vcpu.fd, get, one)
             found[f"{what} of {vcpu}"] = bytes(one)
-        indices = {*guest.system.msr_indices()} - {_IA32_TSC, IA32_MISC_ENABLE}
+        indices = {*guest.system.msr_indices()} - {_IA32_TSC, *_HYPER_V}
+        indices -= boot_msrs(vcpu.get_cpuid(), 0).keys()
         msrs = vcpu.get_msrs(indices)
         found[f"MSRs of {vcpu}"] = msrs
     return found
