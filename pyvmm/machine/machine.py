@@ -18,7 +18,7 @@ from .run import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from contextlib import AbstractContextManager
 
     from pyvmm.config import VmConfig
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # on.
 _LEAVE = 2.0
 
-# Seconds for vCPUs to come out of handlers, to be looked at. One in a handler is not in KVM_RUN.
+# Seconds for vCPUs to come out of handlers, to be looked at.
 _PATIENCE = 1.0
 
 
@@ -295,27 +295,30 @@ class Machine:
         threads = self._run.threads
         if threads is None:
             return ""
-        with threads.paused(_PATIENCE):
-            return whereabouts(self.hardware.vcpus, threads.busy)
+        with threads.paused(_PATIENCE) as busy:
+            return whereabouts(self.hardware.vcpus, busy)
 
     def stats(self) -> dict[str, int]:
         """KVM's counters of exits and the like, summed over the vCPUs; see Vcpu.stats().
 
-        From build() to close(); none before and after.
+        From build() to close(); none before and after. The first time the guest is held for a
+        moment; a vCPU that a device keeps then is left out.
         """
         total: dict[str, int] = {}
-        with self._out_of_the_guest():
+        with self._out_of_the_guest() as busy:
             for vcpu in self.hardware.vcpus:
+                if not vcpu.has_stats and str(vcpu) in busy:
+                    continue
                 for name, value in vcpu.stats().items():
                     if isinstance(value, int):
                         total[name] = total.get(name, 0) + value
         return total
 
-    def _out_of_the_guest(self) -> AbstractContextManager[object]:
+    def _out_of_the_guest(self) -> AbstractContextManager[Collection[str]]:
         """Hold the guest for the block, if that has to wait for a vCPU to come out."""
         threads = self._run.threads
         if threads is None or all(vcpu.has_stats for vcpu in self.hardware.vcpus):
-            return nullcontext()
+            return nullcontext(())
         return threads.paused(_PATIENCE)
 
 

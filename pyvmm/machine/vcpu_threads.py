@@ -113,13 +113,6 @@ class VcpuThreads:
                     return
 
     @property
-    def busy(self) -> list[str]:
-        """The names of the vCPUs that are in the guest or in a handler."""
-        with self._changed:
-            idents = self._turns.keys() - self._at_gate
-            return [thread.name for thread in self._threads if thread.ident in idents]
-
-    @property
     def has_caller(self) -> bool:
         """Whether it is one of these threads that asks: it can't wait for itself."""
         return threading.get_ident() in self._turns
@@ -137,11 +130,12 @@ class VcpuThreads:
         self._kick()
 
     @contextmanager
-    def paused(self, timeout: float | None = None) -> Iterator[bool]:
+    def paused(self, timeout: float | None = None) -> Iterator[list[str]]:
         """Have no vCPU in the guest for the length of the block. Not from a vCPU's handler.
 
-        A vCPU that is in a handler comes out of that first. False is what the block gets if one
-        has not after timeout seconds. Where the threads are to end, they end, block or no block.
+        A vCPU that is in a handler comes out of that first. What the block gets are the names of
+        those that have not after timeout seconds; of all that run, if it was somebody else's turn
+        for so long. Where the threads are to end, they end, block or no block.
         """
         left = _countdown(timeout)
         with self._changed:
@@ -152,7 +146,7 @@ class VcpuThreads:
                 if self._stopping:
                     self._gate.open()
         try:
-            yield ours and self._wait_for_all(left)
+            yield self._wait_for_all(left) if ours else [str(vcpu) for vcpu in self._vcpus]
         finally:
             if ours:
                 with self._changed:
@@ -160,10 +154,12 @@ class VcpuThreads:
                     self._gate.open()
                     self._changed.notify_all()
 
-    def _wait_for_all(self, left: Callable[[], float | None]) -> bool:
+    def _wait_for_all(self, left: Callable[[], float | None]) -> list[str]:
         self._kick()
         with self._changed:
-            return self._changed.wait_for(lambda: self._at_gate.issuperset(self._turns), left())
+            self._changed.wait_for(lambda: self._at_gate.issuperset(self._turns), left())
+            missing = self._turns.keys() - self._at_gate
+            return [thread.name for thread in self._threads if thread.ident in missing]
 
     def settle(self) -> None:
         """Wait until no vCPU is in a handler in which it is now. Not from a vCPU's thread.

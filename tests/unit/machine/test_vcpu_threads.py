@@ -94,14 +94,18 @@ class Guest:
         self.running = 0
         self.runs = 0
         self._lock = threading.Lock()
-        self.vcpus: list[Any] = [self._Vcpu(self) for _ in range(count)]
+        self.vcpus: list[Any] = [self._Vcpu(self, index) for index in range(count)]
 
     class _Vcpu:
-        def __init__(self, guest: Guest) -> None:
+        def __init__(self, guest: Guest, index: int) -> None:
             self._guest = guest
+            self._index = index
             self._kicked = threading.Event()
             self.exit: object = KICKED
             self.handler: Callable[[], None] = lambda: None
+
+        def __str__(self) -> str:
+            return f"vCPU {self._index}"
 
         def kick(self) -> None:
             self._kicked.set()
@@ -136,8 +140,8 @@ def test_none_is_in_the_guest_while_it_is_paused(guest: Guest, no_leaks: None) -
     threads = make(guest.vcpus)
     threads.start()
     for _ in range(20):
-        with threads.paused(LIMIT) as out:
-            assert out
+        with threads.paused(LIMIT) as busy:
+            assert busy == []
             runs = guest.runs
             assert guest.running == 0
             for vcpu in guest.vcpus:
@@ -156,8 +160,8 @@ def test_many_that_pause_it_take_turns(guest: Guest, no_leaks: None) -> None:
     def pause() -> None:
         nonlocal inside
         for _ in range(50):
-            with threads.paused(LIMIT) as out:
-                assert out
+            with threads.paused(LIMIT) as busy:
+                assert busy == []
                 inside += 1
                 assert (inside, guest.running) == (1, 0)
                 inside -= 1
@@ -177,13 +181,13 @@ def test_one_that_does_not_come_out_of_a_handler(guest: Guest, no_leaks: None) -
     guest.vcpus[1].handler = lambda: over.wait(LIMIT)
     threads = make(guest.vcpus)
     threads.start()
-    with threads.paused(0.05) as out:
-        assert not out
+    with threads.paused(0.05) as busy:
+        assert busy == ["vCPU 1"]
         with threads.paused(0.01) as second:
-            assert not second
+            assert second == ["vCPU 0", "vCPU 1", "vCPU 2"], "it is not this one's turn"
     over.set()
-    with threads.paused(LIMIT) as out:
-        assert out
+    with threads.paused(LIMIT) as busy:
+        assert busy == []
     threads.stop()
     assert threads.join(LIMIT)
 
@@ -206,8 +210,8 @@ def test_a_job_and_who_pauses_it_take_turns(guest: Guest, no_leaks: None) -> Non
     threads.start()
     done: list[str] = []
     for _ in range(20):
-        with threads.paused(LIMIT) as out:
-            assert out
+        with threads.paused(LIMIT) as busy:
+            assert busy == []
             threads.request(lambda: done.append("job"))
             done.append("paused")
         until(lambda: done[-1] == "job")
