@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 
 from pyvmm.kvm import KICKED, run
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from pyvmm.kvm import Exit, Vcpu
     from pyvmm.memory import AddressMap
+
+# Seconds that the guest has between two looks at its vCPUs: whoever looks again and again would
+# otherwise shut the gate before they have passed it.
+_GUESTS_SHARE = 0.01
 
 
 class VcpuThreads:
@@ -53,6 +57,7 @@ class VcpuThreads:
         self._turns: dict[int, int] = {}
         self._at_gate: set[int] = set()
         self._paused = False
+        self._looked = 0.0  # when the last look ended
         # Not the condition: a signal handler may have to let the threads through.
         self._gate = Latch()
         self._gate.open()
@@ -102,7 +107,7 @@ class VcpuThreads:
             self._changed.notify_all()
             job, self._job = self._job, None
         if job is not None:
-            with self.paused():
+            with self._held(None):
                 if not self._stopping:
                     job()
         while True:
@@ -135,8 +140,18 @@ class VcpuThreads:
 
         A vCPU that is in a handler comes out of that first. What the block gets are the names of
         those that have not after timeout seconds; of all that run, if it was somebody else's turn
-        for so long. Where the threads are to end, they end, block or no block.
+        for so long. Where the threads are to end, they end, block or no block. After a block the
+        guest runs for a moment before the next one begins.
         """
+        sleep(max(0.0, self._looked + _GUESTS_SHARE - monotonic()))
+        with self._held(timeout) as busy:
+            try:
+                yield busy
+            finally:
+                self._looked = monotonic()
+
+    @contextmanager
+    def _held(self, timeout: float | None) -> Iterator[list[str]]:
         left = _countdown(timeout)
         with self._changed:
             ours = self._changed.wait_for(lambda: not self._paused, left())

@@ -175,6 +175,18 @@ def test_many_that_pause_it_take_turns(guest: Guest, no_leaks: None) -> None:
     assert threads.join(LIMIT)
 
 
+def test_who_pauses_it_again_and_again_leaves_the_guest_time(guest: Guest, no_leaks: None) -> None:
+    threads = make(guest.vcpus)
+    threads.start()
+    until(lambda: guest.runs == len(guest.vcpus))
+    for _ in range(100):
+        with threads.paused(LIMIT):
+            pass
+    assert guest.runs > 10 * len(guest.vcpus)
+    threads.stop()
+    assert threads.join(LIMIT)
+
+
 def test_one_that_does_not_come_out_of_a_handler(guest: Guest, no_leaks: None) -> None:
     """Whoever looks is told after a while, and so is one who comes meanwhile."""
     over = threading.Event()
