@@ -4,12 +4,14 @@
     lock                     held while anything is being made
     staging/                 what is being made; found there without the lock held, it is rubbish
     kernels-1/6.12             a symbolic link to the newest one that was made:
-    kernels-1/6.12-VERSION/    its files
+    kernels-1/6.12-VERSION/    its files, and `sizes`, which tells how large each is
 
 A thing is made in staging and takes its place by rename(2), so that whoever is killed meanwhile
-leaves nothing half-made in it. Processes that use things hold no lock, for these stay: a lab sees
-its modules, and QEMU its firmware, as long as it runs. What another version has taken the place of
-goes when nobody has looked for it for a month: its time of change is when somebody did.
+leaves nothing half-made in it. It is on the disk by then, so that a loss of power doesn't either;
+what is not of its size all the same is not found, and made anew. Processes that use things hold no
+lock, for these stay: a lab sees its modules, and QEMU its firmware, as long as it runs. What
+another version has taken the place of goes when nobody has looked for it for a month: its time of
+change is when somebody did.
 """
 
 from __future__ import annotations
@@ -37,11 +39,15 @@ def cache_folder(part: str) -> str:
 
 _MONTH = 30 * 24 * 3600.0  # seconds
 
+# The file in each folder that tells its others' sizes. Those in folders of its own are left out:
+# looking at all of a kernel's modules takes time, and each start of a Linux guest goes this way.
+_SIZES = "sizes"
+
 
 class Cache:
     """Finds what is there; to make something, hold the lock: `with cache.locked(progress):`.
 
-    All that finding takes is quick to import: each start of a Linux guest goes this way.
+    All that finding takes is quick to import.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
@@ -55,7 +61,7 @@ class Cache:
         return Path(self._folder)
 
     def locate(self, kind: str, name: str, version: str = "") -> str | None:
-        """The folder that was published as name: of a version, or else the last one."""
+        """The folder that was published as name, if it is whole: of a version, or the last one."""
         kinds = os.path.join(self._folder, kind)
         if version:
             place = os.path.join(kinds, _versioned(name, version))
@@ -64,7 +70,7 @@ class Cache:
                 place = os.path.join(kinds, os.readlink(os.path.join(kinds, name)))
             except OSError:
                 return None
-        if not os.path.isdir(place):
+        if not _is_whole(place):
             return None
         with suppress(OSError):  # somebody else's, to be read only
             os.utime(place)
@@ -127,8 +133,12 @@ class Cache:
         """
         place = self.folder / kind / _versioned(name, version)
         place.parent.mkdir(exist_ok=True)
-        if not place.exists():
+        if not _is_whole(str(place)):
+            (made / _SIZES).write_text(_sizes(str(made)))
             made.chmod(0o755)
+            os.sync()
+            with suppress(FileNotFoundError):  # what has been damaged
+                self._take_away(place)
             made.rename(place)
         link = self.folder / "staging" / f"{name}.link"
         link.symlink_to(place.name)
@@ -137,17 +147,41 @@ class Cache:
         return place
 
     def _sweep(self, kind: Path, unused: float) -> None:
-        import shutil
-
         entries = list(kind.iterdir())
         meant = {os.readlink(entry) for entry in entries if entry.is_symlink()}
         for entry in entries:
             if entry.is_symlink() or entry.name in meant:
                 continue
             if time.time() - entry.stat().st_mtime > unused:
-                # First out of where it could be found, half of it.
-                gone = entry.rename(self.folder / "staging" / entry.name)
-                shutil.rmtree(gone, ignore_errors=True)
+                self._take_away(entry)
+
+    def _take_away(self, place: Path) -> None:
+        import shutil
+
+        # First out of where it could be found, half of it.
+        gone = place.rename(self.folder / "staging" / f"{place.name}.gone")
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _sizes(folder: str) -> str:
+    files = [entry for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
+    lines = [f"{entry.stat().st_size} {entry.name}" for entry in files]
+    return "\n".join([f"{len(files)} files", *sorted(lines)])
+
+
+def _is_whole(folder: str) -> bool:
+    try:
+        with open(os.path.join(folder, _SIZES)) as sizes:
+            count, *lines = sizes.read().split("\n")
+        if count != f"{len(lines)} files":
+            return False
+        for line in lines:
+            size, _, name = line.partition(" ")
+            if os.stat(os.path.join(folder, name)).st_size != int(size):
+                return False
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _versioned(name: str, version: str) -> str:

@@ -49,6 +49,28 @@ def test_a_version_that_is_there_is_kept(cache: Cache) -> None:
     assert (again / "file").read_text() == "first"
 
 
+@pytest.mark.parametrize("file", ["file", "sizes"])
+@pytest.mark.parametrize("damage", ["is empty", "is gone"])
+def test_what_is_damaged_is_not_found_and_made_anew(cache: Cache, file: str, damage: str) -> None:
+    with cache.locked(silent):
+        place = publish(cache, "first", "1")
+        (place / file).unlink()
+        if damage == "is empty":
+            (place / file).touch()
+        assert cache.find("things", "thing") is None
+        assert publish(cache, "again", "1") == place
+        assert (place / "file").read_text() == "again"
+        assert list(cache.folder.glob("staging/*")) == []
+    assert cache.find("things", "thing", "1") == place
+
+
+def test_folders_alone_are_whole(cache: Cache) -> None:
+    with cache.locked(silent), cache.staging() as staged:
+        (staged / "folder").mkdir()
+        place = cache.publish(staged, "things", "thing", "1")
+    assert cache.find("things", "thing") == place
+
+
 def test_what_was_superseded_goes_when_nobody_uses_it_any_more(cache: Cache) -> None:
     with cache.locked(silent):
         places = [publish(cache, text, text) for text in ("unused", "used", "new", "newest")]

@@ -158,9 +158,12 @@ def test_a_kernel_that_is_too_old_is_not_rebuilt(mirror: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("mirror")
-def test_a_kernel_that_takes_no_device_without_an_iommu_is_told() -> None:
+def test_a_kernel_that_takes_no_device_without_an_iommu_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assets = prepare("6.1", iommu="none", devices="edu")
-    (assets.vmlinux.parent / "features").write_text("")
+    (assets.vmlinux.parent / "features").unlink()  # so that it is made anew
+    monkeypatch.setattr("pyvmm.lab.kernels._FEATURES", {})
     prepare("6.1", iommu="none")
     with pytest.raises(LabError, match="no-IOMMU mode"):
         prepare("6.1", iommu="none", devices="edu")
