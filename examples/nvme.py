@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """An NVMe driver in user space: identify, read, write; by interrupts, many commands at a time.
 
-A command is put into a ring in memory, the submission queue, and the device is told by a register,
-its doorbell. It answers in another ring, the completion queue, and by an interrupt. Sections are
-those of the NVM Express Base Specification 1.4.
+A command is put into a ring in memory, the submission queue, and a doorbell register tells the
+drive. It answers in the completion queue, and by an interrupt. (Sections are those of NVMe 1.4.)
 """
 
 from __future__ import annotations
@@ -49,8 +48,7 @@ class Queue:
     """A submission queue and its completion queue, with room for `entries` - 1 commands."""
 
     def __init__(self, nvme: Nvme, number: int, entries: int, irq: vfio.Interrupt) -> None:
-        self.number, self.entries, self.irq = number, entries, irq
-        new = nvme.dev.dma.alloc
+        self.number, self.entries, self.irq, new = number, entries, irq, nvme.dev.dma.alloc
         self.submission, self.completion = new(entries * 64), new(entries * 16)
         self.lists = new(entries * PAGE)  # a page for each command that moves three or more
         self.commands, self.pages = self.submission.view, self.lists.view.cast("Q")
@@ -147,11 +145,13 @@ class Nvme:
             self.blocks: int = struct.unpack_from("<Q", page.view)[0]
             self.block_size = 1 << page.view[130 + 4 * (page.view[26] & 0xF)]
 
+    def check(self, block: int, count: int) -> None:
+        if block < 0 or count < 1 or block + count > self.blocks:
+            raise NvmeError(f"{self.dev.name} has {self.blocks} blocks: no {count} at {block}")
+
     def transfer(self, opcode: int, block: int, iova: int, size: int) -> None:
         """READ or WRITE `size` bytes, from `block` on. Raises VfioError."""
-        count = size // self.block_size
-        if block < 0 or block + count > self.blocks:
-            raise NvmeError(f"{self.dev.name} has {self.blocks} blocks: no {count} at {block}")
+        self.check(block, size // self.block_size)
         commands = []
         for at in range(0, size, self.max_transfer):
             part, lba = min(self.max_transfer, size - at), block + at // self.block_size
@@ -165,16 +165,18 @@ def run(drive: Nvme, options: argparse.Namespace) -> None:
     print(f"{drive.model}, serial {drive.serial}: {drive.blocks} blocks of {size} bytes")
     if options.write is not None:
         data = sys.stdin.buffer.read()
-        with drive.dev.dma.alloc(-(-len(data) // size) * size) as buf:
+        drive.check(options.write, blocks := -(-len(data) // size))
+        with drive.dev.dma.alloc(blocks * size) as buf:
             buf.view[: len(data)] = data
             drive.transfer(WRITE, options.write, buf.iova, buf.size)
-    if options.read is not None:
+    if (block := options.read) is not None:
+        drive.check(block, count)
         with drive.dev.dma.alloc(count * size) as buf:
-            drive.transfer(READ, options.read, buf.iova, buf.size)
+            drive.transfer(READ, block, buf.iova, buf.size)
             for at in range(0, buf.size, 16):
                 if any(row := bytes(buf.view[at : at + 16])):
                     text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
-                    print(f"{options.read * size + at:010x}  {row.hex(' ')}  {text}")
+                    print(f"{block * size + at:010x}  {row.hex(' ')}  {text}")
 
 
 def main() -> None:

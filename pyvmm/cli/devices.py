@@ -17,7 +17,7 @@ _ANSWERS = {"now": "yes", "later": "not yet", "no": "no"}
 
 def command(options: argparse.Namespace) -> int:
     from pyvmm.doctor import remedies, reports
-    from pyvmm.vfio.host import HostFunction, functions
+    from pyvmm.vfio.host import HostFunction, PciIds, functions
 
     chosen = [HostFunction(address) for address in options.address] or functions()
     found = reports(chosen)
@@ -32,6 +32,8 @@ def command(options: argparse.Namespace) -> int:
             print('\nWhat can be done about a "no":')
             for cure in cures:
                 print(f"  {cure}")
+        if found and not PciIds.of_host():
+            print("\nFor the devices' names: apt-get install pci.ids")
     return 0
 
 

@@ -13,8 +13,6 @@ from pyvmm.vfio.host import HostFunction, IommuGroup, held_by, no_group, no_iomm
 if TYPE_CHECKING:
     from .usage import HostUsage
 
-_PLATFORM_BRIDGES = frozenset({0x0600, 0x0601})
-
 
 class Answer(enum.Enum):
     """Whether it can be assigned."""
@@ -76,7 +74,7 @@ def why_not_openable(function: HostFunction) -> HostDeviceUnavailable | None:
 def _obstacles(function: HostFunction, usage: HostUsage) -> list[_Obstacle]:
     if function.is_bridge:
         return [_Obstacle("it is a bridge, through which the host reaches other devices")]
-    if function.class_code >> 8 in _PLATFORM_BRIDGES:
+    if function.is_chipset:
         return [_Obstacle("it is part of the host's chipset")]
     found = [_needed(function, usage)]
     if function.group is None:

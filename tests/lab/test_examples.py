@@ -147,6 +147,9 @@ def test_the_nvme_command(
     error = command("nvme", lab_device("edu"))
     assert str(error).startswith("nvme.py: error: ")
     assert "is no NVMe drive" in str(error)
+    for blocks in ("0", "100000000000"):
+        error = command("nvme", lab_device("nvme"), "--read", "8", "--blocks", blocks)
+        assert f"blocks: no {blocks} at 8" in str(error)
 
 
 def test_edu(backend: str, lab_device: LabDevice, capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,6 +141,11 @@ def _check_possible(function: HostFunction) -> None:
         raise HostDeviceUnavailable(
             f"{function} is a bridge, which VFIO doesn't take", "bind the devices behind it"
         )
+    if function.is_chipset:
+        raise HostDeviceUnavailable(
+            f"{function} is part of the host's chipset, which can't be given away",
+            "choose a device",
+        )
     if function.group is None and not no_iommu_mode(function.root):
         reason, cure = no_group(function.root)
         raise HostDeviceUnavailable(

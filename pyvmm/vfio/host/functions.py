@@ -23,6 +23,8 @@ _IORESOURCE_PREFETCH = 0x2000
 _IORESOURCE_MEM_64 = 0x100000
 _BARS_AND_ROM = 7
 
+_PLATFORM_BRIDGES = frozenset({0x0600, 0x0601})  # host bridge, ISA bridge
+
 
 class Resource(NamedTuple):
     """A BAR (0 to 5) or the expansion ROM (6), as the kernel has placed it."""
@@ -112,6 +114,11 @@ class HostFunction:
         if len(header) <= PCI_HEADER_TYPE:
             return self.class_code >> 8 == 0x0604
         return header[PCI_HEADER_TYPE] & PCI_HEADER_TYPE_MASK != PCI_HEADER_TYPE_NORMAL
+
+    @property
+    def is_chipset(self) -> bool:
+        """Whether it is the bridge to memory or to ISA: the platform itself, by its class."""
+        return self.class_code >> 8 in _PLATFORM_BRIDGES
 
     @property
     def resources(self) -> tuple[Resource, ...]:

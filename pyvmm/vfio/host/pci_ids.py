@@ -88,6 +88,9 @@ class PciIds:
                     continue
         return cls()
 
+    def __bool__(self) -> bool:
+        return len(self._text) > 1
+
     def vendor(self, vendor: int) -> str:
         return self._find(f"{vendor:04x}")
 

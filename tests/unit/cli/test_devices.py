@@ -40,6 +40,16 @@ def test_table_of_this_host(capsys: Capture) -> None:
     assert [row.split()[0] for row in rows] == [f.bdf for f in functions()]
 
 
+def test_without_names_it_says_where_they_come_from(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyvmm.vfio.host.pci_ids, "PLACES", ())
+    monkeypatch.setattr(pyvmm.vfio.host.pci_ids, "_PACKED", ())
+    assert main(["devices"]) == 0
+    out = capsys.readouterr().out
+    assert functions() == [] or out.endswith("\nFor the devices' names: apt-get install pci.ids\n")
+
+
 @pytest.mark.parametrize(
     ("address", "what"),
     [("eth0", "'eth0' is no PCI address"), ("ffff:ff:1f.7", "no PCI device ffff:ff:1f.7")],

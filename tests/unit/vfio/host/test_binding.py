@@ -151,6 +151,11 @@ class TestBind:
         with pytest.raises(HostDeviceUnavailable, match=r"is a bridge, .*; bind the devices"):
             bind(["00:01.0"], root=host.root)
 
+    def test_a_part_of_the_chipset(self, host: MadeHost) -> None:
+        host.function("0000:00:1f.0", group=13, class_code=0x060100)
+        with pytest.raises(HostDeviceUnavailable, match="is part of the host's chipset"):
+            bind(["00:1f.0"], root=host.root)
+
     def test_a_function_without_an_iommu(self, host: MadeHost) -> None:
         host.function("0000:03:00.0", driver="edu")
         with pytest.raises(HostDeviceUnavailable, match="no IOMMU group, so VFIO doesn't take it"):
