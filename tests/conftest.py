@@ -10,6 +10,7 @@ Of each property a little is tried in every run, and other examples each time;
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import shlex
@@ -91,6 +92,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def pytest_collection_finish() -> None:
+    """Have no_leaks look through what tests leave alone, and not all tests each time."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     for group in GROUPS:
         if group in report.keywords:
@@ -138,8 +145,6 @@ def open_fds() -> dict[str, str]:
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """Fail the test if it leaves a file descriptor, a thread or a child process behind."""
-    import gc
-
     gc.collect()
     fds, threads = open_fds(), set(threading.enumerate())
     yield

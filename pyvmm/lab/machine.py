@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from .command_line import Wiring, machine_arguments, memory_arguments, wiring_ar
 from .errors import LabEnded, LabSilent
 from .process import QemuProcess
 from .qmp import Qmp
+from .transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ FOR_DEVICES = ("-S",)
 
 _QUIT_PATIENCE = 60.0
 _TAIL_LINES = 25
-_TAIL_BYTES = 1 << 14
 
 
 class QemuMachine:
@@ -43,13 +42,12 @@ class QemuMachine:
     ) -> None:
         """Start it; it may wait, FOR_STATE or FOR_DEVICES. Raises LabError."""
         with ExitStack() as stack:
-            # Memory, not a file: nothing of it stays when this process is killed.
-            self._log = os.memfd_create("lab-kernel-log", os.MFD_CLOEXEC)
-            stack.callback(os.close, self._log)
+            self._log = Transcript("lab-kernel-log")
+            stack.callback(self._log.close)
             monitor, qemu_monitor = socket.socketpair()
             control, qemu_control = socket.socketpair()
             with qemu_monitor, qemu_control:
-                wiring = Wiring(qemu_monitor.fileno(), qemu_control.fileno(), self._log)
+                wiring = Wiring(qemu_monitor.fileno(), qemu_control.fileno(), self._log.fileno())
                 version = assets.qemu.version
                 command = [
                     *assets.qemu.command,
@@ -85,9 +83,7 @@ class QemuMachine:
     @property
     def log(self) -> str:
         """The kernel's log so far, the last part of it."""
-        size = os.fstat(self._log).st_size
-        start = max(0, size - _TAIL_BYTES)
-        return os.pread(self._log, size - start, start).decode(errors="replace")
+        return self._log.tail
 
     @contextmanager
     def explained(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pyvmm.uapi.ioctl import failure
 
 from .errors import LabError, LabSilent
+from .transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ class QemuProcess:
         self, command: Sequence[str], environment: Mapping[str, str], fds: Sequence[int]
     ) -> None:
         """Start it, with the descriptors fds. Raises LabError if there is no such program."""
-        self._messages = os.memfd_create("lab-qemu-stderr", os.MFD_CLOEXEC)
+        self._messages = Transcript("lab-qemu-stderr")
         self._process: subprocess.Popen[bytes] | None = None
         self._error: OSError | None = None
         self._started = threading.Event()
@@ -71,8 +72,7 @@ class QemuProcess:
         """How it ended, if it has, and what it had to say."""
         # Its sockets close a moment before it is a child to be waited for.
         self._thread.join(_MOMENT)
-        size = os.fstat(self._messages).st_size
-        words = os.pread(self._messages, size, 0).decode(errors="replace").splitlines()
+        words = self._messages.tail.splitlines()
         status = self._process.returncode if self._process is not None else None
         if status is not None and status < 0:
             words.append(f"ended by {signal.Signals(-status).name}")
@@ -92,9 +92,7 @@ class QemuProcess:
             with suppress(ProcessLookupError):
                 self._process.kill()
         self._thread.join()
-        if self._messages >= 0:
-            os.close(self._messages)
-            self._messages = -1
+        self._messages.close()
 
     def _run(
         self, command: Sequence[str], environment: Mapping[str, str], fds: Sequence[int]
@@ -113,8 +111,8 @@ class QemuProcess:
                 env=environment,
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
-                stdout=self._messages,
-                stderr=self._messages,
+                stdout=self._messages.fileno(),
+                stderr=self._messages.fileno(),
                 preexec_fn=die_with_parent,
                 process_group=0,
             )

@@ -24,7 +24,7 @@ import pytest
 
 from pyvmm.lab.errors import LabEnded, LabError, LabTimeout
 from pyvmm.lab.session import Lab
-from tests.conftest import ROOT, missing_for_lab, open_fds
+from tests.conftest import missing_for_lab, open_fds
 
 pytestmark = [
     pytest.mark.interop,
@@ -223,7 +223,7 @@ def test_one_that_is_closed_in_mid_command() -> None:
         lab.close()
         thread.join()
     os.close(writer)
-    assert all(isinstance(error, LabEnded) for error in told)  # if it had not just ended
+    assert [type(error) for error in told] == [LabEnded]
     with lab:
         assert lab.run(["true"]) == 0
     assert open_fds() == files
@@ -363,31 +363,3 @@ def test_statuses_of_the_command_line() -> None:
     assert status("--timeout", "1", "--", "sleep", "1000") == 124
     assert status("--device", "nosuchthing", "--", "true") == 120
     assert status("--kernel", "1.0", "--", "true") == 120
-
-
-def test_a_broken_snapshot_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pyvmm.lab import snapshot
-
-    monkeypatch.setattr(snapshot, "cache_folder", lambda _: tmp_path)
-    told: list[str] = []
-    for _ in range(3):
-        with Lab(progress=told.append) as lab:
-            assert lab.run(["true"], timeout=LIMIT) == 0
-        for state in tmp_path.glob("snapshots/*/state"):
-            os.truncate(state, 1000)
-    assert ["keeping a snapshot" in line for line in told] == [True, False, True]
-    assert told[1].endswith("booting instead")
-
-
-def test_amds_iommu_translates_dma_and_interrupts(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With whatever QEMU it takes; older ones move other bytes, and lose interrupts."""
-    monkeypatch.delenv("PYVMM_QEMU", raising=False)
-    with Lab("edu,nvme", iommu="amd") as lab:
-        for kind, address in lab.devices:
-            argv = [sys.executable, f"examples/{kind}.py", address]
-            assert lab.run(argv, cwd=str(ROOT), stdin=subprocess.DEVNULL, timeout=LIMIT) == 0
-    out = capfd.readouterr().out
-    assert "by DMA to the device and back: the same\n" in out
-    assert "blocks of 512 bytes" in out

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 KINDS = ("nvme", "e1000e", "edu")
@@ -89,11 +90,14 @@ BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
 
 
 def worker_of(test: str) -> str:
-    """Of two workers the one that runs this lab test, by its node id; "" if it is none.
+    """Of three workers the one that runs this lab test, by its node id; "" if it is none.
 
-    One has the main profile, and the other one all others: so no more than two labs run at once.
-    (The long tests run by themselves, and one after the other.)
+    One has the main profile, one those of other kernels, and one the special ones: so no more than
+    three labs run at once. (The long tests run by themselves, and one after the other.)
     """
     if not test.startswith("tests/lab/"):
         return ""
-    return "lab" if f"[{MAIN.name}]" in test or f"[{MAIN.name}-" in test else "other labs"
+    name = re.split(r"[\[\]-]", test)[1]
+    if name == MAIN.name:
+        return "lab"
+    return "other labs" if name in {profile.name for profile in PROFILES} else "special labs"
