@@ -14,6 +14,7 @@ from pyvmm.lab.session import Lab
 from tests.conftest import ROOT, missing_for_lab
 
 pytestmark = [
+    pytest.mark.proof,
     pytest.mark.interop,
     pytest.mark.skipif(bool(missing_for_lab()), reason=missing_for_lab() or "all there"),
     pytest.mark.timeout(400),

@@ -5,7 +5,8 @@ On the host each is handed to the lab of its profile (relay.py): one boot serves
 In a lab they are tests like any other. `backend` and `kind` as arguments have a test run for
 every DMA space that each kernel offers (of those that its mark `backends` names, if it has one)
 and for every device; without `backend` it runs on the main profile alone, or on all if it is
-marked every_kernel. The mark `profiles` names others.
+marked every_kernel. The mark `profiles` names others. What of this is not in the main profile, or
+is there on a seldom used back end, is `make proof`'s, but for tests that are marked smoke.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pyvmm.vfio.kernel import KernelDevice, open_device
 from tests.lab.leaks import Watch
 from tests.lab.linux_guest import LinuxVm
 from tests.lab.machines import GuestVm
-from tests.lab.profiles import BY_NAME, MAIN, PROFILES, Profile
+from tests.lab.profiles import BY_NAME, MAIN, PROFILES, SELDOM_USED, Profile
 from tests.lab.relay import LabFailed, Relay, shown
 
 IN_LAB = "PYVMM_LAB" in os.environ
@@ -35,15 +36,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each test its profile, and its back end and device where it asks for them."""
     wanted = [name for name in ("backend", "kind") if name in metafunc.fixturenames]
     only = metafunc.definition.get_closest_marker("backends")
-    sets: list[tuple[str, ...]] = []
+    smoke = metafunc.definition.get_closest_marker("smoke") is not None
+    sets = []
     for profile in _profiles_for(metafunc.definition, "backend" in wanted):
         choices: list[tuple[str, ...]] = [(profile.name,)]
         if "backend" in wanted:
             choices.append(tuple(b for b in profile.backends if only is None or b in only.args))
         if "kind" in wanted:
             choices.append(profile.kinds)
-        sets += itertools.product(*choices)
-    metafunc.parametrize(("profile", *wanted), sets, ids=["-".join(values) for values in sets])
+        for values in itertools.product(*choices):
+            often = smoke or (profile is MAIN and set(values).isdisjoint(SELDOM_USED))
+            marks = () if often else (pytest.mark.proof,)
+            sets.append(pytest.param(*values, marks=marks, id="-".join(values)))
+    metafunc.parametrize(("profile", *wanted), sets)
 
 
 def _profiles_for(test: pytest.Item, has_backend: bool) -> Sequence[Profile]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 KINDS = ("nvme", "e1000e", "edu")
@@ -40,6 +39,8 @@ class Profile(NamedTuple):
 
 TRANSLATED = ("type1v2", "type1", "iommufd", "iommufd-compat")
 """The back ends with an IOMMU."""
+SELDOM_USED = ("type1", "iommufd-compat")
+"""Those of them that others are better than, wherever there is a choice."""
 
 MAIN = Profile("6.12", "6.12", "intel", TRANSLATED, memory="2G")
 PROFILES = (
@@ -92,12 +93,14 @@ BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
 def worker_of(test: str) -> str:
     """Of three workers the one that runs this lab test, by its node id; "" if it is none.
 
-    One has the main profile, one those of other kernels, and one the special ones: so no more than
-    three labs run at once. (The long tests run by themselves, and one after the other.)
+    One has the main profile, one those of Linux guests, and one all others: so no more than three
+    labs run at once.
     """
     if not test.startswith("tests/lab/"):
         return ""
-    name = re.split(r"[\[\]-]", test)[1]
-    if name == MAIN.name:
+    parameters = test.partition("[")[2].removesuffix("]") + "-"
+    named = [p for p in BY_NAME.values() if parameters.startswith(f"{p.name}-")]
+    profile = max(named, key=lambda profile: len(profile.name))
+    if profile is MAIN:
         return "lab"
-    return "other labs" if name in {profile.name for profile in PROFILES} else "special labs"
+    return "Linux labs" if profile in PROOF else "other labs"

@@ -93,6 +93,7 @@ def test_the_line(
     device.disable_irqs(INTX)
 
 
+@pytest.mark.smoke
 def test_messages(
     device: KernelDevice, signal: Signal, eventfds: Callable[[int], list[EventFd]]
 ) -> None:

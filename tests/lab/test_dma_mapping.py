@@ -153,6 +153,7 @@ def test_memory_that_is_not_there(space: KernelSpace, device: KernelDevice) -> N
 # DMA.
 
 
+@pytest.mark.smoke
 def test_a_device_reaches_what_is_mapped(space: KernelSpace, edu: KernelDevice) -> None:
     with space.alloc(PAGE) as source, space.alloc(PAGE) as target:
         source.view[:] = os.urandom(PAGE)
@@ -163,6 +164,7 @@ def test_a_device_reaches_what_is_mapped(space: KernelSpace, edu: KernelDevice) 
         assert bytes(part.view) == bytes(source.view[:16])
 
 
+@pytest.mark.smoke
 def test_a_device_reaches_nothing_else(space: KernelSpace, edu: KernelDevice) -> None:
     secret = b"not for the device"
     with space.alloc(PAGE) as source, SharedMemory(PAGE) as memory:
@@ -249,6 +251,7 @@ def test_a_bar_by_its_address(space: KernelSpace, edu: KernelDevice, nvme: Kerne
 
 @pytest.mark.profiles("6.12")
 @pytest.mark.backends("type1v2", "iommufd")
+@pytest.mark.proof
 def test_a_gibibyte(space: KernelSpace, nvme: KernelDevice) -> None:
     """Of small pages, each of them another one; the first and the last are used."""
     with space.alloc(GIB) as buffer:

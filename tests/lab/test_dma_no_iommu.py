@@ -21,7 +21,7 @@ HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
 GetDevice = Callable[[str], str]
 
 
-pytestmark = pytest.mark.backends("noiommu")
+pytestmark = [pytest.mark.backends("noiommu"), pytest.mark.smoke]
 
 
 @pytest.fixture(autouse=True)

@@ -51,12 +51,14 @@ def node(bdf: str, backend: str) -> str:
     ).device_path
 
 
+@pytest.mark.smoke
 def test_back_ends(profile: str, backend: str) -> None:
     there = {name for name, missing in backends() if not missing}
     assert there == set(BY_NAME[profile].backends)
     assert all(missing for name, missing in backends() if name not in there)
 
 
+@pytest.mark.smoke
 def test_the_best_is_chosen(profile: str, backend: str, lab_device: GetDevice) -> None:
     best = "iommufd" if "iommufd" in BY_NAME[profile].backends else BY_NAME[profile].backends[0]
     with open_device(lab_device("edu")) as device, open_space() as space:

@@ -185,6 +185,7 @@ def test_memory_that_devices_can_not_reach(
 
 
 @pytest.mark.profiles("noiommu")
+@pytest.mark.smoke
 def test_one_without_an_iommu(profile: str, make_vm: MakeVm, lab_device: GetDevice) -> None:
     edu = lab_device("edu")
     touched = Touched(edu)

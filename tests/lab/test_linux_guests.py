@@ -49,6 +49,7 @@ def test_what_linux_finds() -> None:
     assert "  0000:00:00.0 8086:29c0 class 060000, no driver" in lines
 
 
+@pytest.mark.proof
 @pytest.mark.boots(NVME)
 def test_a_drive_is_used(lab_device: Callable[[str], str]) -> None:
     """As a user has it, but for the drive's address; what other tests have left on it may go."""

@@ -14,6 +14,7 @@ import pytest
 from tests.lab.profiles import BY_NAME, KINDS
 
 
+@pytest.mark.smoke
 @pytest.mark.every_kernel
 def test_the_kernel_is_the_profiles(profile: str) -> None:
     wanted = BY_NAME[profile].kernel
@@ -23,6 +24,7 @@ def test_the_kernel_is_the_profiles(profile: str) -> None:
         assert platform.release().startswith(f"{wanted}.")
 
 
+@pytest.mark.smoke
 @pytest.mark.every_kernel
 def test_devices_are_bound_and_alone_or_together(
     profile: str, lab_device: Callable[[str], str], lab_devices: Callable[[str], list[str]]
@@ -43,6 +45,7 @@ def bound(lab_devices: Callable[[str], list[str]]) -> set[str]:
     return {address for kind in KINDS for address in lab_devices(kind)}
 
 
+@pytest.mark.smoke
 @pytest.mark.every_kernel
 def test_nodes_that_the_back_ends_need_are_there(profile: str) -> None:
     backends = BY_NAME[profile].backends

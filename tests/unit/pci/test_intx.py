@@ -56,6 +56,8 @@ class Guest:
         return GSI in self.vm.asserted
 
     def eoi(self) -> None:
+        while self.device.unmasked.acquire(blocking=False):
+            pass  # by reconcile()
         self.vm.eoi(GSI)
         if not self.device.takes_unmask_fd:
             assert self.device.unmasked.acquire(timeout=LIMIT)
