@@ -31,6 +31,7 @@ def _can_fetch() -> None:
         pytest.skip(f"nothing can be fetched here: {error}")
 
 
+@pytest.mark.proof
 def test_linux_uses_a_drive_as_the_readme_shows() -> None:
     assert f"$ .venv/bin/pyvmm {COMMAND}\n" in (ROOT / "README.md").read_text()
     done = subprocess.run(

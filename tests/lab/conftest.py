@@ -26,7 +26,7 @@ from pyvmm.vfio.kernel import KernelDevice, open_device
 from tests.lab.leaks import Watch
 from tests.lab.linux_guest import LinuxVm
 from tests.lab.machines import GuestVm
-from tests.lab.profiles import BY_NAME, MAIN, PROFILES, SELDOM_USED, Profile
+from tests.lab.profiles import BY_NAME, MAIN, PROFILES, SELDOM_USED, Profile, worker_of
 from tests.lab.relay import LabFailed, Relay, shown
 
 IN_LAB = "PYVMM_LAB" in os.environ
@@ -125,6 +125,9 @@ if not IN_LAB:
         if name not in _relays:
             items = item.session.items[item.session.items.index(item) :]
             left = [each for each in items if _is_ours(each) and _profile_of(each) == name]
+            if "PYTEST_XDIST_WORKER" in os.environ:  # somebody else has a lab for the others
+                mine = worker_of(item.nodeid)
+                left = [each for each in left if worker_of(each.nodeid) == mine]
             _prepare_for(left, name)
             _relays[name] = Relay(BY_NAME[name], [each.nodeid for each in left])
         try:

@@ -88,13 +88,14 @@ PROOF = (
 )
 """For the tests marked `proof`: Linux guests, which take long, and more devices."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
+_OF_THE_LIBRARY = tuple(f"tests/lab/test_{part}" for part in ("device_", "dma_", "groups"))
 
 
 def worker_of(test: str) -> str:
-    """Of three workers the one that runs this lab test, by its node id; "" if it is none.
+    """Of four workers the one that runs this lab test, by its node id; "" if it is none.
 
-    One has the main profile, one those of Linux guests, and one all others: so no more than three
-    labs run at once.
+    Two share the main profile, of which one has what needs the VFIO library alone; one has the
+    Linux guests, and one all other profiles: so no more than four labs run at once.
     """
     if not test.startswith("tests/lab/"):
         return ""
@@ -102,5 +103,5 @@ def worker_of(test: str) -> str:
     named = [p for p in BY_NAME.values() if parameters.startswith(f"{p.name}-")]
     profile = max(named, key=lambda profile: len(profile.name))
     if profile is MAIN:
-        return "lab"
+        return "library lab" if test.startswith(_OF_THE_LIBRARY) else "lab"
     return "Linux labs" if profile in PROOF else "other labs"

@@ -109,6 +109,7 @@ def test_capabilities(profile: str, lab_device: GetDevice) -> None:
             assert hidden == {PCI_EXT_CAP_ID_ARI, PCI_EXT_CAP_ID_SRIOV}
 
 
+@pytest.mark.proof
 @everywhere
 @pytest.mark.usefixtures("guests")
 def test_power_states_and_resets(profile: str, lab_device: GetDevice) -> None:

@@ -37,7 +37,6 @@ def quieten(edu: str) -> None:
             bar.u64[register] = 0
 
 
-@pytest.mark.smoke
 @pytest.mark.every_kernel
 @pytest.mark.usefixtures("guests")
 def test_the_edu_guest(profile: str, lab_device: Callable[[str], str]) -> None:
