@@ -30,6 +30,7 @@ def test_what_a_lab_has(profile: str) -> None:
         assert found["DMA"].text == f"by {', '.join(names)}"
 
 
+@pytest.mark.proof
 @pytest.mark.every_kernel
 def test_the_command(profile: str) -> None:
     done = subprocess.run([sys.executable, "-m", "pyvmm", "doctor"], capture_output=True, text=True)

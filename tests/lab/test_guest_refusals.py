@@ -118,6 +118,7 @@ def another_vm(bdf: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.proof
 @pytest.mark.every_kernel
 def test_one_whose_group_another_vm_has(
     profile: str, make_vm: MakeVm, lab_devices: Callable[[str], list[str]]

@@ -85,6 +85,7 @@ def test_the_guest_goes_on(edu: HostFunction) -> None:
     assert process.returncode == DEVICE_GONE
 
 
+@pytest.mark.proof
 def test_from_under_a_guest_that_never_stops_using_it(edu: HostFunction) -> None:
     with vm(edu, "storm", "mode=mmio n=4000000000") as process:
         read_until(process, "storm cpus=1 target=edu")

@@ -41,6 +41,7 @@ def test_report_does_not_depend_on_the_machine(run: RunGuest) -> None:
     assert elsewhere.lines == report
 
 
+@pytest.mark.proof
 @pytest.mark.kvm
 def test_report_does_not_depend_on_the_accelerator(run: RunGuest) -> None:
     report = run("edu", "", "-device", "edu").lines
