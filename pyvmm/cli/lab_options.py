@@ -71,7 +71,7 @@ def add_lab(commands: Any, add: Add) -> None:
 
     run = add(inner, "run", "run a command in the lab", _RUN)
     add_machine_options(run)
-    run.add_argument("-t", "--tty", action="store_true", help="give it a terminal of its own")
+    run.add_argument("--tty", action="store_true", help="give it a terminal of its own")
     _add_timeout(run, _DEFAULT_TIMEOUT)
     run.add_argument(
         "argv",

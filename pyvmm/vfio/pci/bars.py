@@ -50,8 +50,11 @@ class Bar(RegionWindow):
 
         Without an area it is mapped as far as the device allows: accesses to the rest, such as
         the page of an MSI-X table or all of a model's registers, go on as calls. An area, of
-        whole pages, is mapped or refused. Raises DeviceError. Ends with the device at the latest.
+        whole pages, is mapped or refused. Raises DeviceError, BadAccess for a BAR that the device
+        hasn't. Ends with the device at the latest.
         """
+        if not self.size:
+            raise BadAccess(f"{self.name}: mapping it: the device has no such BAR")
         mapped = MappedBar(self, self._device, (area,) if area else self.areas, area)
         self._keep(mapped)
         return mapped

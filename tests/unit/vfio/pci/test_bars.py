@@ -53,6 +53,8 @@ def test_bytes_that_are_not_there(dev: PciDevice, offset: int, size: int) -> Non
 def test_a_bar_that_is_not_there(dev: PciDevice) -> None:
     with pytest.raises(BadAccess, match="BAR 3: reading 4 bytes at 0x0: it has 0x0"):
         dev.bars[3].u32[0]
+    with pytest.raises(BadAccess, match="BAR 3: mapping it: the device has no such BAR"):
+        dev.bars[3].map()
 
 
 def test_mapped_and_unmapped_parts_of_one_bar(dev: PciDevice, model: testdev.TestDevice) -> None:
