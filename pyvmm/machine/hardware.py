@@ -194,14 +194,16 @@ class Hardware:
             raise error
 
     def _reset_pci(self) -> list[tuple[PluggedDevice, VfioError | PciError]]:
-        """Reset the bus from its root on. Returns devices that are lost, and why."""
+        """Reset all on the bus. Returns devices that are lost, and why."""
+        lost: list[tuple[PluggedDevice, VfioError | PciError]] = []
+        if self.devices:
+            from .resets import reset_devices
+
+            lost = reset_devices(self.devices, self._notice)
+        # After them: a port's link is as the device on it has it by then.
         for bridge in (self._host_bridge, *self.bus.bridges):
             bridge.reset()
-        if not self.devices:
-            return []
-        from .resets import reset_devices
-
-        return reset_devices(self.devices, self._notice)
+        return lost
 
     # -- from then on -------------------------------------------------------------------------
 

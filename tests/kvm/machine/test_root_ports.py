@@ -8,6 +8,8 @@ import re
 import pytest
 
 from pyvmm.machine import End
+from pyvmm.uapi.pci_regs import PCI_CAP_ID_EXP, PCI_EXP_DEVCTL
+from pyvmm.vfio.pci.capabilities import capabilities
 from tests.kvm.machine.conftest import LIMIT, MakeMachine
 
 pytestmark = pytest.mark.kvm
@@ -68,3 +70,26 @@ def test_interrupts_are_where_the_ports_are(make: MakeMachine) -> None:
     vm.build()
     lines = [plugged.function.config_read(0x3C, 2) for plugged in vm.devices]
     assert lines == [0x100 | 16 + 2, 0x100 | 16 + 3]
+
+
+def test_after_a_reset_port_and_device_have_the_same_payload(make: MakeMachine) -> None:
+    """As they had it in the beginning: a guest that boots again has nothing to mend."""
+    vm = make("hello", devices=[{"model": "testdev", "root_port": True}])
+    vm.build()
+    (plugged,), (port,) = vm.devices, vm.hardware.bus.bridges
+    functions = [plugged.function, port]
+    controls = [
+        next(c.offset for c in capabilities(f.config_read) if c.id == PCI_CAP_ID_EXP)
+        + PCI_EXP_DEVCTL
+        for f in functions
+    ]
+
+    def read() -> list[int]:
+        return [f.config_read(at, 2) for f, at in zip(functions, controls, strict=True)]
+
+    before = read()
+    for function, at in zip(functions, controls, strict=True):
+        function.config_write(at, 2, 0x2F)
+    assert read() == [0x2F, 0x2F]
+    vm.hardware.reset()
+    assert read() == before
