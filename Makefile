@@ -24,7 +24,7 @@ test: $(DEV_STAMP) guests ## run all tests; some: PYTEST_ARGS="tests/unit -k edu
 	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 proof: $(DEV_STAMP) guests ## run the long tests: Linux drives real devices; kernels, back ends
-	$(BIN)/pytest -n 3 -m proof $(PYTEST_ARGS)
+	$(BIN)/pytest -n $$(nproc) -m proof $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP) ## check style, types and layers
 	$(BIN)/ruff check

@@ -30,6 +30,9 @@ from tests.lab.profiles import BY_NAME, MAIN, PROFILES, SELDOM_USED, Profile, wo
 from tests.lab.relay import LabFailed, Relay, shown
 
 IN_LAB = "PYVMM_LAB" in os.environ
+# Seconds in a lab for one of those which take long, if it doesn't say so itself: all processors
+# may have labs at work.
+_PATIENCE = 400
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -75,8 +78,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_ours(item):
             item.add_marker(pytest.mark.lab)
-            if not IN_LAB:  # there each has the usual limit; here it waits for others too
+            if not IN_LAB:  # it waits for others too
                 item.add_marker(pytest.mark.timeout(BY_NAME[_profile_of(item)].time_limit))
+            elif item.get_closest_marker("proof") and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(_PATIENCE))
 
 
 if not IN_LAB:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyvmm.config import parse
 from pyvmm.machine import Machine
 
-LIMIT = 120.0
+LIMIT = 300.0
 """Seconds that a guest has, on a machine that is busy."""
 
 
