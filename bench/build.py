@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import BenchError
@@ -11,6 +13,8 @@ from .errors import BenchError
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "bench"
 FIRST_BYTE = ROOT / "guests" / "build" / "firstbyte.bin"
+LINUX = BUILD / "linux-nvme.yaml"
+"""What linux_config() writes."""
 STORM = ROOT / "guests" / "build" / "storm.elf"
 
 _BENCH = ROOT / "bench"
@@ -46,6 +50,32 @@ def preload(name: str) -> Path:
     if _is_older(result, [source]):
         _run("gcc", *_CFLAGS, "-shared", "-fPIC", "-o", result, source)
     return result
+
+
+def linux_config(progress: Callable[[str], None]) -> None:
+    """Have LINUX be a config, for pyvmm and its peers, of files that are there.
+
+    Raises BenchError.
+    """
+    from pyvmm.config import parse
+    from pyvmm.debian.errors import DebianError
+    from pyvmm.linux.errors import LinuxError
+    from pyvmm.linux.images import prepare
+
+    initrd = {"modules": ["nvme"], "script": str(_BENCH / "guests" / "nvme.sh")}
+    try:
+        kernel, made = prepare(parse({"kernel": "debian:6.12-cloud", "initrd": initrd}), progress)
+    except (DebianError, LinuxError) as error:
+        raise BenchError(str(error)) from None
+    config = {
+        "kernel": kernel,
+        "initrd": made,
+        "cmdline": "console=ttyS0 quiet panic=-1",
+        "memory": "256M",
+        "devices": [{"host": "0000:00:00.0"}],  # the command line says which
+    }
+    BUILD.mkdir(parents=True, exist_ok=True)
+    LINUX.write_text(json.dumps(config))
 
 
 def _is_older(result: Path, sources: list[Path]) -> bool:

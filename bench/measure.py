@@ -80,6 +80,12 @@ def at_most_times(limit: float, samples: Samples, name: str, base: str) -> tuple
     return (Goal(f"at most {limit:g} of {base}", value, value <= limit),)
 
 
+def at_most(limit: float, samples: Samples, name: str) -> tuple[Goal, ...]:
+    """The goal that no sample of name is more than limit."""
+    value = max(samples[name])
+    return (Goal(f"at most {limit:g}", value, value <= limit),)
+
+
 def below_times(limit: float, samples: Samples, name: str, base: str) -> tuple[Goal, ...]:
     """The goal that name takes less than limit times what base takes."""
     if base not in samples:
