@@ -21,7 +21,8 @@ _EDU_BUFFER = 0x40000
 _EDU_SOURCE, _EDU_TARGET, _EDU_COUNT, _EDU_COMMAND = 0x80, 0x88, 0x90, 0x98
 _EDU_START, _EDU_TO_MEMORY = 1, 2
 
-_CC, _CSTS, _AQA, _ASQ, _ACQ, _DOORBELL = 0x14, 0x1C, 0x24, 0x28, 0x30, 0x1000
+_CC, _CSTS, _AQA, _ASQ, _ACQ = 0x14, 0x1C, 0x24, 0x28, 0x30
+_SUBMITTED, _TAKEN = 0x1000, 0x1004  # doorbells of the admin queues
 _ENABLED = 0x00460001  # 64-byte submissions, 16-byte completions
 _IDENTIFY = struct.Struct("<BBHI16xQQI20x")
 NVME_VERSION = 0x08
@@ -65,9 +66,11 @@ def identify(nvme: Device, submissions: DmaSlice, completions: DmaSlice, target:
     write32(nvme, _CC, _ENABLED)
     _until(lambda: bool(read32(nvme, _CSTS) & 1))
     submissions.view[: _IDENTIFY.size] = _IDENTIFY.pack(6, 0, 1, 0, target, 0, 1)
-    write32(nvme, _DOORBELL, 1)
+    write32(nvme, _SUBMITTED, 1)
     _until(lambda: bool(completions.view[14] & 1))
     (status,) = struct.unpack_from("<H", completions.view, 14)
+    # Or QEMU's would hold its interrupt line, over any reset, and who is next hears no interrupt.
+    write32(nvme, _TAKEN, 1)
     write32(nvme, _CC, 0)
     _until(lambda: not read32(nvme, _CSTS) & 1)
     return not status >> 1
