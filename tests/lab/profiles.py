@@ -22,7 +22,7 @@ class Profile(NamedTuple):
     """The devices that each test runs with."""
     memory: str = "1G"
     cpus: int = 1
-    time_limit: int = 1200
+    time_limit: int = 3600
     """Seconds for all tests of it."""
 
     @property
@@ -70,7 +70,6 @@ _FOR_LINUX = (
     "nvme:size=320M,e1000e,igb,edu,xhci,ahci,bridge(nvme+nvme),bridge(virtio-net+virtio-blk)"
 )
 _NVME = "nvme:size=320M"
-_LONG = 3600
 PROOF = (
     Profile(
         "proof",
@@ -81,10 +80,9 @@ PROOF = (
         ("e1000e", "igb"),
         memory="3G",
         cpus=2,
-        time_limit=_LONG,
     ),
-    Profile("proof-6.1", "6.1", "intel", ("type1v2",), _NVME, (), "2G", 2, _LONG),
-    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), "2G", 2, _LONG),
+    Profile("proof-6.1", "6.1", "intel", ("type1v2",), _NVME, (), "2G", 2),
+    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), "2G", 2),
 )
 """For the tests marked `proof`: Linux guests, which take long, and more devices."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
