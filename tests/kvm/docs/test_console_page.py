@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -35,6 +36,7 @@ def test_the_session(terminal: Terminal) -> None:
     arguments = [str(ROOT / one) if one.endswith(".yaml") else one for one in arguments]
     terminal.run(*arguments)
     terminal.expect(READY)
+    time.sleep(0.5)  # until the guest has nothing to do and halts
     terminal.type(b"\x01c")
     typed = [
         line.removeprefix(PROMPT).encode()

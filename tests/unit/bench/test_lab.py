@@ -29,7 +29,7 @@ class FakeLab:
 
     status = 0
 
-    def __init__(self, devices: str, *, progress: Callable[[str], None]) -> None:
+    def __init__(self, devices: str, *, memory: int, progress: Callable[[str], None]) -> None:
         self.commands: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
         LABS.append(self)
@@ -55,6 +55,8 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(lab, "Lab", FakeLab)
     monkeypatch.setattr("bench.build.program", Path)
     monkeypatch.setattr("bench.build.preload", Path)
+    monkeypatch.setattr("bench.build.linux_config", lambda _: None)
+    monkeypatch.setattr("bench.vmms.has_qemu", lambda: True)
     yield
     LABS.clear()
 
@@ -67,18 +69,18 @@ def test_rows_come_back_from_the_lab_as_they_were() -> None:
     assert lab.parse(json.dumps(ROWS).encode()) == ROWS
 
 
-def test_one_lab_measures_both_parts() -> None:
-    assert list(lab.rows(Settings(quick=True))) == ROWS * 2
+@pytest.mark.parametrize("has_qemu", [True, False])
+def test_one_lab_measures_all_parts(has_qemu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.vmms.has_qemu", lambda: has_qemu)
+    parts = ["map_dma", *["linux"] * has_qemu, "drive"]
+    assert list(lab.rows(Settings(quick=True))) == ROWS * len(parts)
     (one,) = LABS
-    assert [command[-2:] for command in one.commands] == [
-        ["map_dma", "--quick"],
-        ["drive", "--quick"],
-    ]
+    assert [command[-2:] for command in one.commands] == [[part, "--quick"] for part in parts]
 
 
 def test_ioctls_are_noted_where_they_count_alone() -> None:
     list(lab.rows(Settings()))
-    mapping, reading = LABS[0].environments
+    mapping, _, reading = LABS[0].environments
     assert mapping["LD_PRELOAD"] == "map_times"
     assert mapping["MAP_TIMES"] == str(map_dma.NOTES)
     assert "LD_PRELOAD" not in reading
@@ -109,7 +111,7 @@ def test_the_lab_alone_needs_no_kvm_and_no_guests(
     assert run(monkeypatch, "--only", "lab", "--json", str(samples)) == 0
     assert "kernel's driver" in capsys.readouterr().out
     assert [row["title"] for row in json.loads(samples.read_text())] == [
-        row.title for row in ROWS * 2
+        row.title for row in ROWS * 3
     ]
     assert run(monkeypatch, "--only", "lab", "--only", "exits") == 1
     assert "error: there is no /dev/kvm" in capsys.readouterr().err
