@@ -16,6 +16,7 @@ import platform
 import shlex
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,10 @@ if "PYVMM_LAB" not in os.environ:  # no properties are tested there, and importi
 
 QEMU = shlex.split(os.environ.get("PYVMM_QEMU") or "qemu-system-x86_64")
 """The command of the QEMU to test against"""
+
+
+# Seconds that a thread which nobody waits for may take to end.
+_MOMENT = 5.0
 
 
 def missing_for_kvm() -> str:
@@ -149,8 +154,10 @@ def no_leaks() -> Iterator[None]:
     fds, threads = open_fds(), set(threading.enumerate())
     yield
     gc.collect()
-    leaked_threads = set(threading.enumerate()) - threads
-    assert not leaked_threads, f"threads left running: {leaked_threads}"
+    deadline = time.monotonic() + _MOMENT
+    while leaked_threads := set(threading.enumerate()) - threads:
+        assert time.monotonic() < deadline, f"threads left running: {leaked_threads}"
+        time.sleep(0.001)
     leaked = {fd: what for fd, what in open_fds().items() if fds.get(fd) != what}
     assert not leaked, f"file descriptors left open: {leaked}"
     try:

@@ -35,7 +35,7 @@ def module(depends: str = "", text: str = "stock") -> bytes:
 
 
 def bzimage() -> bytes:
-    payload = gzip.compress(VMLINUX)
+    payload = gzip.compress(VMLINUX, mtime=0)
     setup = bytearray(1024)
     setup[0x1F1], setup[0x202:0x206] = 1, b"HdrS"
     struct.pack_into("<H", setup, 0x206, 0x20F)
