@@ -88,6 +88,7 @@ def config_of(device: KernelDevice) -> Callable[[int, int], int]:
 # -- with a guest ---------------------------------------------------------------------------------
 
 
+@pytest.mark.proof
 @everywhere
 @pytest.mark.usefixtures("guests")
 def test_capabilities(profile: str, lab_device: GetDevice) -> None:

@@ -41,6 +41,7 @@ def test_a_shared_line(run: RunGuest) -> None:
     assert result.lines[-1] == "PASS"
 
 
+@pytest.mark.proof
 def test_a_controller_that_was_not_reset_fails(run: RunGuest) -> None:
     failed = run("nvme", "leave-on", *NVME).failed
     assert "  FAIL the controller is off" in failed

@@ -56,7 +56,7 @@ def report(make: MakeMachine, guest: str, device: Config) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("model", ["edu", "testdev"])
+@pytest.mark.parametrize("model", ["edu", pytest.param("testdev", marks=pytest.mark.proof)])
 def test_three_ways_and_one_report(make: MakeMachine, sockets: Path, model: str) -> None:
     with inline(model, sockets) as device:
         wanted = report(make, model, device)

@@ -59,7 +59,7 @@ def report(make: MakeMachine, model: str) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("model", ["edu", "testdev"])
+@pytest.mark.parametrize("model", ["edu", pytest.param("testdev", marks=pytest.mark.proof)])
 def test_the_guest_cant_tell(
     make: MakeMachine, monkeypatch: pytest.MonkeyPatch, messages: list[int], model: str
 ) -> None:

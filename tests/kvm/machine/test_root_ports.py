@@ -26,7 +26,7 @@ def lines_of(make: MakeMachine, guest: str, **keys: object) -> list[str]:
 
 
 @pytest.mark.parametrize("process", [False, True], ids=["inline", "process"])
-@pytest.mark.parametrize("guest", ["edu", "testdev"])
+@pytest.mark.parametrize("guest", ["edu", pytest.param("testdev", marks=pytest.mark.proof)])
 def test_a_driver_finds_all_as_on_bus_0(make: MakeMachine, guest: str, process: bool) -> None:
     """BARs are moved in these, interrupts come by pin and by message, DMA goes both ways."""
     reports = [
