@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -27,8 +27,33 @@ _COUNTERS = Path("/sys/kernel/debug/kvm")
 # Exits that go on to the VMM; all others KVM handles itself.
 _TO_THE_VMM = ("io_exits", "mmio_exits")
 _MARK = b"bench: "
+_TITLE = "Linux with an NVMe drive"
 _READS = ((1, 1500), (32, 50))
 """As bench/guests/nvme.sh has them: how many at a time, and how often."""
+
+
+class _Metric(NamedTuple):
+    """What is measured of each VM, and what is wanted of it."""
+
+    title: str
+    unit: str
+    goals: Callable[[Samples], tuple[Goal, ...]]
+
+
+def _below_qemu(samples: Samples) -> tuple[Goal, ...]:
+    return below_times(1.0, samples, PYVMM, Q35)
+
+
+def _at_most_qemu(samples: Samples) -> tuple[Goal, ...]:
+    return at_most_times(1.0, samples, PYVMM, Q35)
+
+
+def _hardly_any(samples: Samples) -> tuple[Goal, ...]:
+    return at_most(0.1, samples, PYVMM)
+
+
+def _none(_: Samples) -> tuple[Goal, ...]:
+    return ()
 
 
 class _Phase(NamedTuple):
@@ -43,31 +68,21 @@ def rows(settings: Settings, devices: Sequence[str]) -> Iterator[Row]:
     if not _COUNTERS.exists():
         run(["/run/pyvmm-lab/busybox", "mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"])
     commands = {PYVMM: _pyvmm(devices[0]), Q35: _qemu(devices[0])}
-    found: defaultdict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    found: defaultdict[_Metric, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for round in range(settings.rounds(5) + 1):
         for name, command in commands.items():
             measured = _measure(command)
             if round:  # the first one fills caches
-                for title, value in measured.items():
-                    found[title][name].append(value)
+                for metric, value in measured.items():
+                    found[metric][name].append(value)
         if settings.quick and round == 1:
             break
-    for title, samples in found.items():
-        yield Row(title, title.rpartition(", ")[2], samples, _goals(title, samples))
+    for (title, unit, goals), samples in found.items():
+        yield Row(title, unit, samples, goals(samples))
 
 
-def _goals(title: str, samples: Samples) -> tuple[Goal, ...]:
-    if title.startswith("Linux with an NVMe drive: exec"):
-        return below_times(1.0, samples, PYVMM, Q35)
-    if "exits to the VMM per read" in title:
-        return at_most(0.1, samples, PYVMM)
-    if "interrupts" in title:
-        return ()
-    return at_most_times(1.0, samples, PYVMM, Q35)
-
-
-def _measure(command: Sequence[str]) -> dict[str, float]:
-    """Everything about one VM, by title; from its start until its guest has ended."""
+def _measure(command: Sequence[str]) -> dict[_Metric, float]:
+    """Everything about one VM, from its start until its guest is through."""
     began = perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment()
@@ -77,17 +92,17 @@ def _measure(command: Sequence[str]) -> dict[str, float]:
             _expect(marks, "up")
             boot = _Phase(perf_counter() - began, _exits())
             found = {
-                "Linux with an NVMe drive: exec to user space, s": boot.seconds,
-                "Linux with an NVMe drive: exits to the VMM until then, exits": float(boot.exits),
+                _Metric(f"{_TITLE}: exec to user space", "s", _below_qemu): boot.seconds,
+                _Metric(f"{_TITLE}: exits until then", "exits", _at_most_qemu): float(boot.exits),
             }
             for depth, count in _READS:
                 phase, interrupts = _reading(marks)
                 title = f"reads of 4 KiB in it, {depth} at a time"
                 reads = depth * count
                 found |= {
-                    f"{title}, µs": phase.seconds / reads * 1e6,
-                    f"{title}: exits to the VMM per read, exits": phase.exits / reads,
-                    f"{title}: interrupts, 1/s": interrupts / phase.seconds,
+                    _Metric(title, "µs", _at_most_qemu): phase.seconds / reads * 1e6,
+                    _Metric(f"{title}: exits", "per read", _hardly_any): phase.exits / reads,
+                    _Metric(f"{title}: interrupts", "1/s", _none): interrupts / phase.seconds,
                 }
             return found
         finally:
