@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Vendor,
         VendorExtended,
     )
+    from .fields import Field, Flag
     from .layout import Identity
     from .model import Model
     from .regions import Bar, Rom
@@ -27,6 +28,8 @@ __all__ = [
     "MODELS",
     "Bar",
     "Express",
+    "Field",
+    "Flag",
     "Identity",
     "Model",
     "ModelError",
@@ -45,6 +48,7 @@ __all__ = [
 # whose models run in processes of their own starts sooner without it.
 _HOMES = {
     **dict.fromkeys(("Bar", "Rom"), "regions"),
+    **dict.fromkeys(("Field", "Flag"), "fields"),
     **dict.fromkeys(("Identity",), "layout"),
     **dict.fromkeys(("Model",), "model"),
     **dict.fromkeys(

@@ -57,6 +57,7 @@ from pyvmm.vfio import (
 from pyvmm.vfio.user.dma_table import DmaTable
 
 from .capabilities import Capability
+from .file_dma import Segment, read_file, write_file
 from .interrupts import Interrupts
 from .layout import Identity, Layout
 from .regions import BarRegion, Ram
@@ -74,6 +75,8 @@ class Model(Device):
     capabilities: Sequence[Capability] = ()
     interrupt_pin: int = 0
     """1 to 4 for INTA to INTD; 0 for a device without INTx"""
+    workers: int = 1
+    """how many pieces of work are done at a time"""
 
     def __init__(self, name: str = "") -> None:
         """`name` is what messages call it. Raises ModelError, or ValueError for declarations
@@ -88,10 +91,10 @@ class Model(Device):
         self._closed = False
         # Each reset begins a new epoch; timers and work that belong to an old one are dropped.
         self._epoch = 0
-        self._work_epoch = 0
+        self._work = threading.local()  # .epoch: that of the work which a thread does
         self._dma = DmaTable()
         self._events = EventLoop(f"{self.name} events")
-        self._worker = Worker(f"{self.name} worker")
+        self._worker = Worker(f"{self.name} worker", self.workers)
         self._bars: dict[int, BarRegion] = {}
         self._doorbells: dict[int, list[IoEventFd]] = {}
         self._doorbell_fds: list[EventFd] = []
@@ -167,6 +170,8 @@ class Model(Device):
     def start(self, work: Callable[[], T], done: Callable[[T], None] | None = None) -> None:
         """Have `work` done by the model's worker, without the lock, then call `done` with what
         it returned, with the lock. A reset in between drops what is left of it.
+
+        One piece is done after the other, or up to `workers` of them at a time.
         """
         epoch = self._epoch
 
@@ -178,7 +183,7 @@ class Model(Device):
 
         def job() -> None:
             if epoch == self._epoch:
-                self._work_epoch = epoch
+                self._work.epoch = epoch
                 self._guarded(finish)
 
         self._worker.submit(job)
@@ -200,11 +205,27 @@ class Model(Device):
         """
         return self._dma.view(iova, size, write=write, check=self._check_dma)
 
+    def dma_from_file(
+        self, fd: int, offset: int, segments: Sequence[Segment], flags: int = 0
+    ) -> int:
+        """Read a file at an offset into memory, in work given to `start`: preadv(2) straight
+        into the segments, each an IOVA and a number of bytes.
+
+        `flags` are preadv2's; with RWF_NOWAIT it raises BlockingIOError where it would wait.
+        Returns the bytes moved, less than asked for at the end of the file. Raises DmaFault,
+        OSError.
+        """
+        return read_file(self, fd, offset, segments, flags)
+
+    def dma_to_file(self, fd: int, offset: int, segments: Sequence[Segment], flags: int = 0) -> int:
+        """Write memory to a file, in work given to `start`; as `dma_from_file`, by pwritev(2)."""
+        return write_file(self, fd, offset, segments, flags)
+
     def _check_dma(self, iova: int, size: int) -> None:
         if not self._worker.current:
             # It may have to wait for the very access that would be waiting for it.
             raise RuntimeError("DMA is work: give it to start()")
-        if self._work_epoch != self._epoch:
+        if self._work.epoch != self._epoch:
             raise DmaFault(iova, size, "the device was reset")
         if not self.bus_master:
             raise DmaFault(iova, size, "bus mastering is off")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The two threads that a model may have, each started by its first use.
+"""The threads that a model may have, each started when it is first needed.
 
 `EventLoop` waits for eventfds and for times, and calls short functions. `Worker` does what
 takes long or waits for others: computing, DMA, files.
@@ -123,44 +123,55 @@ class EventLoop:
 
 
 class Worker:
-    """Does jobs one after the other, on one thread."""
+    """Does jobs on up to so many threads; on one, the usual number, one after the other."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, threads: int = 1) -> None:
         self._name = name
+        self._most = threads
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
+        self._free = 0
+        """threads without a job, less the jobs that wait for one"""
         self._closed = False
 
     @property
     def current(self) -> bool:
         """Whether the caller is a job of this worker."""
-        return threading.current_thread() is self._thread
+        return threading.current_thread() in self._threads
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Do `job`, which raises nothing, after those submitted before. Raises VfioError."""
+        """Do `job`, which raises nothing, and begin it after those submitted before.
+
+        Raises VfioError.
+        """
         with self._lock:
             if self._closed:
                 return
-            if self._thread is None:
+            if self._free <= 0 and len(self._threads) < self._most:
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 _start_thread(thread)
-                self._thread = thread
+                self._threads.append(thread)
+                self._free += 1
+            self._free -= 1
             self._jobs.put(job)
 
     def close(self) -> None:
-        """Finish the jobs and end the thread. Idempotent."""
+        """Finish the jobs and end the threads. Idempotent."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._jobs.put(None)
-            thread = self._thread
-        if thread and not self.current:
-            thread.join()
+                for _ in self._threads:
+                    self._jobs.put(None)
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            with self._lock:
+                self._free += 1
 
 
 def _start_thread(thread: threading.Thread) -> None:

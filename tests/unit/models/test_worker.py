@@ -152,3 +152,30 @@ def test_no_thread_left(no_leaks: None, monkeypatch: pytest.MonkeyPatch) -> None
     assert done.acquire(timeout=LIMIT)
     loop.close()
     worker.close()
+
+
+def test_a_worker_with_several_threads_does_so_many_jobs_at_a_time() -> None:
+    worker = Worker("a worker", 3)
+    together = threading.Barrier(3)
+    passed: list[int] = []
+
+    def meet() -> None:
+        together.wait(LIMIT)
+        passed.append(threading.get_ident())
+
+    for _ in range(2):
+        for _ in range(3):
+            worker.submit(meet)
+    worker.close()
+    assert len(passed) == 6
+    assert len(set(passed)) == 3
+
+
+def test_threads_are_started_when_none_is_free() -> None:
+    worker = Worker("a worker", 3)
+    for _ in range(5):
+        done = threading.Event()
+        worker.submit(done.set)
+        assert done.wait(LIMIT)
+    assert sum(thread.name == "a worker" for thread in threading.enumerate()) < 3
+    worker.close()
