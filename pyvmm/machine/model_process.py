@@ -39,9 +39,11 @@ class ModelProcess:
         self.name = model
         self._status: int | None = None
         self._lock = threading.Lock()
+        from pyvmm.models.options import as_text
+
         command = [sys.executable, "-P", "-m", "pyvmm", "serve", model, "--fd", str(_CHILD_FD)]
         for key, value in options.items():
-            command += ["--option", f"{key}={value}"]
+            command += ["--option", f"{key}={as_text(value)}"]
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         except OSError as error:

@@ -5,35 +5,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import ModelError
+from .options import Choice, Files, Number, Option, Size, Switch, Text
 
 if TYPE_CHECKING:
     from .model import Model
-
-
-class Option(NamedTuple):
-    """An option that is a number, given as one or as text in Python's notation (0xff)."""
-
-    name: str
-    default: int
-    maximum: int
-    description: str
-
-    def parse(self, value: object) -> int:
-        """Raises ModelError if it isn't a number from 0 to the maximum."""
-        number: object = value
-        if isinstance(value, str):
-            try:
-                number = int(value, 0)
-            except ValueError:
-                number = None
-        if isinstance(number, int) and not isinstance(number, bool) and 0 <= number <= self.maximum:
-            return number
-        raise ModelError(
-            f"option {self.name}: expected a number from 0 to {self.maximum:#x}, got {value!r}"
-        )
 
 
 class Entry(NamedTuple):
@@ -50,7 +28,19 @@ MODELS: Mapping[str, Entry] = {
         "QEMU's educational device: factorials, interrupts and DMA (1234:11e8)",
         "edu",
         "Edu",
-        (Option("dma_mask", 0x0FFFFFFF, 0xFFFFFFFF_FFFFFFFF, "the address bits its DMA has"),),
+        (Number("dma_mask", 0x0FFFFFFF, 0xFFFFFFFF_FFFFFFFF, "the address bits its DMA has"),),
+    ),
+    "nvme": Entry(
+        "an NVMe 1.4 controller on files, block devices or memory (1234:0011)",
+        "nvme",
+        "Nvme",
+        (
+            Files("files", "a file or block device for each namespace; without, one in memory"),
+            Size("size", 64 << 20, "the bytes of the namespace in memory"),
+            Choice("block_size", 512, (512, 4096), "the bytes of a block"),
+            Switch("read_only", False, "whether writes are refused, and files only read"),
+            Text("serial", "", 20, "the serial number; without, one by the first file's path"),
+        ),
     ),
     "testdev": Entry(
         "pyvmm's test device: every kind of BAR, capability and interrupt (1234:7e57)",
@@ -69,8 +59,8 @@ def create(name: str, options: Mapping[str, object] | None = None) -> Model:
     return model
 
 
-def check(name: str, options: Mapping[str, object] | None = None) -> dict[str, int]:
-    """Make sure that `create` would take these, and return the options as numbers.
+def check(name: str, options: Mapping[str, object] | None = None) -> dict[str, Any]:
+    """Make sure that `create` would take these, and return the options' values.
 
     Raises ModelError, which names what is wrong and what would be right.
     """
@@ -78,7 +68,7 @@ def check(name: str, options: Mapping[str, object] | None = None) -> dict[str, i
     if entry is None:
         raise ModelError(f"there is no model {name!r}{_instead(name, 'models', MODELS)}")
     known = {option.name: option for option in entry.options}
-    arguments = {}
+    arguments: dict[str, Any] = {}
     for key, value in (options or {}).items():
         if key not in known:
             raise ModelError(f"{name} has no option {key!r}{_instead(key, 'options', known)}")

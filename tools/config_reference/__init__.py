@@ -54,7 +54,7 @@ def _default(field: inspect.Field) -> str:
 
 def _options() -> str:
     rows = [
-        (f"`{name}`", f"`{option.name}`", f"`{option.default:#x}`", option.description)
+        (f"`{name}`", f"`{option.name}`", f"`{option.shown}`", option.description)
         for name, entry in MODELS.items()
         for option in entry.options
     ]

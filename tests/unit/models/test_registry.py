@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -11,6 +12,8 @@ import pytest
 from pyvmm import models
 from pyvmm.models import ModelError
 from pyvmm.models.edu import Edu
+from pyvmm.models.nvme import Nvme
+from pyvmm.models.options import as_text
 
 
 @pytest.mark.parametrize("name", models.MODELS)
@@ -47,10 +50,9 @@ def told(name: object, options: dict[str, object]) -> str:
 
 
 def test_an_unknown_model_is_answered_with_what_there_is() -> None:
-    assert told("nvme", {}) == "there is no model 'nvme'; models: edu, testdev"
-    assert told("edue", {}) == (
-        "there is no model 'edue', did you mean 'edu'? models: edu, testdev"
-    )
+    there = ", ".join(sorted(models.MODELS))
+    assert told("e1000", {}) == f"there is no model 'e1000'; models: {there}"
+    assert told("edue", {}) == f"there is no model 'edue', did you mean 'edu'? models: {there}"
     assert "there is no model" in told("", {})
 
 
@@ -59,6 +61,65 @@ def test_an_unknown_option_is_answered_with_what_there_is() -> None:
         "edu has no option 'dmamask', did you mean 'dma_mask'? options: dma_mask"
     )
     assert told("testdev", {"x": 1}) == "testdev has no option 'x'; options: none"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "parsed"),
+    [
+        ("size", 4096, 4096),
+        ("size", "64M", 64 << 20),
+        ("size", "1 gib", 1 << 30),
+        ("block_size", "4096", 4096),
+        ("block_size", 512, 512),
+        ("read_only", True, True),
+        ("read_only", "False", False),
+        ("serial", 1234, "1234"),
+        ("serial", "S 1", "S 1"),
+        ("files", "a.img,/b", ("a.img", "/b")),
+        ("files", ["a.img", "/b"], ("a.img", "/b")),
+    ],
+)
+def test_kinds_of_options(option: str, value: object, parsed: object) -> None:
+    assert models.check("nvme", {option: value}) == {option: parsed}
+    assert models.check("nvme", {option: as_text(value)}) == {option: parsed}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("size", 0, "a size such as 512M or 1GiB"),
+        ("size", "", "a size such as 512M or 1GiB"),
+        ("size", "M", "a size such as 512M or 1GiB"),
+        ("size", "-1M", "a size such as 512M or 1GiB"),
+        ("size", "99999999999T", "a size such as 512M or 1GiB"),
+        ("block_size", 520, "one of 512, 4096"),
+        ("block_size", True, "one of 512, 4096"),
+        ("read_only", "maybe", "true or false"),
+        ("read_only", 1, "true or false"),
+        ("serial", "s" * 21, "up to 20 printable ASCII characters"),
+        ("serial", "\n", "up to 20 printable ASCII characters"),
+        ("files", "", "paths, with commas between them but not in them"),
+        ("files", ["a,b"], "paths, with commas between them but not in them"),
+        ("files", 3, "paths, with commas between them but not in them"),
+    ],
+)
+def test_bad_values_of_other_kinds(option: str, value: object, expected: str) -> None:
+    assert told("nvme", {option: value}) == (
+        f"nvme: option {option}: expected {expected}, got {value!r}"
+    )
+
+
+def test_the_defaults_of_nvme_s_options_are_the_class_s() -> None:
+    parameters = inspect.signature(Nvme).parameters
+    for option in models.MODELS["nvme"].options:
+        assert parameters[option.name].default == option.default
+    assert [option.shown for option in models.MODELS["nvme"].options] == [
+        "none",
+        "64M",
+        "512",
+        "false",
+        "none",
+    ]
 
 
 @pytest.mark.parametrize("value", ["lots", "", -1, 1 << 64, 1.5, None, True, [1], "0x"])
@@ -83,6 +144,7 @@ models.Model, models.Bar, models.Msi
         "pyvmm._lazy",
         "pyvmm.models",
         "pyvmm.models.errors",
+        "pyvmm.models.options",
         "pyvmm.models.registry",
     }
 

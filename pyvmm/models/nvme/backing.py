@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""What a namespace's blocks are in: a file, a block device, or memory, behind one descriptor."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import uuid
+from typing import Protocol
+
+from pyvmm.models.errors import ModelError
+from pyvmm.models.file_dma import Segment
+from pyvmm.uapi.ioctl import failure
+
+_FALLOC_FL_KEEP_SIZE = 0x01  # <linux/falloc.h>
+_FALLOC_FL_PUNCH_HOLE = 0x02
+_ZEROS = bytes(1 << 20)
+
+_fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+class Dma(Protocol):
+    """What of a model moves data between files and memory."""
+
+    def dma_from_file(
+        self, fd: int, offset: int, segments: list[Segment], flags: int = 0
+    ) -> int: ...
+
+    def dma_to_file(self, fd: int, offset: int, segments: list[Segment], flags: int = 0) -> int: ...
+
+
+class Backing:
+    """Owns the descriptor. Methods raise OSError; they wait, but for the quick ones."""
+
+    def __init__(self, fd: int, size: int, identity: uuid.UUID, *, read_only: bool) -> None:
+        self.fd = fd
+        self.size = size
+        """bytes"""
+        self.identity = identity
+        """the same each time that the same file is opened"""
+        self.read_only = read_only
+        self._quick_flags = self._flags_for_quick_reads()
+
+    @classmethod
+    def open(cls, path: str, *, read_only: bool = False) -> Backing:
+        """A file or block device. Raises ModelError."""
+        doing = f"opening {path} as a namespace"
+        flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR)
+        try:
+            fd = os.open(path, flags)
+        except OSError as error:
+            cures = {
+                errno.ENOENT: f"create it first, as with `truncate -s 1G {path}`",
+                errno.EACCES: "let this user write it, or set read_only",
+                errno.EROFS: "set read_only",
+                errno.EISDIR: "name a file or a block device",
+            }
+            cure = cures.get(error.errno or 0, "")
+            raise ModelError(failure(doing, "open", error.errno or 0, cure)) from None
+        try:
+            mode = os.fstat(fd).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+                raise ModelError(f"{doing}: it is neither a file nor a block device")
+            size = os.lseek(fd, 0, os.SEEK_END)
+            identity = uuid.uuid5(uuid.NAMESPACE_URL, f"file://{os.path.realpath(path)}")
+            return cls(fd, size, identity, read_only=read_only)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    @classmethod
+    def memory(cls, size: int, *, read_only: bool = False) -> Backing:
+        """Zeros in memory, which takes up only what is written. Raises ModelError."""
+        try:
+            fd = os.memfd_create("nvme namespace", os.MFD_CLOEXEC)
+            os.ftruncate(fd, size)
+        except OSError as error:
+            doing = f"allocating {size:#x} bytes for a namespace"
+            raise ModelError(failure(doing, "memfd_create", error.errno or 0)) from None
+        return cls(fd, size, uuid.uuid4(), read_only=read_only)
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self.fd, size, offset)
+
+    def read_quickly(self, dma: Dma, offset: int, segments: list[Segment], size: int) -> bool:
+        """Read into memory what can be read without waiting; False if not all can."""
+        if self._quick_flags is None:
+            return False
+        try:
+            return dma.dma_from_file(self.fd, offset, segments, self._quick_flags) == size
+        except BlockingIOError:
+            return False
+
+    def read_into(self, dma: Dma, offset: int, segments: list[Segment], size: int) -> None:
+        if dma.dma_from_file(self.fd, offset, segments) != size:
+            raise OSError(errno.EIO, "the file has become shorter")
+
+    def write_from(
+        self, dma: Dma, offset: int, segments: list[Segment], size: int, durable: bool
+    ) -> None:
+        flags = os.RWF_DSYNC if durable else 0
+        if dma.dma_to_file(self.fd, offset, segments, flags) != size:
+            raise OSError(errno.EIO, "not all is written")
+
+    def flush(self) -> None:
+        os.fdatasync(self.fd)
+
+    def deallocate(self, offset: int, size: int) -> bool:
+        """Give blocks back, which read as zeros then; False if this file can't do that."""
+        mode = _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE
+        if _fallocate(self.fd, mode, offset, size) == 0:
+            return True
+        number = ctypes.get_errno()
+        if number in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            return False
+        raise OSError(number, os.strerror(number))
+
+    def write_zeroes(self, offset: int, size: int, *, deallocate: bool) -> None:
+        if deallocate and self.deallocate(offset, size):
+            return
+        end = offset + size
+        while offset < end:
+            offset += os.pwrite(self.fd, _ZEROS[: end - offset], offset)
+
+    def close(self) -> None:
+        """Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _flags_for_quick_reads(self) -> int | None:
+        """For preadv2, so that it never waits; None if there are none for this file."""
+        try:
+            os.preadv(self.fd, [bytearray(1)], 0, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return os.RWF_NOWAIT
+        except OSError:
+            # A file in memory, of a kernel that can't tell, does not wait either.
+            return 0 if _is_memory(self.fd) else None
+        return os.RWF_NOWAIT
+
+
+def _is_memory(fd: int) -> bool:
+    return os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:")

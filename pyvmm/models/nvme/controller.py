@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Nvme: the model. Registers (section 3.1), interrupts, and the engine's life.
+
+Doorbells are registers and no ioeventfds: those lose the value that is written. A guest that sets
+up doorbell buffers, as Linux does, seldom rings one.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from pyvmm.models.capabilities import Express, MsiX, PowerManagement
+from pyvmm.models.errors import ModelError
+from pyvmm.models.fields import Field, Flag
+from pyvmm.models.layout import Identity
+from pyvmm.models.model import Model
+from pyvmm.models.regions import Bar
+from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
+
+from .admin import MAX_ENTRIES
+from .backing import Backing
+from .engine import Engine
+from .features import VECTORS
+from .identify import VERSION
+from .namespace import Namespace
+from .queues import CompletionQueue, SubmissionQueue
+from .spec import CQE_SIZE, SQE_SIZE
+from .statistics import Statistics
+
+MAX_NAMESPACES = 256
+MEMORY_SIZE = 64 << 20  # bytes of a namespace that is in no file
+
+_MAX_PAGE_SHIFT = 4  # MPSMAX: memory pages of 4 KiB to 64 KiB
+_TIMEOUT = 120  # TO, in half seconds: what a slow disk may take to end its writes
+_NVM_COMMAND_SET = 1 << 37
+_CONTIGUOUS_QUEUES = 1 << 16
+_CAP = (
+    _MAX_PAGE_SHIFT << 52 | _NVM_COMMAND_SET | _TIMEOUT << 24 | _CONTIGUOUS_QUEUES | MAX_ENTRIES - 1
+)
+_SHUTDOWN_OCCURRING, _SHUTDOWN_COMPLETE = 1, 2
+
+
+class Nvme(Model):
+    """1234:0011: NVM Express 1.4."""
+
+    identity = Identity(
+        0x1234, 0x0011, class_code=0x010802, revision=1, subsystem_vendor=0x1234, subsystem=0x0011
+    )
+    capabilities = (
+        PowerManagement(),
+        MsiX(VECTORS, table=(0, 0x2000), pba=(0, 0x3000)),
+        Express(),
+    )
+    interrupt_pin = 1
+    workers = 5  # the engine, and commands that wait for files
+
+    bar0 = Bar(0, 0x4000, wide=True)
+
+    CAP = bar0.register(0x00, "ro", width=8, reset=_CAP, sizes=(4, 8))
+    VS = bar0.register(0x08, "ro", reset=VERSION)
+    INTMS = bar0.register(0x0C)
+    INTMC = bar0.register(0x10)
+    CC = bar0.register(0x14, writable=0x00FFFFF1)
+    EN = Flag(CC, 1 << 0)
+    CSS = Field(CC, 0x7 << 4)
+    MPS = Field(CC, 0xF << 7)
+    AMS = Field(CC, 0x7 << 11)
+    SHN = Field(CC, 0x3 << 14)
+    IOSQES = Field(CC, 0xF << 16)
+    IOCQES = Field(CC, 0xF << 20)
+    CSTS = bar0.register(0x1C, "ro")
+    RDY = Flag(CSTS, 1 << 0)
+    CFS = Flag(CSTS, 1 << 1)
+    SHST = Field(CSTS, 0x3 << 2)
+    AQA = bar0.register(0x24, writable=0x0FFF0FFF)
+    ASQS = Field(AQA, 0xFFF)
+    ACQS = Field(AQA, 0xFFF << 16)
+    ASQ = bar0.register(0x28, width=8, writable=~0xFFF, sizes=(4, 8))
+    ACQ = bar0.register(0x30, width=8, writable=~0xFFF, sizes=(4, 8))
+    bar0.trapped(0x0000, 0x1000)  # what is reserved reads as zeros
+    doorbells = bar0.trapped(0x1000, 0x1000)
+
+    def __init__(
+        self,
+        name: str = "nvme",
+        *,
+        files: Sequence[str] = (),
+        size: int = MEMORY_SIZE,
+        block_size: int = 512,
+        read_only: bool = False,
+        serial: str = "",
+    ) -> None:
+        """A namespace for each of the files or block devices; without any, one of `size` bytes
+        in memory. Without a serial number, it gets one from its first file's path.
+
+        Raises ModelError.
+        """
+        if block_size not in (512, 4096):
+            raise ModelError(f"blocks of {block_size} bytes: 512 and 4096 are possible")
+        if len(files) > MAX_NAMESPACES:
+            raise ModelError(f"{len(files)} namespaces: {MAX_NAMESPACES} are possible")
+        super().__init__(name)
+        self.namespaces: dict[int, Namespace] = {}
+        self.statistics = Statistics()
+        self._engine: Engine | None = None
+        self._backings: list[Backing] = []
+        try:
+            for path in files:
+                self._backings.append(Backing.open(path, read_only=read_only))
+            if not files:
+                self._backings.append(Backing.memory(size, read_only=read_only))
+            for id, backing in enumerate(self._backings, 1):
+                self.namespaces[id] = Namespace(id, backing, block_size)
+        except BaseException:
+            self.close()
+            raise
+        self.subsystem: uuid.UUID = self._backings[0].identity
+        self.serial = serial or f"pyvmm-{self.subsystem.hex[:12]}"
+
+    def close(self) -> None:
+        with self.lock:
+            self._engine = None
+        super().close()
+        for backing in self._backings:
+            backing.close()
+
+    # Registers.
+
+    @doorbells.on_write
+    def ring(self, at: int, size: int, value: int) -> None:
+        if size != 4:
+            self.guest_error("a doorbell that is not of 4 bytes")
+        elif self._engine is None:
+            self.guest_error("a doorbell while the controller is off")
+        else:
+            self._engine.ring(at // 4, value)
+
+    @INTMS.on_write
+    def mask(self, vectors: int) -> None:
+        self._set_mask(self.INTMS | vectors)
+
+    @INTMC.on_write
+    def unmask(self, vectors: int) -> None:
+        self._set_mask(self.INTMS & ~vectors)
+
+    def _set_mask(self, mask: int) -> None:
+        self.INTMS = self.INTMC = mask  # both read as the mask
+        self.drive_intx()
+
+    @CC.on_write
+    def configure(self, value: int) -> None:
+        before, self.CC = self.CC, value
+        cls = type(self)
+        if self.EN and not cls.EN.of(before):
+            self._enable()
+        elif cls.EN.of(before) and not self.EN:
+            self._disable()
+        if self.SHN and not cls.SHN.of(before):
+            self._shut_down()
+
+    def _enable(self) -> None:
+        if self.RDY or self._engine:
+            return  # once it has stopped
+        valid = self.CSS == 0 and self.AMS == 0 and self.MPS <= _MAX_PAGE_SHIFT
+        page = 4096 << self.MPS
+        if not (valid and self.ASQS and self.ACQS) or self.ASQ % page or self.ACQ % page:
+            self.guest_error("the controller is enabled with values that it doesn't support")
+            self.CFS = True
+            return
+        engine = Engine(self, page)
+        engine.cqs[0] = cq = CompletionQueue(0, self.ACQ, self.ACQS + 1, 0)
+        engine.sqs[0] = SubmissionQueue(0, self.ASQ, self.ASQS + 1, cq)
+        cq.users = 1
+        self._engine = engine
+        self.CSTS = 0
+        self.RDY = True
+
+    def _disable(self) -> None:
+        if self._engine:
+            self._engine.stop()
+        else:
+            self.CSTS = 0
+
+    def _shut_down(self) -> None:
+        """Make everything durable, whichever way of shutting down is asked for."""
+        self.SHST = _SHUTDOWN_OCCURRING
+        backings = [backing for backing in self._backings if not backing.read_only]
+
+        def flush() -> None:
+            for backing in backings:
+                try:
+                    backing.flush()
+                except OSError as error:
+                    self.file_error(error)
+
+        def flushed(_: None) -> None:
+            if self.SHST == _SHUTDOWN_OCCURRING:
+                self.SHST = _SHUTDOWN_COMPLETE
+
+        self.start(flush, flushed)
+
+    def on_reset(self) -> None:
+        self._engine = None
+
+    # For the engine.
+
+    @property
+    def entry_sizes_are_right(self) -> bool:
+        return 1 << self.IOSQES == SQE_SIZE and 1 << self.IOCQES == CQE_SIZE
+
+    @property
+    def messages_on(self) -> bool:
+        return self.irq_mode == VFIO_PCI_MSIX_IRQ_INDEX
+
+    def interrupt(self, vector: int) -> None:
+        """Tell the guest of completions."""
+        with self.lock:
+            if self.messages_on:
+                self.signal(vector)
+            else:
+                self.drive_intx()
+
+    def drive_intx(self) -> None:
+        with self.lock:
+            self.set_intx(bool(self._engine and self._engine.asserts_intx))
+
+    def stopped(self, engine: Engine) -> None:
+        """Nothing is under way any more: the reset of the controller is complete."""
+        with self.lock:
+            if engine is not self._engine:
+                return
+            self._engine = None
+            self.CSTS = 0
+            self.drive_intx()
+            if self.EN:
+                self._enable()
+
+    def fatal(self, engine: Engine, what: str) -> None:
+        """The engine has come to an end that only a reset gets the controller out of."""
+        with self.lock:
+            if engine is self._engine:
+                self.guest_error(what)
+                self.CFS = True
+
+    def file_error(self, error: OSError) -> None:
+        """Count what a file could not do, and log it when it is the first of its kind."""
+        self.statistics.media_errors += 1
+        self.guest_error(f"a namespace's file: {error.strerror or error}")

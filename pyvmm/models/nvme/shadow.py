@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Doorbells in memory (Doorbell Buffer Config, section 5.7), so that a busy guest need not exit.
+
+The guest writes each doorbell of an I/O queue into a page, which is looked at as long as there is
+work, and rings the real one only if that takes it past a value in a second page: the last one that
+was looked at before the engine went to rest.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+
+class ShadowDoorbells:
+    """IOVAs of the two pages, each with doorbells as they are in the BAR."""
+
+    def __init__(self, doorbells: int, event_indexes: int) -> None:
+        self._doorbells = doorbells
+        self._event_indexes = event_indexes
+        self._asked: dict[int, int] = {}
+
+    def load(self, engine: Engine) -> None:
+        """Take what the guest has written. Raises DmaFault."""
+        queues = (*engine.sqs, *engine.cqs)
+        size = 8 * (max(queues, default=0) + 1)
+        values = memoryview(engine.model.dma_read(self._doorbells, size)).cast("I")
+        for id, sq in tuple(engine.sqs.items()):
+            if id and values[2 * id] != sq.tail:
+                engine.take(2 * id, values[2 * id])
+        for id, cq in tuple(engine.cqs.items()):
+            if id and values[2 * id + 1] != cq.head:
+                engine.take(2 * id + 1, values[2 * id + 1])
+
+    def ask_for_doorbells(self, engine: Engine) -> None:
+        """Have the guest ring for what comes from now on, and take what came until now.
+
+        It is not asked about completions that it consumes, unless something waits for that.
+        """
+        wanted = {2 * id: sq.tail for id, sq in tuple(engine.sqs.items()) if id}
+        for id, cq in tuple(engine.cqs.items()):
+            if id and (cq.room <= 0 or not engine.model.messages_on):
+                wanted[2 * id + 1] = cq.head
+        for index, value in wanted.items():
+            if self._asked.get(index) != value:
+                engine.model.dma_write(self._event_indexes + 4 * index, struct.pack("<I", value))
+                self._asked[index] = value
+        self.load(engine)
