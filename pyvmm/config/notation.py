@@ -125,6 +125,17 @@ def path(value: object, base: str) -> object:
     return os.path.normpath(os.path.join(base, os.path.expanduser(value)))
 
 
+def options(value: object, base: str) -> object:
+    """Options of a model: text that begins with ./ or ../ is a path that starts at base."""
+    if isinstance(value, dict):
+        return {name: options(option, base) for name, option in value.items()}
+    if isinstance(value, list | tuple):
+        return [options(item, base) for item in value]
+    if isinstance(value, str) and value.startswith(("./", "../")):
+        return path(value, base)
+    return value
+
+
 def features(value: object, base: str) -> object:
     """Names to true or false. Raises Ambiguous for others, such as off, which is text in YAML."""
     if isinstance(value, dict):

@@ -115,8 +115,12 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     options: Annotated[
         dict[str, Any],
         Meta(
-            description="The model's own options, by name.",
-            extra={"expected": "a mapping of the model's options"},
+            description="The model's own options, by name. Text that begins with ./ or ../ is a "
+            "path that starts at the config's own folder.",
+            extra={
+                "expected": "a mapping of the model's options",
+                "notation": notation.options,
+            },
         ),
     ] = field(default_factory=dict)
     socket: Annotated[

@@ -38,10 +38,11 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         server.communicate(timeout=LIMIT)
 
 
-def run(name: str, *arguments: str) -> tuple[int, str, str]:
+def run(name: str, *arguments: str, given: str = "") -> tuple[int, str, str]:
     """An example's status, output and errors."""
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / f"{name}.py", *arguments],
+        input=given,
         capture_output=True,
         text=True,
         timeout=LIMIT,
@@ -62,6 +63,19 @@ def test_edu(serve: Serve) -> None:
             "6! = 720",
             "256 bytes by DMA to the device and back: the same",
         ]
+
+
+def test_nvme(serve: Serve) -> None:
+    path = serve("nvme")
+    drive = "131072 blocks of 512 bytes"
+    for turn in range(2):  # what one client writes, the next one reads
+        arguments = ("--write", "5000") if not turn else ("--read", "0", "--blocks", "6000")
+        status, out, errors = run("nvme", path, *arguments, given="kept\n")
+        assert (status, errors) == (0, "")
+        first, *rows = out.splitlines()
+        assert first.startswith("pyvmm NVMe controller, serial pyvmm-")
+        assert first.endswith(drive)
+        assert [row.split()[0] for row in rows] == ["0000271000"] * turn
 
 
 def test_lspci(serve: Serve) -> None:

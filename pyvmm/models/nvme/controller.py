@@ -120,7 +120,7 @@ class Nvme(Model):
 
     def close(self) -> None:
         with self.lock:
-            self._engine = None
+            self.on_reset()
         super().close()
         for backing in self._backings:
             backing.close()
@@ -201,7 +201,9 @@ class Nvme(Model):
         self.start(flush, flushed)
 
     def on_reset(self) -> None:
-        self._engine = None
+        if self._engine:
+            self._engine.abandon()
+            self._engine = None
 
     # For the engine.
 

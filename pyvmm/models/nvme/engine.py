@@ -54,6 +54,8 @@ class Engine:
         self._running = False
         self._stopping = False
         self._broken = False
+        self._abandoned = False
+        self._deferred = 0
         self._finished: deque[tuple[SubmissionQueue, int, int, int]] = deque()
 
     # Called by the controller, with its lock.
@@ -70,9 +72,13 @@ class Engine:
         self._stopping = True
         self.wake()
 
+    def abandon(self) -> None:
+        """Do nothing any more: all is done, or the function was reset, and memory is others'."""
+        self._abandoned = True
+
     def wake(self) -> None:
         with self.model.lock:
-            if not self._running:
+            if not (self._running or self._abandoned):
                 self.model.start(self._run, self._ran)
                 self._running = True
 
@@ -128,6 +134,7 @@ class Engine:
                 self.wake()
 
         self.model.start(job)
+        self._deferred += 1
         return None
 
     def hold(self, sq: SubmissionQueue) -> None:
@@ -172,6 +179,7 @@ class Engine:
         """Do something of each queue; False if there was nothing to do."""
         while self._finished:
             sq, cid, result, status = self._finished.popleft()
+            self._deferred -= 1
             self._end(sq, cid, result, status)
         if self._stopping:
             return self._settle()
@@ -192,7 +200,9 @@ class Engine:
         """Whether there is something to do that nobody will wake it for."""
         if self._finished:
             return True
-        if self._stopping or self._broken:
+        if self._stopping:
+            return not (self._deferred or self._abandoned)
+        if self._broken:
             return False
         return bool(
             any(
@@ -257,9 +267,10 @@ class Engine:
 
     def _settle(self) -> bool:
         """While stopping: what is under way ends, and nobody is told."""
-        if not any(sq.in_flight for sq in self.sqs.values()):
+        if not self._deferred:
             self.sqs.clear()
             self.cqs.clear()
+            self.abandon()
             self.model.stopped(self)
         return False
 

@@ -24,6 +24,7 @@ SAYS = {
     "edu-socket": ("factorial by polling:", "MSI:", "INTx:"),
     "hello": ("Hello from the guest", "cpus: 1", "command line: greetings from configs/hello.yaml"),
     "lspci": ("00:01.0 1234:7e57 ", "00:02.0 1234:11e8 ", "functions: 3"),
+    "nvme": ("33 queues are made", "20 drivers, in turn with INTx and MSI-X"),
     "reset": ("boot 1:", "boot 4:", "its state is as at the first boot"),
     "root-port": (
         "00:05.0 8086:3420 ",

@@ -60,7 +60,7 @@ def test_a_config_with_everything(
         devices:
           - model: edu
             process: true
-            options: {dma_mask: 0xffffffff}
+            options: {dma_mask: 0xffffffff, files: [./a.img, /b.img], name: up/../x}
             slot: "04.0"
             timeout: 2
           - socket: /run/nvme.sock
@@ -84,7 +84,9 @@ def test_a_config_with_everything(
     assert (config.on_reset, config.max_resets) == ("restart", 10)
     assert (config.on_triple_fault, config.on_panic) == ("reset", "continue")
     edu, nvme, host = config.devices
-    assert (edu.model, edu.process, edu.options) == ("edu", True, {"dma_mask": 0xFFFFFFFF})
+    assert (edu.model, edu.process) == ("edu", True)
+    files = [str(path.parent / "a.img"), "/b.img"]
+    assert edu.options == {"dma_mask": 0xFFFFFFFF, "files": files, "name": "up/../x"}
     assert (edu.slot, edu.timeout, edu.socket) == (0x20, 2.0, None)
     assert (nvme.model, nvme.process, nvme.options) == (None, False, {})
     assert (nvme.slot, nvme.socket) == (0x28, "/run/nvme.sock")
