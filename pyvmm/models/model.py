@@ -91,7 +91,7 @@ class Model(Device):
         self._closed = False
         # Each reset begins a new epoch; timers and work that belong to an old one are dropped.
         self._epoch = 0
-        self._work = threading.local()  # .epoch: that of the work which a thread does
+        self._current_work = threading.local()  # .epoch: that of the work which a thread does
         self._dma = DmaTable()
         self._events = EventLoop(f"{self.name} events")
         self._worker = Worker(f"{self.name} worker", self.workers)
@@ -183,7 +183,7 @@ class Model(Device):
 
         def job() -> None:
             if epoch == self._epoch:
-                self._work.epoch = epoch
+                self._current_work.epoch = epoch
                 self._guarded(finish)
 
         self._worker.submit(job)
@@ -225,7 +225,7 @@ class Model(Device):
         if not self._worker.current:
             # It may have to wait for the very access that would be waiting for it.
             raise RuntimeError("DMA is work: give it to start()")
-        if self._work.epoch != self._epoch:
+        if self._current_work.epoch != self._epoch:
             raise DmaFault(iova, size, "the device was reset")
         if not self.bus_master:
             raise DmaFault(iova, size, "bus mastering is off")

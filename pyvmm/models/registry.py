@@ -47,6 +47,19 @@ MODELS: Mapping[str, Entry] = {
         "testdev",
         "TestDevice",
     ),
+    "virtio-blk": Entry(
+        "a virtio drive on a file, a block device or memory (1af4:1042)",
+        "virtio",
+        "VirtioBlk",
+        (
+            Files("file", "the file or block device; without, the drive is in memory"),
+            Size("size", 64 << 20, "the bytes of a drive in memory"),
+            Choice("block_size", 512, (512, 4096), "the bytes of a block"),
+            Switch("read_only", False, "whether writes are refused, and the file only read"),
+            Text("serial", "", 20, "the serial number; without, one by the file's path"),
+        ),
+    ),
+    "virtio-rng": Entry("a virtio source of random numbers (1af4:1044)", "virtio", "VirtioRng"),
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from pyvmm.models.backing import Backing
 from pyvmm.models.capabilities import Express, MsiX, PowerManagement
 from pyvmm.models.errors import ModelError
 from pyvmm.models.fields import Field, Flag
@@ -19,7 +20,6 @@ from pyvmm.models.regions import Bar
 from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
 
 from .admin import MAX_ENTRIES
-from .backing import Backing
 from .engine import Engine
 from .features import VECTORS
 from .identify import VERSION

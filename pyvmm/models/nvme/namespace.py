@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import struct
 
+from pyvmm.models.backing import Backing
 from pyvmm.models.errors import ModelError
 
-from .backing import Backing
 from .spec import Rejected, Status
 
 IDENTIFY_SIZE = 4096

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pyvmm.models import ModelError
+from pyvmm.models import backing as backings
 from pyvmm.models.nvme import Nvme
-from pyvmm.models.nvme import backing as backings
 from pyvmm.uapi.vfio import VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
 from pyvmm.vfio import EventFd
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""What a namespace's blocks are in: a file, a block device, or memory, behind one descriptor."""
+"""What a drive's blocks are in: a file, a block device, or memory, behind one descriptor."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import stat
 import uuid
 from typing import Protocol
 
-from pyvmm.models.errors import ModelError
-from pyvmm.models.file_dma import Segment
 from pyvmm.uapi.ioctl import failure
+
+from .errors import ModelError
+from .file_dma import Segment
 
 _FALLOC_FL_KEEP_SIZE = 0x01  # <linux/falloc.h>
 _FALLOC_FL_PUNCH_HOLE = 0x02
@@ -47,7 +48,7 @@ class Backing:
     @classmethod
     def open(cls, path: str, *, read_only: bool = False) -> Backing:
         """A file or block device. Raises ModelError."""
-        doing = f"opening {path} as a namespace"
+        doing = f"opening {path} as a drive"
         flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR)
         try:
             fd = os.open(path, flags)
@@ -75,10 +76,10 @@ class Backing:
     def memory(cls, size: int, *, read_only: bool = False) -> Backing:
         """Zeros in memory, which takes up only what is written. Raises ModelError."""
         try:
-            fd = os.memfd_create("nvme namespace", os.MFD_CLOEXEC)
+            fd = os.memfd_create("model disk", os.MFD_CLOEXEC)
             os.ftruncate(fd, size)
         except OSError as error:
-            doing = f"allocating {size:#x} bytes for a namespace"
+            doing = f"allocating {size:#x} bytes for a drive"
             raise ModelError(failure(doing, "memfd_create", error.errno or 0)) from None
         return cls(fd, size, uuid.uuid4(), read_only=read_only)
 
