@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""virtio-blk, request by request."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pyvmm.models import ModelError
+from pyvmm.models.virtio import VirtioBlk, blk
+from pyvmm.models.virtio.blk import DISCARD, FLUSH, GET_ID, IN, IOERR, OK, OUT, UNSUPP, WRITE_ZEROES
+from pyvmm.models.virtio.pci import NEEDS_RESET
+
+from .driver import DATA, MEMORY, Driver, Segment
+
+HEADER, STATUS = DATA - 0x100, DATA - 1
+SECTORS = (1 << 20) // 512
+
+
+class Drive:
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.memory = driver.memory
+        driver.start(blk.FLUSHES)
+
+    def run(
+        self,
+        kind: int,
+        sector: int = 0,
+        readable: list[Segment] | None = None,
+        writable: list[Segment] | None = None,
+    ) -> tuple[int, int]:
+        """A request's status, and the bytes written."""
+        struct.pack_into("<IIQ", self.memory, HEADER, kind, 0, sector)
+        self.memory[STATUS] = 0xEE
+        written = self.driver.run(
+            [(HEADER, 16), *(readable or [])], [*(writable or []), (STATUS, 1)]
+        )
+        return self.memory[STATUS], written
+
+
+@pytest.fixture
+def drive() -> Iterator[Drive]:
+    with Driver(VirtioBlk(size=1 << 20)) as driver:
+        yield Drive(driver)
+        assert not [kind for kind in driver.model.counters if kind.endswith("in the model")]
+
+
+def test_configuration(drive: Drive) -> None:
+    read = drive.driver.read
+    assert read(0x2000, 8) == SECTORS
+    assert read(0x2014, 4) == 512
+    assert read(0x200C, 4) == 254
+    assert read(0x2038, 1) == 1
+    assert read(0x2FFC, 4) == 0
+
+
+def test_there_and_back(drive: Drive) -> None:
+    content = os.urandom(4096)
+    drive.memory[DATA : DATA + 4096] = content
+    assert drive.run(OUT, 10, [(DATA, 1000), (DATA + 1000, 3096)]) == (OK, 1)
+    target = DATA + 0x2000
+    assert drive.run(IN, 10, writable=[(target, 4000), (target + 4000, 96)]) == (OK, 4097)
+    assert drive.memory[target : target + 4096] == content
+    assert drive.run(FLUSH) == (OK, 1)
+
+
+@pytest.mark.parametrize(
+    ("sector", "size"),
+    [(SECTORS, 512), (SECTORS - 1, 1024), ((1 << 64) - 1, 512), (0, 500), (1 << 63, 512)],
+)
+def test_sectors_that_there_are_not(drive: Drive, sector: int, size: int) -> None:
+    assert drive.run(IN, sector, writable=[(DATA, size)]) == (IOERR, 1)
+    assert drive.run(OUT, sector, [(DATA, size)]) == (IOERR, 1)
+    assert drive.run(IN, SECTORS - 1, writable=[(DATA, 512)]) == (OK, 513)
+
+
+def test_memory_that_is_not_there(drive: Drive) -> None:
+    assert drive.run(IN, 0, writable=[(MEMORY, 512)]) == (IOERR, 1)
+    assert drive.run(OUT, 0, [(MEMORY - 256, 512)]) == (IOERR, 1)
+
+
+def test_its_id(drive: Drive) -> None:
+    assert drive.run(GET_ID, writable=[(DATA, 20)]) == (OK, 21)
+    assert drive.memory[DATA : DATA + 6] == b"pyvmm-"
+    assert drive.run(GET_ID, writable=[(DATA, 4)]) == (OK, 5)
+
+
+def test_zeroes_and_discards(drive: Drive) -> None:
+    fd = drive.driver.model.backing.fd  # type: ignore[attr-defined]
+    for kind, flags in ((WRITE_ZEROES, 0), (WRITE_ZEROES, 1), (DISCARD, 0)):
+        os.pwrite(fd, b"\x11" * 4096, 0)
+        struct.pack_into("<QIIQII", drive.memory, DATA, 1, 2, flags, 5, 1, flags)
+        assert drive.run(kind, 0, [(DATA, 32)]) == (OK, 1)
+        zeros = [not any(os.pread(fd, 512, 512 * n)) for n in range(8)]
+        assert zeros == [n in (1, 2, 5) for n in range(8)]
+    for sector, count, flags, status in (
+        (SECTORS, 1, 0, IOERR),
+        (0, 0xFFFFFFFF, 0, IOERR),
+        (0, 1, 2, UNSUPP),
+    ):
+        struct.pack_into("<QII", drive.memory, DATA, sector, count, flags)
+        assert drive.run(WRITE_ZEROES, 0, [(DATA, 16)]) == (status, 1)
+    assert drive.run(DISCARD, 0, [(DATA, 10)]) == (IOERR, 1)
+
+
+def test_other_requests(drive: Drive) -> None:
+    assert drive.run(99) == (UNSUPP, 1)
+
+
+def test_requests_without_a_header_or_a_status(drive: Drive) -> None:
+    driver = drive.driver
+    for readable, writable in (([(HEADER, 8)], [(STATUS, 1)]), ([(HEADER, 16)], [])):
+        driver.start()
+        driver.offer(readable, writable)
+        driver.notify()
+        driver.wait_for_status(0x0F | NEEDS_RESET)
+
+
+def test_writes_are_durable_for_who_can_not_flush(
+    drive: Drive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags: list[int] = []
+    write = os.pwritev
+
+    def pwritev(fd: int, views: list[memoryview], offset: int, how: int) -> int:
+        flags.append(how)
+        return write(fd, views, offset)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    assert drive.run(OUT, 0, [(DATA, 512)]) == (OK, 1)
+    drive.driver.start()
+    assert drive.run(OUT, 0, [(DATA, 512)]) == (OK, 1)
+    assert flags == [0, os.RWF_DSYNC]
+
+
+def test_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.img"
+    path.write_bytes(b"\x22" * 5000)
+    with Driver(VirtioBlk(file=(str(path),), read_only=True, block_size=4096)) as driver:
+        drive = Drive(driver)
+        assert driver.read(0x2000, 8) == 8
+        assert drive.run(IN, 7, writable=[(DATA, 512)]) == (OK, 513)
+        assert drive.memory[DATA : DATA + 512] == b"\x22" * 512
+        for kind in (OUT, WRITE_ZEROES, DISCARD):
+            assert drive.run(kind, 0, [(DATA, 512)]) == (IOERR, 1)
+    with pytest.raises(ModelError, match="one file"):
+        VirtioBlk(file=("a", "b"))
+    with pytest.raises(ModelError, match="create it first"):
+        VirtioBlk(file=(str(tmp_path / "none"),))
