@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""docs/models.md: the device is served, to the client and to the guest that the page has."""
+"""docs/models.md: its devices are served, to the clients and to the guest that the page has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,21 +20,27 @@ from pyvmm.uapi.vfio import (
 )
 from pyvmm.vfio import EventFd
 from pyvmm.vfio.user import Client
-from tests.kvm.docs.conftest import ROOT, blocks, check_output, run
+from tests.kvm.docs.conftest import ROOT, Block, blocks, check_output, run
 
 pytestmark = pytest.mark.kvm
 
-PATH = "/tmp/counter.sock"
-SERVER, CLIENT = blocks("models.md", "python")
-(COMMANDS,) = blocks("models.md", "console")
+SERVER, CLIENT, SAMPLER, SAMPLES = blocks("models.md", "python")
+COMMANDS, _ = blocks("models.md", "console")
+PATHS = {SERVER: "/tmp/counter.sock", SAMPLER: "/tmp/sampler.sock"}
 
 
 @pytest.fixture
 def served(sockets: Path) -> Iterator[str]:
-    """The page's server, at a path of this test's own."""
-    path = str(sockets / "counter.sock")
-    server = sockets / SERVER.name
-    server.write_text(with_path(SERVER.code, path))
+    """The page's first server, at a path of this test's own."""
+    with serving(SERVER, sockets) as path:
+        yield path
+
+
+@contextmanager
+def serving(block: Block, sockets: Path) -> Iterator[str]:
+    path = str(sockets / "model.sock")
+    server = sockets / block.name
+    server.write_text(with_path(block.code, path, PATHS[block]))
     with subprocess.Popen([sys.executable, server], stdout=subprocess.PIPE, cwd=ROOT) as process:
         try:
             assert process.stdout is not None
@@ -43,9 +50,9 @@ def served(sockets: Path) -> Iterator[str]:
             process.terminate()
 
 
-def with_path(text: str, path: str) -> str:
-    assert text.count(PATH) == 1
-    return text.replace(PATH, path)
+def with_path(text: str, path: str, shown: str = PATHS[SERVER]) -> str:
+    assert text.count(shown) == 1
+    return text.replace(shown, path)
 
 
 def test_the_client_reads_what_the_page_shows(served: str) -> None:
@@ -74,3 +81,22 @@ def test_each_tenth_write_sends_an_interrupt(served: str) -> None:
         for count in range(1, 21):
             device.region_write(VFIO_PCI_BAR0_REGION_INDEX, 0x04, bytes(4))
             assert trigger.read() == (count % 10 == 0)
+
+
+def test_the_driver_takes_samples(sockets: Path) -> None:
+    with serving(SAMPLER, sockets) as path:
+        status, output = run(["-c", with_path(SAMPLES.code, path, PATHS[SAMPLER])])
+        assert status == 0, output
+        check_output(SAMPLES.output, output)
+
+
+def test_the_models_of_the_page_are_short() -> None:
+    for block, most in ((SERVER, 20), (SAMPLER, 52)):
+        code = block.code.partition("class ")[2].partition("if __name__")[0]
+        assert len(code.splitlines()) < most
+
+
+def test_the_whole_of_virtio_rng_is_shown() -> None:
+    (shown,) = blocks("models.md", "py")
+    source = (ROOT / "pyvmm/models/virtio/rng.py").read_text()
+    assert [line for line in shown.code.splitlines() if line not in source.splitlines()] == []
