@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Linux on a drive of the lab's by one command, from a host that need have none of it."""
+"""Linux on a drive, the lab's or a model, by one command on a host that need have none of it."""
 
 from __future__ import annotations
 
@@ -44,3 +44,23 @@ def test_linux_uses_a_drive_as_the_readme_shows() -> None:
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     check_output(SHOWN.code, done.stdout)
+
+
+@pytest.mark.proof
+def test_linux_makes_a_file_system_on_a_model() -> None:
+    drive = "devices=[{model: nvme, process: true, options: {size: 64M}}]"
+    command = ["run", "--lab", "--memory", "2G", "configs/linux-nvme.yaml", "--set", drive]
+    done = subprocess.run(
+        [sys.executable, "-m", "pyvmm", *command],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("drive: pyvmm NVMe controller, serial pyvmm-")
+    for line in ("they are the same", "it is made", "it is mounted again", "the file is the same"):
+        assert f"  ok   {line}" in lines
+    assert lines[-1] == "PASS"

@@ -36,6 +36,7 @@ Work = Callable[[SubmissionQueue, Command], int | None]
 and OSError, each of which becomes a status."""
 
 BURST = 64  # commands of one queue, before it is another's turn
+MOST_DEFERRED = 256  # commands that wait for files; while there are more, none are fetched
 
 
 class Engine:
@@ -189,7 +190,7 @@ class Engine:
             self.shadow.load(self)
         progress = False
         for sq in tuple(self.sqs.values()):
-            if sq.head != sq.tail and sq.deleted is None:
+            if self._fetchable(sq):
                 progress |= self._serve(sq)
         for cid, result in self.events.deliver():
             self.complete(self.sqs[0], cid, result)
@@ -205,13 +206,13 @@ class Engine:
         if self._broken:
             return False
         return bool(
-            any(
-                sq.head != sq.tail and sq.cq.room > 0 and sq.deleted is None
-                for sq in self.sqs.values()
-            )
+            any(self._fetchable(sq) and sq.cq.room > 0 for sq in self.sqs.values())
             or any(cq.waiting and cq.used < cq.entries - 1 for cq in self.cqs.values())
             or self.events.deliverable
         )
+
+    def _fetchable(self, sq: SubmissionQueue) -> bool:
+        return sq.head != sq.tail and sq.deleted is None and self._deferred < MOST_DEFERRED
 
     def _serve(self, sq: SubmissionQueue) -> bool:
         iova, count = sq.fetch(BURST)

@@ -13,6 +13,7 @@ import pytest
 from pyvmm.models import ModelError
 from pyvmm.models import backing as backings
 from pyvmm.models.nvme import Nvme
+from pyvmm.models.nvme.engine import BURST, MOST_DEFERRED
 from pyvmm.uapi.vfio import VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
 from pyvmm.vfio import EventFd
 
@@ -184,6 +185,27 @@ def test_a_queue_is_deleted_with_commands_in_flight(drive: Driver, slow: Slow) -
     assert {done.cid for done in queue.reap()} == {0, 1, 2}
     assert drive.admin.run(Admin.DELETE_CQ, 1).status == Status.SUCCESS
     drive.create()
+
+
+def test_no_more_wait_than_so_many(drive: Driver, slow: Slow) -> None:
+    drive.enable()
+    queues = [drive.create(id, entries=128) for id in (1, 2, 3)]
+    for queue in queues:
+        for cid in range(127):
+            queue.submit(Io.FLUSH, nsid=1, cid=cid)
+        queue.ring()
+    assert slow.begun.acquire(timeout=LIMIT)
+    engine = drive.model._engine
+    assert engine is not None
+    deadline = time.monotonic() + LIMIT
+    while sum(queue.in_flight for queue in engine.sqs.values()) < MOST_DEFERRED:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    time.sleep(0.01)
+    assert sum(queue.in_flight for queue in engine.sqs.values()) < MOST_DEFERRED + BURST
+    slow.go_on.release(3 * 127)
+    for queue in queues:
+        assert {done.cid for done in queue.wait(127)} == set(range(127))
 
 
 def test_interrupts_of_msix_are_one_for_many_completions(drive: Driver) -> None:
