@@ -40,6 +40,12 @@ MODELS: Mapping[str, Entry] = {
             Choice("block_size", 512, (512, 4096), "the bytes of a block"),
             Switch("read_only", False, "whether writes are refused, and files only read"),
             Text("serial", "", 20, "the serial number; without, one by the first file's path"),
+            Switch(
+                "ioeventfd",
+                False,
+                "whether the guest rings I/O queues without an exit to Python; only for guests "
+                "that set up doorbell buffers, as Linux does",
+            ),
         ),
     ),
     "testdev": Entry(

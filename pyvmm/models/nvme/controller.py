@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """Nvme: the model. Registers (section 3.1), interrupts, and the engine's life.
 
-Doorbells are registers and no ioeventfds: those lose the value that is written. A guest that sets
-up doorbell buffers, as Linux does, seldom rings one.
+Doorbells are registers, since an ioeventfd loses the value that is written. A guest that sets up
+doorbell buffers, as Linux does, puts it into memory: for such guests, and no others, the tail
+doorbells of I/O queues can be ioeventfds, whose ringing is no exit to Python.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from pyvmm.models.fields import Field, Flag
 from pyvmm.models.layout import Identity
 from pyvmm.models.model import Model
 from pyvmm.models.regions import Bar
+from pyvmm.models.registers import Doorbell
 from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
+from pyvmm.vfio import IoEventFd
 
 from .admin import MAX_ENTRIES
 from .engine import Engine
-from .features import VECTORS
+from .features import MAX_QUEUES, VECTORS
 from .identify import VERSION
 from .namespace import Namespace
 from .queues import CompletionQueue, SubmissionQueue
@@ -90,9 +93,11 @@ class Nvme(Model):
         block_size: int = 512,
         read_only: bool = False,
         serial: str = "",
+        ioeventfd: bool = False,
     ) -> None:
         """A namespace for each of the files or block devices; without any, one of `size` bytes
-        in memory. Without a serial number, it gets one from its first file's path.
+        in memory. Without a serial number, it gets one from its first file's path. `ioeventfd`
+        is for guests that set up doorbell buffers before they use I/O queues.
 
         Raises ModelError.
         """
@@ -103,6 +108,7 @@ class Nvme(Model):
         super().__init__(name)
         self.namespaces: dict[int, Namespace] = {}
         self.statistics = Statistics()
+        self._ioeventfd = ioeventfd
         self._engine: Engine | None = None
         self._backings: list[Backing] = []
         try:
@@ -135,6 +141,19 @@ class Nvme(Model):
             self.guest_error("a doorbell while the controller is off")
         else:
             self._engine.ring(at // 4, value)
+
+    def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
+        with self.lock:
+            if self._ioeventfd and index == self.bar0.index and index not in self._doorbells:
+                self._doorbells[index] = [self._offer(tail) for tail in _TAILS]
+        return super().ioeventfds(index)
+
+    def ring_unseen(self, _times: int) -> None:
+        """A tail doorbell whose value is in a doorbell buffer."""
+        if self._engine is None:
+            self.guest_error("a doorbell while the controller is off")
+        else:
+            self._engine.ring_unseen()
 
     @INTMS.on_write
     def mask(self, vectors: int) -> None:
@@ -249,3 +268,12 @@ class Nvme(Model):
         """Count what a file could not do, and log it when it is the first of its kind."""
         self.statistics.media_errors += 1
         self.guest_error(f"a namespace's file: {error.strerror or error}")
+
+
+def _tail(queue: int) -> Doorbell:
+    doorbell = Doorbell(0x1000 + 8 * queue, 4)
+    doorbell.on_ring(Nvme.ring_unseen)
+    return doorbell
+
+
+_TAILS = [_tail(queue) for queue in range(1, MAX_QUEUES + 1)]

@@ -68,6 +68,13 @@ class Engine:
             self.model.drive_intx()
         self.wake()
 
+    def ring_unseen(self) -> None:
+        """A doorbell of an I/O queue, whose value can only be in a doorbell buffer."""
+        if self.shadow is None:
+            self.model.guest_error("a doorbell by ioeventfd, without doorbell buffers")
+            self.events.report(INVALID_DOORBELL_VALUE)
+        self.wake()
+
     def stop(self) -> None:
         """Fetch no more, and tell the controller when nothing is under way."""
         self._stopping = True

@@ -119,6 +119,7 @@ def test_the_defaults_of_nvme_s_options_are_the_class_s() -> None:
         "512",
         "false",
         "none",
+        "false",
     ]
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 
 import pytest
 
+from pyvmm.models.nvme import Nvme
 from pyvmm.models.nvme.spec import Cns, Feature, LogPage
+from pyvmm.vfio import EventFd
 
 from .driver import (
     DATA,
+    LIMIT,
     LISTS,
     MEMORY,
     PAGE,
@@ -456,6 +460,26 @@ class TestDoorbellBuffers:
         drive.admin.run(Admin.IDENTIFY, 1, prp1=DATA)
         assert memory[self.INDEXES // 4 + 2] == 2, "the next one is asked for"
         memory.release()
+
+    def test_doorbells_that_are_ioeventfds(self) -> None:
+        with Driver(Nvme(size=1 << 20, ioeventfd=True)) as drive:
+            doorbells = {one.offset: one for one in drive.model.ioeventfds(0)}
+            assert sorted(doorbells) == [0x1000 + 8 * id for id in range(1, 65)]
+            queue = drive.ready()
+            with EventFd.from_fd(doorbells[0x1008].fd) as tail:
+                tail.signal()
+                deadline = time.monotonic() + LIMIT
+                told = "a doorbell by ioeventfd, without doorbell buffers"
+                while not drive.model.counters[told]:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.001)
+                drive.admin.run(Admin.DOORBELL_BUFFER_CONFIG, prp1=self.SHADOW, prp2=self.INDEXES)
+                queue.submit(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA, cid=5)
+                struct.pack_into("<I", drive.memory, self.SHADOW + 8, queue.tail)
+                tail.signal()
+                assert queue.wait()[0].cid == 5
+        with Nvme(size=1 << 20) as model:
+            assert list(model.ioeventfds(0)) == []
 
     def test_what_can_not_be_in_memory(self, drive: Driver, queue: Queue) -> None:
         for prp1, prp2 in ((0, 0), (LISTS + 4, LISTS), (LISTS, LISTS + 8)):
