@@ -131,6 +131,7 @@ class Worker:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._here = threading.local()  # .worker: whether this is one of them
         self._free = 0
         """threads without a job, less the jobs that wait for one"""
         self._closed = False
@@ -138,7 +139,7 @@ class Worker:
     @property
     def current(self) -> bool:
         """Whether the caller is a job of this worker."""
-        return threading.current_thread() in self._threads
+        return getattr(self._here, "worker", False)
 
     def submit(self, job: Callable[[], None]) -> None:
         """Do `job`, which raises nothing, and begin it after those submitted before.
@@ -168,6 +169,7 @@ class Worker:
                 thread.join()
 
     def _run(self) -> None:
+        self._here.worker = True
         while (job := self._jobs.get()) is not None:
             job()
             with self._lock:

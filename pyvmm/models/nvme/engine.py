@@ -73,7 +73,7 @@ class Engine:
         if self.shadow is None:
             self.model.guest_error("a doorbell by ioeventfd, without doorbell buffers")
             self.events.report(INVALID_DOORBELL_VALUE)
-        self.wake()
+        self.wake(to_look=True)
 
     def stop(self) -> None:
         """Fetch no more, and tell the controller when nothing is under way."""
@@ -84,9 +84,10 @@ class Engine:
         """Do nothing any more: all is done, or the function was reset, and memory is others'."""
         self._abandoned = True
 
-    def wake(self) -> None:
+    def wake(self, *, to_look: bool = False) -> None:
+        """Have it run, if there is something to do, or to look whether there is."""
         with self.model.lock:
-            if not (self._running or self._abandoned):
+            if not (self._running or self._abandoned) and (to_look or self._ready()):
                 self.model.start(self._run, self._ran)
                 self._running = True
 

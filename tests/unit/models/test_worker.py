@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -179,3 +180,26 @@ def test_threads_are_started_when_none_is_free() -> None:
         assert done.wait(LIMIT)
     assert sum(thread.name == "a worker" for thread in threading.enumerate()) < 3
     worker.close()
+
+
+def test_a_thread_is_a_worker_s_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be at work on jobs that others have left before who started it goes on."""
+    start = threading.Thread.start
+
+    def start_and_dawdle(thread: threading.Thread) -> None:
+        start(thread)
+        time.sleep(0.01)
+
+    worker = Worker("a worker", 3)
+    current: list[bool] = []
+
+    def job() -> None:
+        time.sleep(0.005)
+        current.append(worker.current)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_and_dawdle)
+        for _ in range(3):
+            worker.submit(job)
+    worker.close()
+    assert current == [True] * 3
