@@ -182,24 +182,30 @@ def test_threads_are_started_when_none_is_free() -> None:
     worker.close()
 
 
-def test_a_thread_is_a_worker_s_before_it_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be at work on jobs that others have left before who started it goes on."""
-    start = threading.Thread.start
+def test_a_thread_is_a_worker_s_before_who_started_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be at work already, on a job that was left before and that nobody has taken yet."""
+    start, run = threading.Thread.start, Worker._run
+    gate = threading.Event()
 
     def start_and_dawdle(thread: threading.Thread) -> None:
         start(thread)
-        time.sleep(0.01)
+        time.sleep(0.02)
 
-    worker = Worker("a worker", 3)
+    def run_once_the_gate_is_open(worker: Worker) -> None:
+        if threading.active_count() == before + 1:
+            assert gate.wait(LIMIT)
+        run(worker)
+
     current: list[bool] = []
-
-    def job() -> None:
-        time.sleep(0.005)
-        current.append(worker.current)
-
+    before = threading.active_count()
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start_and_dawdle)
-        for _ in range(3):
-            worker.submit(job)
+        patch.setattr(Worker, "_run", run_once_the_gate_is_open)
+        worker = Worker("a worker", 2)
+        for _ in range(2):
+            worker.submit(lambda: current.append(worker.current))
+        gate.set()
     worker.close()
-    assert current == [True] * 3
+    assert current == [True] * 2
