@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import stat
 import uuid
@@ -47,7 +48,7 @@ class Backing:
 
     @classmethod
     def open(cls, path: str, *, read_only: bool = False) -> Backing:
-        """A file or block device. Raises ModelError."""
+        """A file or block device, which no other drive may write. Raises ModelError."""
         doing = f"opening {path} as a drive"
         flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR)
         try:
@@ -65,6 +66,7 @@ class Backing:
             mode = os.fstat(fd).st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
                 raise ModelError(f"{doing}: it is neither a file nor a block device")
+            _lock(fd, doing, read_only=read_only)
             size = os.lseek(fd, 0, os.SEEK_END)
             identity = uuid.uuid5(uuid.NAMESPACE_URL, f"file://{os.path.realpath(path)}")
             return cls(fd, size, identity, read_only=read_only)
@@ -142,6 +144,17 @@ class Backing:
             # A file in memory, of a kernel that can't tell, does not wait either.
             return 0 if _is_memory(self.fd) else None
         return os.RWF_NOWAIT
+
+
+def _lock(fd: int, doing: str, *, read_only: bool) -> None:
+    """Keep two drives from writing one file: it is locked (flock(2)) as long as it is open."""
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        cure = "end who has it, or set read_only for all"
+        raise ModelError(f"{doing}: it is another drive already; {cure}") from None
+    except OSError:
+        pass  # a file system without locks
 
 
 def _is_memory(fd: int) -> bool:

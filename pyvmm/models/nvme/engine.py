@@ -169,8 +169,8 @@ class Engine:
                     if not self._ready():
                         self._running = False
                         return ""
-        except DmaFault as fault:
-            return f"a queue can't be reached: {fault}"
+        except DmaFault:
+            return "a queue can't be reached"
         except Exception:
             self._ran("an error in the model")
             raise

@@ -98,7 +98,7 @@ class VirtioBlk(VirtioDevice):
         except _Unsupported:
             status = UNSUPP
         except (OSError, DmaFault) as error:
-            self.guest_error(f"a request that can't be done: {error}")
+            self.guest_error(f"a request that can't be done: {type(error).__name__}")
             status = IOERR
         ((iova, _),) = part(chain.writable, room, 1)
         self.dma_write(iova, bytes((status,)))

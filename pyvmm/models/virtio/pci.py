@@ -7,6 +7,7 @@ A device derives from it, says what it has, and handles requests; `rng.py` is th
 from __future__ import annotations
 
 import struct
+from functools import partial
 
 from pyvmm.models.capabilities import MsiX, Vendor
 from pyvmm.models.file_dma import Segment
@@ -287,19 +288,22 @@ class VirtioDevice(Model):
         if index < len(self.queues) and self.DEVICE_STATUS & DRIVER_OK:
             self._notified.add(index)
             if not self._working:
-                self.start(self._do_requests, self._requests_done)
+                self.start(partial(self._do_requests, self._notified), self._requests_done)
                 self._working = True
 
-    def _do_requests(self) -> str:
-        """Do the requests of all queues that were notified; what has gone wrong, or ''."""
+    def _do_requests(self, notified: set[int]) -> str:
+        """Do the requests of all queues that were notified; what has gone wrong, or ''.
+
+        A function reset leaves work of before its own set: that of now is not for it to empty.
+        """
         try:
-            while self._notified and not self._reset_asked_for:
-                index = self._notified.pop()
+            while notified and not self._reset_asked_for:
+                index = notified.pop()
                 queue = self.queues[index].queue
-                if queue and not self.DEVICE_STATUS & NEEDS_RESET:
-                    self._serve(index, queue)
-        except DmaFault as fault:
-            return f"a queue can't be reached: {fault}"
+                if queue and not self.DEVICE_STATUS & NEEDS_RESET and self._serve(index, queue):
+                    notified.add(index)
+        except DmaFault:
+            return "a queue can't be reached"
         except QueueBroken as broken:
             return f"a queue is broken: {broken}"
         except Exception:
@@ -308,14 +312,13 @@ class VirtioDevice(Model):
             raise
         return ""
 
-    def _serve(self, index: int, queue: Virtqueue) -> None:
-        """A batch of requests; what is left counts as notified."""
+    def _serve(self, index: int, queue: Virtqueue) -> bool:
+        """Do a batch of requests; whether there may be more."""
         chains = queue.take(_AT_ONCE)
         done = [(chain.head, self.handle(index, chain)) for chain in chains]
         if queue.give_back(done):
             self._interrupt(self.queues[index].vector, _QUEUE_INTERRUPT)
-        if chains or not queue.rest():
-            self._notified.add(index)
+        return bool(chains) or not queue.rest()
 
     def _requests_done(self, wrong: str) -> None:
         """With the lock."""

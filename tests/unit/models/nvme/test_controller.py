@@ -314,6 +314,16 @@ class TestFiles:
         assert queue.run(Io.READ, *blocks(3, 1), nsid=1, prp1=DATA + PAGE).status == 0
         assert drive.memory[DATA + PAGE : DATA + PAGE + 512] == b"\x5a" * 512
 
+    def test_a_file_is_one_drive_or_read_only(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.img"
+        path.write_bytes(bytes(1 << 16))
+        with Nvme(files=[str(path)]):
+            for read_only in (True, False):
+                with pytest.raises(ModelError, match="it is another drive already"):
+                    Nvme(files=[str(path)], read_only=read_only)
+        with Nvme(files=[str(path)], read_only=True), Nvme(files=[str(path)], read_only=True):
+            pass
+
     def test_files_that_can_not_be_had(self, tmp_path: Path) -> None:
         empty = tmp_path / "empty.img"
         empty.touch()
