@@ -147,7 +147,7 @@ def test_huge_pages_that_the_host_has_not(vm: Vm) -> None:
 @pytest.mark.parametrize("process", [False, True])
 def test_a_model_that_there_is_not(vm: Vm, process: bool) -> None:
     done = run("run", vm(devices=[{"model": "edo", "process": process}]))
-    done.refused(exit_codes.BAD_MODEL, "'edo', did you mean 'edu'? models: edu, testdev")
+    done.refused(exit_codes.BAD_MODEL, "'edo', did you mean 'edu'? models: edu, nvme, testdev, ")
 
 
 @pytest.mark.parametrize("process", [False, True])
