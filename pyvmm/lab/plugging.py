@@ -7,6 +7,7 @@ import itertools
 import mmap
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from errno import EFBIG
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .qmp import Qmp
 
 DISK_BLOCK = 4096
+_UNDO_SECONDS = 20.0
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
 _NO_SUCH_MODEL = "is not a valid device model name"
 _NO_SUCH_PROPERTY = re.compile(r"Property '.*' not found")
@@ -69,15 +71,25 @@ class Slots:
         if _is_sata(item):
             ids = [self._give_sata_disk(item)]
         elif isinstance(item, Bridge):
-            ids = [
-                self._add(spec, {"bus": bridge_id(slot), "addr": f"{position:#x}"})
-                for position, spec in enumerate(item.members, 1)
-            ]
+            ids = self._insert_behind(bridge_id(slot), item)
         else:
             ids = [self._add(item, {"bus": slot_id(slot)})]
         plugged = Plugged(slot, item, tuple(ids))
         self.plugged.append(plugged)
         return plugged
+
+    def _insert_behind(self, bus: str, bridge: Bridge) -> list[str]:
+        """Plug its members in, all or none."""
+        ids: list[str] = []
+        try:
+            for position, spec in enumerate(bridge.members, 1):
+                ids.append(self._add(spec, {"bus": bus, "addr": f"{position:#x}"}))
+        except LabError:
+            for name in ids:
+                with suppress(LabError):  # what it was about is told
+                    self._remove(name, _UNDO_SECONDS)
+            raise
+        return ids
 
     def _free_slot(self, item: Item) -> int:
         """Where it can go: bridges and SATA controllers are in their slots from the start."""

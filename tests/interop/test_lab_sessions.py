@@ -142,6 +142,17 @@ def test_plug_and_unplug(lab: Lab, tmp_path: Path) -> None:
         lab.plug("nosuchthing")
 
 
+def test_behind_a_bridge_all_or_none(lab: Lab) -> None:
+    (behind,) = (plugged for plugged in lab.plugged if len(plugged.addresses) == 2)
+    lab.unplug(behind)
+    left = lab.devices
+    with pytest.raises(LabError, match="no device 'nosuchthing'"):
+        lab.plug("bridge(edu+nosuchthing)")
+    assert lab.devices == left
+    again = lab.plug("bridge(nvme+edu)")
+    assert again.addresses == behind.addresses
+
+
 def test_a_limit_in_time(lab: Lab) -> None:
     with pytest.raises(LabTimeout, match="longer than 1 s"):
         lab.run(["sleep", "1000"], timeout=1)
