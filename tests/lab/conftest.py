@@ -23,6 +23,7 @@ import pytest
 from pyvmm.debian.errors import DebianError
 from pyvmm.linux.errors import LinuxError
 from pyvmm.vfio.kernel import KernelDevice, open_device
+from tests.lab.guest_images import for_profile
 from tests.lab.leaks import Watch
 from tests.lab.linux_guest import LinuxVm
 from tests.lab.machines import GuestVm
@@ -265,7 +266,7 @@ class MakeLinux(Protocol):
 
 
 @pytest.fixture
-def make_linux(on_its_backend: None) -> Iterator[MakeLinux]:
+def make_linux(profile: str, on_its_backend: None) -> Iterator[MakeLinux]:
     """VMs with Linux guests."""
     with ExitStack() as machines:
 
@@ -275,7 +276,7 @@ def make_linux(on_its_backend: None) -> Iterator[MakeLinux]:
             parameters: str = "",
             **keys: object,
         ) -> LinuxVm:
-            vm = LinuxVm(booted, devices, parameters, **keys)
+            vm = LinuxVm(for_profile(booted, profile), devices, parameters, **keys)
             machines.enter_context(vm.machine)
             return vm
 

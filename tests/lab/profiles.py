@@ -22,6 +22,8 @@ class Profile(NamedTuple):
     """The devices that each test runs with."""
     memory: str = "1G"
     cpus: int = 1
+    guests: str = "6.12"
+    """Which of Debian's kernels Linux guests have, where a test doesn't say."""
     time_limit: int = 3600
     """Seconds for all tests of it."""
 
@@ -81,8 +83,18 @@ PROOF = (
         memory="3G",
         cpus=2,
     ),
-    Profile("proof-6.1", "6.1", "intel", ("type1v2",), _NVME, (), "2G", 2),
-    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), "2G", 2),
+    Profile(
+        "proof-6.1",
+        "6.1",
+        "intel",
+        ("type1v2",),
+        _FOR_LINUX,
+        ("e1000e", "igb"),
+        memory="3G",
+        cpus=2,
+        guests="6.1",
+    ),
+    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), memory="2G", cpus=2),
 )
 """For the tests marked `proof`: Linux guests, which take long, and more devices."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
@@ -90,10 +102,10 @@ _OF_THE_LIBRARY = tuple(f"tests/lab/test_{part}" for part in ("device_", "dma_",
 
 
 def worker_of(test: str) -> str:
-    """Of four workers the one that runs this lab test, by its node id; "" if it is none.
+    """Of five workers the one that runs this lab test, by its node id; "" if it is none.
 
-    Two share the main profile, of which one has what needs the VFIO library alone; one has the
-    Linux guests, and one all other profiles: so no more than four labs run at once.
+    Two share the main profile, of which one has what needs the VFIO library alone; two have the
+    Linux guests, and one all other profiles: so no more than five labs run at once.
     """
     if not test.startswith("tests/lab/"):
         return ""
@@ -102,4 +114,6 @@ def worker_of(test: str) -> str:
     profile = max(named, key=lambda profile: len(profile.name))
     if profile is MAIN:
         return "library lab" if test.startswith(_OF_THE_LIBRARY) else "lab"
-    return "Linux labs" if profile in PROOF else "other labs"
+    if profile in PROOF:
+        return "Linux lab" if profile is PROOF[0] else "other Linux labs"
+    return "other labs"
