@@ -81,7 +81,6 @@ PROOF = (
         _FOR_LINUX,
         ("e1000e", "igb"),
         memory="3G",
-        cpus=2,
     ),
     Profile(
         "proof-6.1",
@@ -91,10 +90,9 @@ PROOF = (
         _FOR_LINUX,
         ("e1000e", "igb"),
         memory="3G",
-        cpus=2,
         guests="6.1",
     ),
-    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), memory="2G", cpus=2),
+    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), memory="2G"),
 )
 """For the tests marked `proof`: Linux guests, which take long, and more devices."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
