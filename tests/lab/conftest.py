@@ -205,11 +205,14 @@ def _group_of(bdf: str) -> list[str]:
 
 @pytest.fixture
 def neighbours(lab_devices: Callable[[str], list[str]]) -> dict[str, str]:
-    """The NVMe controller and the edu device that share an IOMMU group and a bus, by kind."""
-    return {
-        kind: next(bdf for bdf in lab_devices(kind) if len(_group_of(bdf)) > 1)
-        for kind in ("nvme", "edu")
-    }
+    """The NVMe controller and the edu device that share a bus, and a group if there is an IOMMU."""
+    drives, edus = lab_devices("nvme"), lab_devices("edu")
+    return next(
+        {"nvme": drive, "edu": edu}
+        for drive in drives
+        for edu in edus
+        if drive.rpartition(":")[0] == edu.rpartition(":")[0]
+    )
 
 
 @pytest.fixture

@@ -48,8 +48,8 @@ MAIN = Profile("6.12", "6.12", "intel", TRANSLATED, memory="2G")
 PROFILES = (
     MAIN,
     Profile("noiommu", "6.12", "none", ("noiommu",)),
-    Profile("6.1", "6.1", "intel", ("type1v2", "type1"), kinds=("edu",)),
-    Profile("newest", "newest", "intel", TRANSLATED, kinds=("nvme",)),
+    Profile("6.1", "6.1", "intel", ("type1v2", "type1")),
+    Profile("newest", "newest", "intel", TRANSLATED),
 )
 """Each test runs in those of them that it is for."""
 _OTHER_BARS = "rtl8139,pci-testdev:membar=16777216"
@@ -65,6 +65,7 @@ SPECIAL = (
         "edu,nec-usb-xhci:msi=on",
         ("edu",),
     ),
+    Profile("large", "6.12", "intel", ("type1v2", "iommufd"), "nvme", ("nvme",), memory="5G"),
 )
 """For the tests that name them by the mark `profiles`."""
 
