@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ...uapi import vfio
+from ..uapi import vfio
 
 
 class MigrationState(IntEnum):
