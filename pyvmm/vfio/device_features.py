@@ -84,6 +84,13 @@ class DeviceFeatures(Features):
             return self._report(data)
         raise self._lacking(feature, "getting")
 
+    def answer_size(self, feature: int, data: bytes) -> int:
+        """How many bytes get() would answer with. Asking for them changes nothing."""
+        if feature == Feature.DMA_LOGGING_REPORT:
+            within, page_size = self._reported(data)
+            return LOGGING_REPORT.size + bitmap_bytes(within, page_size)
+        return MIGRATION.size
+
     def set(self, feature: int, data: bytes = b"", *, cures: Cures = NO_CURES) -> bytes:
         sets: dict[int, Callable[[bytes], bytes]] = {
             Feature.MIG_DEVICE_STATE: self._set_state,
@@ -141,14 +148,19 @@ class DeviceFeatures(Features):
         return data
 
     def _report(self, data: bytes) -> bytes:
+        within, page_size = self._reported(data)
+        dirty = self._device.dma_logging.report(within, page_size)
+        return data + pack_dirty(dirty, within, page_size)
+
+    def _reported(self, data: bytes) -> tuple[Interval, int]:
+        """The range and the page size that a report is to be of."""
         if len(data) != LOGGING_REPORT.size:
             raise self._senseless(f"a DMA log's report of {len(data)} bytes")
         iova, length, page_size = LOGGING_REPORT.unpack(data)
         within = Interval.sized(iova, length)
         if not page_size or not length or bitmap_bytes(within, page_size) > MAX_BITMAP:
             raise self._senseless(f"a report of {within} in pages of {page_size}")
-        dirty = self._device.dma_logging.report(within, page_size)
-        return data + pack_dirty(dirty, within, page_size)
+        return within, page_size
 
     def _senseless(self, what: str) -> DeviceError:
         return DeviceError.answered(f"{self.name}: {what}", errno.EINVAL)

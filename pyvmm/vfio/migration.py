@@ -105,15 +105,17 @@ class Migration(ABC):
         if way is None:
             what = f"{self.name}: migration from {before.name} to {state.name}"
             raise DeviceError.answered(what, errno.EINVAL, self._legal(before))
+        if not way:
+            return None
         try:
-            return self._go(way, state)
+            return self._go(before, way)
         except DeviceError as e:
             e.cure = "; ".join(filter(None, (e.cure, self._where())))
             raise
 
     @abstractmethod
-    def _go(self, way: tuple[MigrationState, ...], state: MigrationState) -> MigrationData | None:
-        """Bring the device to a state, which ends the way there, if it isn't empty."""
+    def _go(self, before: MigrationState, way: tuple[MigrationState, ...]) -> MigrationData | None:
+        """Bring the device from a state to the one that the way ends with."""
 
     def _legal(self, before: MigrationState) -> str:
         if before == MigrationState.ERROR:
@@ -153,12 +155,14 @@ class FeatureMigration(Migration):
             cure = "what drives the device is newer than this"
             raise DeviceError.answered(what, errno.EPROTO, cure) from None
 
-    def _go(self, way: tuple[MigrationState, ...], state: MigrationState) -> MigrationData | None:
-        answer = self._features.set(Feature.MIG_DEVICE_STATE, MIG_STATE.pack(state, -1))
-        return self._stream(way, MIG_STATE.unpack(answer)[1])
+    def _go(self, before: MigrationState, way: tuple[MigrationState, ...]) -> MigrationData | None:
+        answer = self._features.set(Feature.MIG_DEVICE_STATE, MIG_STATE.pack(way[-1], -1))
+        return self._stream(before, way[-1], MIG_STATE.unpack(answer)[1])
 
     @abstractmethod
-    def _stream(self, way: tuple[MigrationState, ...], data_fd: int) -> MigrationData | None:
+    def _stream(
+        self, before: MigrationState, after: MigrationState, data_fd: int
+    ) -> MigrationData | None:
         """The stream that began on the way, if one did; data_fd is that of the answer."""
 
     def data_size(self) -> int:

@@ -71,7 +71,9 @@ class KernelMigrationData(MigrationData):
 class KernelMigration(FeatureMigration):
     """The migration of one device of the kernel's."""
 
-    def _stream(self, way: tuple[MigrationState, ...], data_fd: int) -> MigrationData | None:
+    def _stream(
+        self, before: MigrationState, after: MigrationState, data_fd: int
+    ) -> MigrationData | None:
         return KernelMigrationData(data_fd, self.name) if data_fd >= 0 else None
 
     def use_precopy_info_v2(self) -> None:

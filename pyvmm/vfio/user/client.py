@@ -42,8 +42,14 @@ from .protocol import (
 from .queries import Queries
 from .transport import Message, pack_timeval
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .remote_dma_logging import RemoteDmaLogging
+    from .remote_features import RemoteFeatures
+    from .remote_migration import RemoteMigration
+
 # The specification allows a reset "an arbitrarily long time".
-_RESET_PATIENCE = 6
+_LONG = 6
 
 
 class Client(Device):
@@ -275,11 +281,34 @@ class Client(Device):
             raise DeviceError.answered(f"{self.name}: {doing}: {e}", errno.EINVAL) from None
         self._queries.ask(doing, VFIO_USER_DEVICE_SET_IRQS, payload, fds)
 
-    # The whole device
+    # The whole device. Late imports: most clients want nothing of the first three.
+
+    @property
+    def features(self) -> RemoteFeatures:
+        from .remote_features import RemoteFeatures
+
+        # Bringing a device into another state may take as long as resetting it.
+        return RemoteFeatures(self._queries, self.name, self._max_transfer, self._patience)
+
+    @property
+    def migration(self) -> RemoteMigration:
+        from .remote_migration import RemoteMigration
+
+        return RemoteMigration(self.features)
+
+    @property
+    def dma_logging(self) -> RemoteDmaLogging:
+        from .remote_dma_logging import RemoteDmaLogging
+
+        return RemoteDmaLogging(self.features)
 
     def reset(self) -> None:
-        patience = _RESET_PATIENCE * self._channel.timeout
-        self._queries.ask("resetting", VFIO_USER_DEVICE_RESET, b"", timeout=patience)
+        self._queries.ask("resetting", VFIO_USER_DEVICE_RESET, b"", timeout=self._patience)
+
+    @property
+    def _patience(self) -> float:
+        """How many seconds what takes long may take."""
+        return _LONG * self._channel.timeout
 
     def close(self) -> None:
         """Disconnect. The server lets go of our memory and eventfds; the device lives on.

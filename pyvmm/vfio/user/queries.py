@@ -68,6 +68,10 @@ class Queries:
         asked = f"{self._channel.peer}: {doing}: {command_name(command)}"
         return DeviceError.answered(asked, reply.error, "see what its server says")
 
+    def lied(self, command: int, what: str) -> ProtocolError:
+        """The error for a reply that can't be true, which also ends the connection."""
+        return self._channel.lied(command, what)
+
     def negotiate(self, timeout: float | None = None) -> Capabilities:
         """Agree on a version; tells what the server can receive."""
         command = VFIO_USER_VERSION

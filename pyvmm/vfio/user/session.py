@@ -34,6 +34,7 @@ from .protocol import (
     MINOR,
     QEMU_MAX_MSG_FDS,
     REGION_ACCESS,
+    VFIO_USER_DEVICE_FEATURE,
     VFIO_USER_DEVICE_GET_INFO,
     VFIO_USER_DEVICE_GET_IRQ_INFO,
     VFIO_USER_DEVICE_GET_REGION_INFO,
@@ -42,15 +43,21 @@ from .protocol import (
     VFIO_USER_DEVICE_SET_IRQS,
     VFIO_USER_DMA_MAP,
     VFIO_USER_DMA_UNMAP,
+    VFIO_USER_MIG_DATA_READ,
+    VFIO_USER_MIG_DATA_WRITE,
     VFIO_USER_REGION_READ,
     VFIO_USER_REGION_WRITE,
+    VFIO_USER_REGION_WRITE_MULTI,
     VFIO_USER_VERSION,
+    WRITE,
+    WRITE_MULTI,
     Capabilities,
     command_name,
     pack_version,
     unpack_version,
 )
 from .remote_dma import RemoteDma
+from .served_features import ServedFeatures
 from .survive import survive
 from .transport import Message
 
@@ -74,6 +81,7 @@ class Session:
         self._mapped: set[tuple[int, int]] = set()
         self._regions: dict[int, RegionInfo] = {}
         self._irqs = ClientIrqs(device)
+        self._features = ServedFeatures(device)
         self._commands: dict[int, Callable[[Message], bytes | Reply]] = {
             VFIO_USER_REGION_READ: self._region_read,
             VFIO_USER_REGION_WRITE: self._region_write,
@@ -86,6 +94,10 @@ class Session:
             VFIO_USER_DEVICE_GET_IRQ_INFO: self._get_irq_info,
             VFIO_USER_DEVICE_SET_IRQS: self._set_irqs,
             VFIO_USER_DEVICE_RESET: self._reset,
+            VFIO_USER_REGION_WRITE_MULTI: self._region_write_multi,
+            VFIO_USER_DEVICE_FEATURE: self._features.feature,
+            VFIO_USER_MIG_DATA_READ: self._features.read,
+            VFIO_USER_MIG_DATA_WRITE: self._features.write,
         }
         self._channel = Channel(sock, f"client of {device.name}", self._handle, timeout=timeout)
 
@@ -95,6 +107,7 @@ class Session:
             self._channel.serve(lambda: self._client is not None)
         finally:
             self._channel.close()
+            self._features.close()
             self._irqs.close()
             for iova, size in self._mapped:
                 with survive(f"{self._device.name}: unmapping IOVA {iova:#x}+{size:#x}"):
@@ -126,7 +139,12 @@ class Session:
         self._client = capabilities
         # Any client may send as many fds as we can receive, but may not take the number.
         max_msg_fds = max(capabilities.max_msg_fds, QEMU_MAX_MSG_FDS)
-        return pack_version(min(minor, MINOR), max_msg_fds, _MAX_DMA_MAPS)
+        return pack_version(
+            min(minor, MINOR),
+            max_msg_fds=max_msg_fds,
+            max_dma_maps=_MAX_DMA_MAPS,
+            write_multiple=capabilities.write_multiple,
+        )
 
     # What there is
 
@@ -201,15 +219,47 @@ class Session:
         if len(payload) < REGION_ACCESS.size:
             raise _invalid("a short payload")
         offset, index, count = REGION_ACCESS.unpack_from(payload)
-        info = self._regions.get(index) or self._region(index)
         data = payload[REGION_ACCESS.size :]
-        if len(data) != count or offset + count > info.size:
-            raise _invalid(f"writing {count} bytes at {offset:#x} of region {index}")
-        if not info.flags & VFIO_REGION_INFO_FLAG_WRITE or count > MAX_DATA_XFER_SIZE:
-            raise _invalid(f"writing region {index}")
+        if len(data) != count or count > MAX_DATA_XFER_SIZE:
+            raise _invalid(f"writing {count} bytes, of which {len(data)} came")
+        self._check_write(offset, index, count)
         if data:
             self._device.region_write(index, offset, data)
         return payload[: REGION_ACCESS.size]
+
+    def _check_write(self, offset: int, index: int, count: int) -> None:
+        info = self._regions.get(index) or self._region(index)
+        if offset + count > info.size:
+            raise _invalid(f"writing {count} bytes at {offset:#x} of region {index}")
+        if not info.flags & VFIO_REGION_INFO_FLAG_WRITE:
+            raise _invalid(f"writing region {index}")
+
+    def _region_write_multi(self, message: Message) -> bytes:
+        """None of the writes is done if one makes no sense; those before one that is refused are.
+
+        The answer tells how many that was. If the very first is refused, it is why.
+        """
+        payload = message.payload
+        if len(payload) < WRITE_MULTI.size:
+            raise _invalid("a short payload")
+        (count,) = WRITE_MULTI.unpack_from(payload)
+        writes = payload[WRITE_MULTI.size :]
+        if len(writes) != count * WRITE.size:
+            raise _invalid(f"{count} writes in {len(writes)} bytes")
+        for offset, index, size, data in WRITE.iter_unpack(writes):
+            if size > len(data):
+                raise _invalid(f"a write of {size} bytes among others")
+            self._check_write(offset, index, size)
+        done = 0
+        try:
+            for offset, index, size, data in WRITE.iter_unpack(writes):
+                if size:
+                    self._device.region_write(index, offset, data[:size])
+                done += 1
+        except DeviceError:
+            if not done:
+                raise
+        return WRITE_MULTI.pack(done)
 
     # Memory
 
@@ -267,6 +317,7 @@ class Session:
 
     def _reset(self, message: Message) -> bytes:
         self._device.reset()
+        self._features.was_reset()
         return b""
 
 
