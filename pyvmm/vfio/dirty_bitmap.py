@@ -30,15 +30,24 @@ def dirty_ranges(words: Words, within: Interval, page_size: int) -> Intervals:
 def _runs(words: Words, within: Interval, page_size: int) -> Iterator[tuple[int, int]]:
     for number, word in enumerate(words):
         at = within.start + number * 64 * page_size
-        # Most words are all clean or all dirty, and the others have few runs.
-        while word:
-            clean = (word & -word).bit_length() - 1
-            word >>= clean
-            dirty = (~word & (word + 1)).bit_length() - 1
-            word >>= dirty
-            at += clean * page_size
-            yield at, at + dirty * page_size
-            at += dirty * page_size
+        for first, behind in runs(word):
+            yield at + first * page_size, at + behind * page_size
+
+
+def runs(word: int) -> Iterator[tuple[int, int]]:
+    """Where bits are set in a number of any length: from the first to the one behind the last.
+
+    Most words are all clean or all dirty, and the others have few runs.
+    """
+    at = 0
+    while word:
+        clean = (word & -word).bit_length() - 1
+        word >>= clean
+        dirty = (~word & (word + 1)).bit_length() - 1
+        word >>= dirty
+        at += clean
+        yield at, at + dirty
+        at += dirty
 
 
 def bitmap_bytes(within: Interval, page_size: int) -> int:

@@ -289,7 +289,7 @@ class Session:
                 doing = f"mapping IOVA {iova:#x}+{size:#x} without a file"
                 raise DeviceError.answered(doing, errno.EOPNOTSUPP, cure)
             assert self._client
-            remote = RemoteDma(self._channel, self._client.max_data_xfer_size)
+            remote = RemoteDma(self._channel, self._client.max_data_xfer_size, awaited=False)
             dma.map_remote(iova, size, remote, readable=readable, writable=writable)
         self._mapped.add((iova, size))
         return b""

@@ -137,7 +137,7 @@ def test_a_message_is_checked_when_it_is_next_to_be_sent(model: Writer, peer: Pe
         checked(iova, size)
         checks.append(size)
         if len(checks) == 2:  # of all of it, then of the first piece
-            model._epoch += 1
+            model._activity._epoch += 1
 
     model._check_dma = check  # type: ignore[method-assign]
     peer.answered(REGION_WRITE, write(0, 0, 1, 4))

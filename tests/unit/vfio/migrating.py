@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from pyvmm.uapi import vfio
-from pyvmm.vfio import DeviceError, Interval, MigrationData, MigrationState
+from pyvmm.vfio import Device, DeviceError, Interval, MigrationData, MigrationState
 from pyvmm.vfio.dma_logging import DmaLogging
 from pyvmm.vfio.intervals import Intervals, intersect, merge
 from pyvmm.vfio.migration import Migration
@@ -117,7 +117,7 @@ class MigratingDevice(FakeDevice):
 
 
 @contextlib.contextmanager
-def client_of(device: FakeDevice) -> Iterator[Client]:
+def client_of(device: Device) -> Iterator[Client]:
     """Our client of our server of the device; both are gone afterwards."""
     ours, theirs = socket.socketpair()
     with Server(device, theirs, timeout=PATIENCE) as server:
