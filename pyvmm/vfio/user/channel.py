@@ -19,7 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..errors import DeviceError, DeviceGone, DeviceSilent, ProtocolError, VfioError
-from .answer import Handler, answer, pack_reply
+from .answer import Handler, Reply, answer, pack_reply
+from .passed_fds import close_passed
 from .protocol import (
     F_NO_REPLY,
     F_TYPE_COMMAND,
@@ -334,6 +335,7 @@ class Channel:
     # Answering
 
     def _answer(self, message: Message) -> None:
+        reply: bytes | Reply | int = 0
         try:
             reply = answer(message, self._handler, self.peer)
             if not message.flags & F_NO_REPLY:
@@ -344,6 +346,8 @@ class Channel:
         finally:
             if message.fds:
                 message.close()
+            if isinstance(reply, Reply) and reply.given_away:
+                close_passed(reply.fds)
 
     # Ending
 

@@ -41,6 +41,7 @@ from .protocol import (
 )
 from .queries import Queries
 from .transport import Message, pack_timeval
+from .twin_socket import TwinSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Client(Device):
         self._eventfds: list[EventFd] = []
         self._pid = os.getpid()
         self._dma: ClientDma | None = None
+        self._twin: TwinSocket | None = None
         self._channel = Channel(
             sock,
             name,
@@ -100,7 +102,9 @@ class Client(Device):
             raise
         self._channel.watched_by(self._idle_reader)
         try:
-            self._server = self._queries.negotiate(first_timeout)
+            self._server, twin = self._queries.negotiate(first_timeout)
+            if twin:
+                self._twin = TwinSocket(twin, name, self._handle, timeout, self._channel.fail)
             self._max_transfer = self._server.max_data_xfer_size
             self._dma = ClientDma(self._queries.ask, self._server.pgsizes)
             self.info = self._queries.device()
@@ -147,6 +151,8 @@ class Client(Device):
         return self._channel.gone
 
     def _tell_gone(self, error: VfioError) -> None:
+        if self._twin:
+            self._twin.hang_up()
         if self._on_gone:
             self._on_gone(error)
 
@@ -318,6 +324,8 @@ class Client(Device):
         self._channel.close()
         if os.getpid() == self._pid:
             self._idle_reader.close()
+        if self._twin:
+            self._twin.close()
         with self._lock:
             close_passed(fd for _, fd in self._regions.values() if fd >= 0)
             for eventfd in self._eventfds:

@@ -99,7 +99,10 @@ class Session:
             VFIO_USER_MIG_DATA_READ: self._features.read,
             VFIO_USER_MIG_DATA_WRITE: self._features.write,
         }
+        self._timeout = timeout
         self._channel = Channel(sock, f"client of {device.name}", self._handle, timeout=timeout)
+        self._twin: Channel | None = None
+        """for DMA by message, if the client wants a socket of its own for that"""
 
     def run(self) -> VfioError | None:
         """Serve until the client is gone; tells why it is."""
@@ -107,6 +110,8 @@ class Session:
             self._channel.serve(lambda: self._client is not None)
         finally:
             self._channel.close()
+            if self._twin:
+                self._twin.close()
             self._features.close()
             self._irqs.close()
             for iova, size in self._mapped:
@@ -118,6 +123,8 @@ class Session:
     def hang_up(self) -> None:
         """Have run() end soon. Signal handlers may call it."""
         self._channel.hang_up()
+        if self._twin:
+            self._twin.hang_up()
 
     def _handle(self, message: Message) -> bytes | Reply:
         if self._client is None and message.command != VFIO_USER_VERSION:
@@ -127,7 +134,7 @@ class Session:
             raise DeviceError.answered(command_name(message.command), errno.EOPNOTSUPP)
         return command(message)
 
-    def _version(self, message: Message) -> bytes:
+    def _version(self, message: Message) -> bytes | Reply:
         if self._client is not None:
             raise _invalid("a second VFIO_USER_VERSION")
         try:
@@ -139,12 +146,32 @@ class Session:
         self._client = capabilities
         # Any client may send as many fds as we can receive, but may not take the number.
         max_msg_fds = max(capabilities.max_msg_fds, QEMU_MAX_MSG_FDS)
-        return pack_version(
+        theirs = self._make_twin() if capabilities.twin_socket and capabilities.max_msg_fds else -1
+        payload = pack_version(
             min(minor, MINOR),
             max_msg_fds=max_msg_fds,
             max_dma_maps=_MAX_DMA_MAPS,
             write_multiple=capabilities.write_multiple,
+            twin_socket=theirs >= 0,
+            twin_fd_index=0 if theirs >= 0 else None,
         )
+        return Reply(payload, (theirs,), given_away=True) if theirs >= 0 else payload
+
+    def _make_twin(self) -> int:
+        """The client's end of a socket for our commands; -1 if there are no descriptors left."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            return -1
+        # Whoever calls reads the answer; nobody listens for anything else.
+        self._twin = Channel(
+            ours,
+            self._channel.peer,
+            _refuse,
+            timeout=self._timeout,
+            on_gone=self._channel.fail,
+        )
+        return theirs.detach()
 
     # What there is
 
@@ -289,7 +316,8 @@ class Session:
                 doing = f"mapping IOVA {iova:#x}+{size:#x} without a file"
                 raise DeviceError.answered(doing, errno.EOPNOTSUPP, cure)
             assert self._client
-            remote = RemoteDma(self._channel, self._client.max_data_xfer_size, awaited=False)
+            most, twin = self._client.max_data_xfer_size, self._twin
+            remote = RemoteDma(twin or self._channel, most, awaited=twin is not None)
             dma.map_remote(iova, size, remote, readable=readable, writable=writable)
         self._mapped.add((iova, size))
         return b""
@@ -319,6 +347,10 @@ class Session:
         self._device.reset()
         self._features.was_reset()
         return b""
+
+
+def _refuse(message: Message) -> bytes:
+    raise DeviceError.answered(command_name(message.command), errno.EOPNOTSUPP)
 
 
 def _unpack(form: struct.Struct, message: Message) -> tuple[int, ...]:
