@@ -117,14 +117,14 @@ class MigratingDevice(FakeDevice):
 
 
 @contextlib.contextmanager
-def client_of(device: Device) -> Iterator[Client]:
+def client_of(device: Device, *, posted_writes: bool = False) -> Iterator[Client]:
     """Our client of our server of the device; both are gone afterwards."""
     ours, theirs = socket.socketpair()
     with Server(device, theirs, timeout=PATIENCE) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            with Client(ours, "server", timeout=PATIENCE) as client:
+            with Client(ours, "server", timeout=PATIENCE, posted_writes=posted_writes) as client:
                 yield client
         finally:
             thread.join(PATIENCE)
