@@ -58,6 +58,7 @@ from .protocol import (
 )
 from .remote_dma import RemoteDma
 from .served_features import ServedFeatures
+from .statistics import Statistics
 from .survive import survive
 from .transport import Message
 
@@ -74,8 +75,11 @@ class Session:
     whatever the device raises becomes an error reply.
     """
 
-    def __init__(self, sock: socket.socket, device: Device, timeout: float) -> None:
+    def __init__(
+        self, sock: socket.socket, device: Device, timeout: float, statistics: Statistics
+    ) -> None:
         """Take over the socket. timeout is in seconds, for the client's answers."""
+        self._counts = statistics.commands
         self._device = device
         self._client: Capabilities | None = None
         self._mapped: set[tuple[int, int]] = set()
@@ -127,6 +131,7 @@ class Session:
             self._twin.hang_up()
 
     def _handle(self, message: Message) -> bytes | Reply:
+        self._counts[message.command] += 1
         if self._client is None and message.command != VFIO_USER_VERSION:
             raise _invalid("a command before VFIO_USER_VERSION")
         command = self._commands.get(message.command)
