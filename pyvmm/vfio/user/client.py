@@ -102,7 +102,8 @@ class Client(Device):
                 self._twin = TwinSocket(twin, name, self._handle, timeout, self._channel.fail)
             self._max_transfer = self._server.max_data_xfer_size
             self._remote_irqs = RemoteIrqs(self._queries, name, self._server.max_msg_fds)
-            self._dma = ClientDma(self._queries.ask, self._server.pgsizes)
+            takes_files = self._server.max_msg_fds > 0
+            self._dma = ClientDma(self._queries.ask, self._server.pgsizes, takes_files=takes_files)
             self.info = self._queries.device()
             # Until here whoever connects is told by the exception.
             self._on_gone = on_gone

@@ -34,7 +34,7 @@ class RemoteIrqs:
     def __init__(self, queries: Queries, name: str, max_fds: int) -> None:
         self._queries = queries
         self._name = name
-        self._max_fds = max(1, max_fds)
+        self._max_fds = max_fds
         self._has_masks = True  # until the server says otherwise
         self._unmasked: set[int] = set()
 
@@ -49,7 +49,10 @@ class RemoteIrqs:
             if triggers and not count:
                 self._unmasked.clear()
             return
-        for at, length, fds in _runs(data, self._max_fds):
+        if not self._max_fds and any(fd >= 0 for fd in data):
+            doing = f"{self._name}: eventfds for interrupts {start}+{count} of kind {index}"
+            raise DeviceError.answered(doing, errno.EOPNOTSUPP, "its server takes no files")
+        for at, length, fds in _runs(data, max(1, self._max_fds)):
             self._set(index, action, start + at, length, Fds(data[at : at + length]), fds)
             if triggers:
                 vectors = range(start + at, start + at + length)

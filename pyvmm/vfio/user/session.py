@@ -189,7 +189,8 @@ class Session:
         argsz, _, index, *_ = _unpack(region_info.INFO, message)
         info = self._region(index)
         fd = self._device.region_fd(index)
-        if fd < 0:
+        assert self._client
+        if fd < 0 or not self._client.max_msg_fds:
             info = info._replace(areas=())
         payload = region_info.build(info)
         if argsz >= len(payload):
