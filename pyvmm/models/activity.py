@@ -43,6 +43,9 @@ class Activity:
         # Each reset begins a new epoch; timers and work that belong to an old one are dropped.
         self._epoch = 0
         self._work_epoch = 0
+        # Views of memory that work under way has: whoever stops the model waits for their end, so
+        # that work doesn't wait before.
+        self.views = 0
 
     def call_later(self, seconds: float, method: Callable[[], object]) -> None:
         """Call a short method after so many seconds, unless what is under way is dropped before."""
@@ -103,11 +106,11 @@ class Activity:
             raise RuntimeError("DMA is work: give it to start()")
         if self._work_epoch != self._epoch:
             raise DmaFault(iova, size, "the device was reset")
-        if self._stopped:
+        if self._stopped and not self.views:
             raise _Stopped(iova, size, "the device is stopped")
 
     def _pause_work(self) -> None:
-        if self._stopped and self._worker.current:
+        if self._stopped and not self.views and self._worker.current:
             with self._lock:
                 self._pause(self._work_epoch)
 
@@ -175,6 +178,7 @@ class DmaView(AbstractContextManager[memoryview | None]):
         view = self._make()
         memory = view.__enter__()
         self._view = view
+        self._activity.views += 1
         return memory
 
     def __exit__(
@@ -184,4 +188,5 @@ class DmaView(AbstractContextManager[memoryview | None]):
         traceback: TracebackType | None,
     ) -> bool | None:
         assert self._view is not None
+        self._activity.views -= 1
         return self._view.__exit__(kind, error, traceback)

@@ -255,6 +255,38 @@ def test_work_under_way_stops_at_its_next_dma(stepper: Stepper, memory: Memory) 
         assert pages[:2] == b"12"
 
 
+def test_a_stop_waits_for_a_view_whatever_is_done_in_it(
+    stepper: Stepper, memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also DMA, which otherwise would wait for the stop to be over."""
+    pages = memory(stepper, 0x1000, 4096)
+
+    def steps() -> None:
+        with stepper.dma_view(0x1000, 4, write=True) as view:
+            assert view is not None
+            stepper.half.set()
+            stepper.go_on.wait(LIMIT)
+            stepper.dma_write(0x1004, stepper.dma_read(0x1000, 1))
+            view[:2] = b"ok"
+        del view
+        stepper.dma_write(0x1008, b"later")
+
+    monkeypatch.setattr(stepper, "steps", steps)
+    stepper.region_write(0, 0, bytes(4))
+    assert stepper.half.wait(LIMIT)
+    stop = threading.Thread(target=stepper.migration.set_state, args=(State.STOP,))
+    stop.start()
+    stop.join(0.05)
+    assert stop.is_alive()
+    stepper.go_on.set()
+    stop.join(LIMIT)
+    assert not stop.is_alive()
+    assert pages[:13] == b"ok" + bytes(11)
+    stepper.migration.set_state(State.RUNNING)
+    assert stepper.over.wait(LIMIT)
+    assert pages[8:13] == b"later"
+
+
 @pytest.mark.parametrize("end", ["reset", "close", "restore"])
 def test_work_that_is_stopped_can_be_dropped(stepper: Stepper, memory: Memory, end: str) -> None:
     pages = memory(stepper, 0x1000, 4096)
