@@ -15,8 +15,8 @@ import pytest
 
 from pyvmm.vfio import DeviceError, Interval
 from pyvmm.vfio.buffer import SharedMemory
+from pyvmm.vfio.features import Feature
 from pyvmm.vfio.kernel import Container, Ioas, KernelDevice, KernelSpace, open_space
-from pyvmm.vfio.kernel.features import Feature
 from pyvmm.vfio.mapping import Mapping
 from tests.lab.engines import EDU_REACHES, NVME_VERSION, copy, identify
 from tests.lab.privileges import no_right_to_lock

@@ -24,7 +24,7 @@ from tests.kvm.docs.conftest import ROOT, blocks, check_output, run
 pytestmark = pytest.mark.kvm
 
 PATH = "/tmp/counter.sock"
-SERVER, CLIENT = blocks("models.md", "python")
+SERVER, CLIENT, _ = blocks("models.md", "python")
 (COMMANDS,) = blocks("models.md", "console")
 
 
