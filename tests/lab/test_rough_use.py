@@ -135,6 +135,7 @@ class Writer(threading.Thread):
                 self.under_way.set()
         except BaseException as error:
             self.end = error
+            self.under_way.set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
