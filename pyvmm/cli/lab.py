@@ -54,7 +54,7 @@ def setup_command(options: argparse.Namespace) -> int:
     """``pyvmm lab setup``"""
     from pyvmm.lab.assets import prepare
 
-    with progress() as tell:
+    with StopSignals(), progress() as tell:
         assets = prepare(
             devices=",".join(options.device),
             progress=tell,

@@ -127,7 +127,7 @@ def _fetch(cache: Cache, name: str, suites: Sequence[str], progress: Progress) -
     with cache.staging() as staged, cache.staging() as whole, cache.staging() as debs:
         fetched = apt.download(packages, debs, progress)
         progress(f"unpacking QEMU {version}")
-        unpack(fetched, whole, cache)
+        unpack(fetched, whole)
         for part in _PARTS:
             if (whole / part).exists():
                 (staged / part).parent.mkdir(parents=True, exist_ok=True)

@@ -122,7 +122,7 @@ class MadeUpApt(Apt):
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> type[MadeUpApt]:
-    def unpack(packages: Sequence[Path], into: Path, cache: Cache) -> None:
+    def unpack(packages: Sequence[Path], into: Path) -> None:
         for name in ("usr/share/qemu/bios.bin", "usr/share/man/qemu.1", "usr/sbin/other"):
             (into / name).parent.mkdir(parents=True)
             (into / name).write_text("")
