@@ -21,6 +21,7 @@ from .command_line import MachineOptions
 from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_KERNEL, DEFAULT_MEMORY
 from .devices import Bridge, Needs, each, parse
 from .errors import LabError, SnapshotFailed
+from .host import check_memory
 from .job import Job, script
 from .machine import FOR_DEVICES, QemuMachine
 from .plugging import Slots
@@ -249,6 +250,7 @@ class Lab:
             job.resize(rows, columns)
 
     def _start(self) -> None:
+        check_memory(self._options.memory)
         assets = prepare(
             self._kernel,
             devices=self._devices,

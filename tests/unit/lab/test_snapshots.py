@@ -18,7 +18,7 @@ from pyvmm.lab import snapshot
 from pyvmm.lab.assets import Assets
 from pyvmm.lab.command_line import MachineOptions
 from pyvmm.lab.emulator import Emulator
-from pyvmm.lab.errors import LabEnded, LabError, SnapshotFailed
+from pyvmm.lab.errors import LabEnded, LabError, QemuRefused, SnapshotFailed
 from pyvmm.lab.snapshot import Snapshots, can_be_saved, key_of
 
 OPTIONS = MachineOptions()
@@ -129,6 +129,24 @@ def test_one_that_somebody_has_not_the_means_to_use_stays(
     made_up.has_no_means = False
     start(folder, assets)
     assert made_up.saved == 1
+
+
+@pytest.mark.parametrize("maker", ["_save", "_restore"])
+def test_a_machine_that_can_not_be_is_no_matter_of_snapshots(
+    folder: Path, assets: Assets, made_up: MadeUp, monkeypatch: pytest.MonkeyPatch, maker: str
+) -> None:
+    """But for one whose file is the reason: that does without."""
+
+    def refuse(*_: object) -> None:
+        raise QemuRefused(why)
+
+    monkeypatch.setattr(snapshot, maker, refuse)
+    why = "QEMU doesn't start: no such property"
+    with pytest.raises(QemuRefused):
+        start(folder, assets)
+    why = f"QEMU doesn't start: can't open backing store {folder}/1/ram for guest RAM"
+    with pytest.raises(SnapshotFailed, match="can't open backing store"):
+        start(folder, assets)
 
 
 @pytest.mark.parametrize("name", ["ram", "state"])
