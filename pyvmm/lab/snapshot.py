@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _SAVE_PATIENCE = 120.0
-_KEPT = 8
+_KEPT = 16
 _LEAST_ROOM = 16 << 20  # bytes
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # RAM in a shared file is no part of the stream, on either side.

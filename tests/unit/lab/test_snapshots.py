@@ -203,11 +203,11 @@ def test_what_is_in_use_stays(folder: Path, assets: Assets, made_up: MadeUp) -> 
 
 
 def test_the_latest_few_stay(folder: Path, assets: Assets, made_up: MadeUp) -> None:
-    for cpus in range(1, 13):
+    for cpus in range(1, 21):
         start(folder, assets, MachineOptions(cpus=cpus))
         os.utime(folder / key_of(assets, MachineOptions(cpus=cpus)), (cpus, cpus))
-    assert len(snapshots(folder)) == 8
-    assert key_of(assets, MachineOptions(cpus=12)) in snapshots(folder)
+    assert len(snapshots(folder)) == 16
+    assert key_of(assets, MachineOptions(cpus=20)) in snapshots(folder)
     assert key_of(assets, MachineOptions(cpus=1)) not in snapshots(folder)
 
 
