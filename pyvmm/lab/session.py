@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import threading
 from contextlib import ExitStack, contextmanager
@@ -46,6 +47,8 @@ _NOT_TAKEN_ALONG = (
     "DBUS_",
     "SSH_",
 )
+
+_KILLED_FOR_MEMORY = re.compile(r"Out of memory[^:\n]*: Killed process \d+ \(.*\)(?=,? )", re.I)
 
 
 class _Parts(NamedTuple):
@@ -131,6 +134,13 @@ class Lab:
     def log(self) -> str:
         """The last part of the lab's kernel's log. Raises LabError if the lab doesn't run."""
         return self._live.machine.log
+
+    @property
+    def killed_for_memory(self) -> str:
+        """The last process that the lab's kernel has killed for want of memory, in its words; ""
+        if there is none. Raises LabError as log does.
+        """
+        return next(reversed(_KILLED_FOR_MEMORY.findall(self.log)), "")
 
     @property
     def devices(self) -> tuple[tuple[str, str], ...]:
