@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._lazy import attributes
 from .buffer import DmaBuffer
 from .capability_chain import InfoCapability
 from .device import Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
@@ -25,6 +24,7 @@ from .errors import (
 )
 from .eventfd import EventFd
 from .intervals import Interval
+from .lazy import attributes
 from .mapping import Mapping
 
 if TYPE_CHECKING:
