@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._lazy import attributes
+from ..uapi.lazy import attributes
 from .buffer import DmaBuffer
 from .capability_chain import InfoCapability
 from .device import Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
