@@ -29,8 +29,8 @@ ON_KVM = {
 }
 IN_LAB = {"lab": lab.rows}
 SECTIONS = ON_KVM | IN_LAB
-_LIMIT = 600
-"""Seconds. Everything has limits of its own; this is for what hangs in spite of them."""
+_LIMIT = 1200
+"""Seconds for a row. Everything has limits of its own; this is for what hangs in spite of them."""
 
 _BUSY = 0.7
 
@@ -58,6 +58,7 @@ def main() -> int:
             for row in SECTIONS[name](Settings(options.quick)):
                 rows[name].append(row)
                 _say(f"{row.title}: {monotonic() - start:.0f} s")
+                faulthandler.dump_traceback_later(_LIMIT, exit=True)
                 start = monotonic()
         except Skipped as reason:
             _say(f"skipped: {name}: {reason}")

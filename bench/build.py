@@ -34,12 +34,12 @@ def guest(name: str, **symbols: int) -> Path:
     return image
 
 
-def program(name: str, *parts: str) -> Path:
-    """The host program out of c/NAME.c and, besides, c/PART.c."""
-    result = BUILD / name
+def program(name: str, *parts: str, static: bool = False) -> Path:
+    """The program out of c/NAME.c and, besides, c/PART.c; a static one can go into a guest."""
+    result = BUILD / (f"{name}-static" if static else name)
     sources = [_BENCH / "c" / f"{part}.c" for part in (name, *parts)]
     if _is_older(result, [*sources, _BENCH / "c" / "vmm.h"]):
-        _run("gcc", *_CFLAGS, "-o", result, *sources)
+        _run("gcc", *_CFLAGS, *["-static"] * static, "-o", result, *sources)
     return result
 
 
@@ -58,6 +58,7 @@ def linux_config(progress: Callable[[str], None]) -> None:
     Raises BenchError.
     """
     from pyvmm.config import parse
+    from pyvmm.debian import cpio
     from pyvmm.debian.errors import DebianError
     from pyvmm.linux.errors import LinuxError
     from pyvmm.linux.images import prepare
@@ -67,14 +68,19 @@ def linux_config(progress: Callable[[str], None]) -> None:
         kernel, made = prepare(parse({"kernel": "debian:6.12-cloud", "initrd": initrd}), progress)
     except (DebianError, LinuxError) as error:
         raise BenchError(str(error)) from None
+    assert made is not None
+    reader = program("read_disk", static=True).read_bytes()
+    # Archives that follow each other are one to the kernel.
+    initrd_file = BUILD / "linux-nvme.initramfs"
+    more = cpio.archive([cpio.file("bin/read_disk", reader, 0o755)])
+    initrd_file.write_bytes(Path(made).read_bytes() + more)
     config = {
         "kernel": kernel,
-        "initrd": made,
+        "initrd": str(initrd_file),
         "cmdline": "console=ttyS0 quiet panic=-1",
         "memory": "256M",
         "devices": [{"host": "0000:00:00.0"}],  # the command line says which
     }
-    BUILD.mkdir(parents=True, exist_ok=True)
     LINUX.write_text(json.dumps(config))
 
 

@@ -10,22 +10,24 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 from pyvmm.lab.errors import LabError
 from pyvmm.lab.session import Lab
 
 from . import build, vmms
 from .errors import BenchError, Skipped
-from .in_lab.contenders import KERNEL, QEMU, C
+from .in_lab.contenders import KERNEL, PREALLOC, QEMU, C
 from .in_lab.map_dma import NOTES
 from .measure import Goal, Row
 from .settings import Settings
 
-OTHERS = (C, QEMU, vmms.Q35, KERNEL)
+OTHERS = (C, QEMU, vmms.Q35, PREALLOC, KERNEL)
 
 _DEVICES = "nvme,nvme"
 _MEMORY = 2 << 30
+_MUCH_MEMORY = 4 << 30
+"""Of which a guest has 1.5 GiB"""
 _LIMIT = 900.0
 """Seconds for each part."""
 
@@ -36,16 +38,24 @@ def rows(settings: Settings) -> Iterator[Row]:
     for name in ("map_dma", "read_disk"):
         build.program(name)
     build.linux_config(_say)
-    with ExitStack() as stack:
-        try:
-            lab = stack.enter_context(Lab(_DEVICES, memory=_MEMORY, progress=_say))
-        except LabError as error:
-            raise Skipped(f"no lab: {error}") from None
+    with _lab(_DEVICES, memory=_MEMORY) as lab:
         yield from _measured(lab, "map_dma", settings, **noting)
         # Before one of the drives becomes the kernel's.
         if vmms.has_qemu():
             yield from _measured(lab, "linux", settings)
         yield from _measured(lab, "drive", settings)
+    with _lab("nvme", memory=_MUCH_MEMORY, cpus=2) as lab:
+        yield from _measured(lab, "start", settings)
+
+
+@contextmanager
+def _lab(devices: str, memory: int, cpus: int = 1) -> Iterator[Lab]:
+    with ExitStack() as stack:
+        try:
+            lab = stack.enter_context(Lab(devices, memory=memory, cpus=cpus, progress=_say))
+        except LabError as error:
+            raise Skipped(f"no lab: {error}") from None
+        yield lab
 
 
 def _measured(lab: Lab, part: str, settings: Settings, **environment: str) -> list[Row]:

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 Samples = Mapping[str, Sequence[float]]
 """What was measured, by contender, in the order of the rounds; what has a goal better be small."""
@@ -36,11 +38,11 @@ class Row(NamedTuple):
 
 
 def take_turns(
-    contenders: Mapping[str, Callable[[], float]],
+    contenders: Mapping[str, Callable[[], T]],
     rounds: int,
     seconds: float,
     clock: Callable[[], float] = monotonic,
-) -> dict[str, list[float]]:
+) -> dict[str, list[T]]:
     """Call the contenders A B C A B C ..., and return what each call returned.
 
     What slows the machine down for a while slows all of them down. One round more comes first
@@ -48,7 +50,7 @@ def take_turns(
     """
     for contender in contenders.values():
         contender()
-    samples: dict[str, list[float]] = {name: [] for name in contenders}
+    samples: dict[str, list[T]] = {name: [] for name in contenders}
     end = clock() + seconds
     for _ in range(rounds):
         for name, contender in contenders.items():
@@ -78,6 +80,14 @@ def at_most_times(limit: float, samples: Samples, name: str, base: str) -> tuple
         return ()
     value = ratio(samples[name], samples[base])
     return (Goal(f"at most {limit:g} of {base}", value, value <= limit),)
+
+
+def at_least_times(limit: float, samples: Samples, name: str, base: str) -> tuple[Goal, ...]:
+    """The goal that name does at least limit times what base does; none if base wasn't there."""
+    if base not in samples:
+        return ()
+    value = ratio(samples[name], samples[base])
+    return (Goal(f"at least {limit:g} of {base}", value, value >= limit),)
 
 
 def at_most(limit: float, samples: Samples, name: str) -> tuple[Goal, ...]:

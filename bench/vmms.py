@@ -23,7 +23,7 @@ CONTENDERS = (PYVMM, C_LOOP, Q35, MICROVM)
 
 QEMU = "qemu-system-x86_64"
 MEMORY = "64M"
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds; a guest that is silent for so long is stuck."""
 
 _STDERR_LIMIT = 2000
@@ -33,10 +33,10 @@ def has_qemu() -> bool:
     return shutil.which(QEMU) is not None
 
 
-def qemu(machine: str, firmware: Path, *options: str) -> list[str]:
+def qemu(machine: str, firmware: Path, *options: str, memory: str = MEMORY) -> list[str]:
     """QEMU's quickest way to that firmware: no default devices, and a port to leave by."""
     return [
-        *(QEMU, "-M", machine, "-accel", "kvm", "-cpu", "qemu64", "-m", MEMORY),
+        *(QEMU, "-M", machine, "-accel", "kvm", "-cpu", "qemu64", "-m", memory),
         *("-nodefaults", "-display", "none", "-serial", "stdio"),
         *("-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-bios", str(firmware), *options),
     ]
@@ -100,6 +100,11 @@ class Running:
         if not data:
             raise BenchError(f"{self._name} ended before its guest spoke: {self._stderr()}")
         return now
+
+    def errors(self) -> str:
+        """What it has said on stderr, once it has ended."""
+        assert self._process.stderr is not None
+        return self._process.stderr.read().decode(errors="replace")
 
     def end(self) -> None:
         """Wait until it has ended by itself. Raises BenchError if it doesn't."""

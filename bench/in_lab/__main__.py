@@ -12,9 +12,9 @@ from pyvmm.vfio import VfioError
 
 from ..errors import BenchError
 from ..settings import Settings
-from . import drive, linux, map_dma
+from . import drive, linux, map_dma, start
 
-PARTS = {"map_dma": map_dma.rows, "drive": drive.rows, "linux": linux.rows}
+PARTS = {"map_dma": map_dma.rows, "drive": drive.rows, "linux": linux.rows, "start": start.rows}
 
 
 def main() -> int:

@@ -10,6 +10,8 @@ from ..errors import BenchError
 
 C = "C ioctl"
 QEMU = "QEMU"
+PREALLOC = "QEMU prealloc"
+"""q35 whose RAM is there before it is mapped, by as many threads as the lab has processors."""
 KERNEL = "kernel's driver"
 
 _PATIENCE = 60.0

@@ -12,10 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
 
-from pyvmm.memory import THP, Backing
-from pyvmm.memory.backing import HUGETLB_2M, SHARED
+from pyvmm.memory import Backing
 from pyvmm.vfio.host import HostFunction, IommuGroup
 from pyvmm.vfio.kernel import open_space
 
@@ -26,6 +24,7 @@ from ..measure import Row, exactly, take_turns
 from ..settings import Settings
 from ..vmms import PYVMM
 from .contenders import QEMU, C, run
+from .ram import KINDS, Kind
 
 NOTES = Path("/run/map_times")
 """What c/map_times.c is to write to."""
@@ -33,30 +32,6 @@ NOTES = Path("/run/map_times")
 _SIZE = 256 << 20
 _IOVA = 4 << 30
 _GIB = 1 << 30
-_MM = Path("/sys/kernel/mm")
-
-
-class Kind(NamedTuple):
-    """A kind of memory, as everybody calls it."""
-
-    title: str
-    backing: str
-    in_c: str
-    in_qemu: str
-    """Its -object."""
-    thp: str
-    """The kernel's policy about transparent huge pages in shared memory."""
-    hugetlb: int
-    """How many pages of 2 MiB it is to keep."""
-
-
-_MEMFD = f"memory-backend-memfd,size={_SIZE}"
-KINDS = (
-    Kind("pages of 4 KiB", SHARED, "small", _MEMFD, "never", 0),
-    # QEMU doesn't align a memfd for them, and makes use of them in private memory alone.
-    Kind("transparent huge pages", THP, "thp", f"memory-backend-ram,size={_SIZE}", "advise", 0),
-    Kind("hugetlb", HUGETLB_2M, "hugetlb", f"{_MEMFD},hugetlb=on", "never", _SIZE >> 21),
-)
 
 
 class Contender:
@@ -88,7 +63,7 @@ def rows(settings: Settings, devices: Sequence[str]) -> Iterator[Row]:
     """Two for each kind of memory, mapped for the first of the devices, which vfio-pci has."""
     function = HostFunction(devices[0])
     for kind in KINDS:
-        _prepare_kernel(kind)
+        kind.prepare(_SIZE)
         contenders = _contenders(function, kind)
         samples = take_turns(contenders, settings.rounds(15), settings.seconds(20))
         yield Row(f"MAP_DMA of guest RAM, {kind.title}", "s per GiB", samples)
@@ -97,14 +72,6 @@ def rows(settings: Settings, devices: Sequence[str]) -> Iterator[Row]:
         goals = exactly(1, ioctls, PYVMM)
         title = f"MAP_DMA ioctls for {_SIZE >> 20} MiB, {kind.title}"
         yield Row(title, "ioctls", ioctls, goals)
-
-
-def _prepare_kernel(kind: Kind) -> None:
-    (_MM / "transparent_hugepage/shmem_enabled").write_text(kind.thp)
-    pool = _MM / "hugepages/hugepages-2048kB/nr_hugepages"
-    pool.write_text(str(kind.hugetlb))
-    if int(pool.read_text()) < kind.hugetlb:
-        raise BenchError(f"the lab has no {kind.hugetlb} huge pages: its memory is too small")
 
 
 def _contenders(function: HostFunction, kind: Kind) -> dict[str, Contender]:
@@ -133,10 +100,10 @@ def _pyvmm(bdf: str, kind: Kind) -> float:
 
 def _qemu(bdf: str, kind: Kind) -> list[str]:
     """QEMU with the device from the start; its CPUs are never started."""
-    ram = f"{kind.in_qemu},id=ram"
     return [
         *(vmms.QEMU, "-M", "q35,memory-backend=ram", "-accel", "kvm", "-cpu", "qemu64"),
-        *("-m", f"{_SIZE >> 20}M", "-object", ram, "-nodefaults", "-display", "none"),
+        *("-m", f"{_SIZE >> 20}M", "-object", f"{kind.in_qemu},id=ram,size={_SIZE}"),
+        *("-nodefaults", "-display", "none"),
         *("-device", f"vfio-pci,host={bdf},rombar=0", "-S", "-monitor", "stdio"),
     ]
 

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_STDERR = 2
+_STDOUT, _STDERR = 1, 2
 _PATIENCE_MS = 1000
 
 # By name, and looked up along the exception's bases: importing every package's errors here
@@ -98,8 +98,7 @@ def guarded(command: Callable[[], int], *, verbose: int = 0) -> int:
     """Run a command; on failure say why in one line on stderr. Returns the exit status."""
     try:
         status = command()
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return status
     except KeyboardInterrupt:
         return 128 + SIGINT
@@ -122,7 +121,9 @@ def guarded(command: Callable[[], int], *, verbose: int = 0) -> int:
 
 def _drop_output() -> None:
     """The interpreter flushes stdout once more, which is to succeed."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDOUT)
+    os.close(nowhere)
 
 
 def report(error: BaseException, *, verbose: int = 0) -> int:

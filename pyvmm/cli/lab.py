@@ -54,7 +54,7 @@ def setup_command(options: argparse.Namespace) -> int:
     """``pyvmm lab setup``"""
     from pyvmm.lab.assets import prepare
 
-    with progress() as tell:
+    with StopSignals(), progress() as tell:
         assets = prepare(
             devices=",".join(options.device),
             progress=tell,
@@ -144,11 +144,16 @@ def _in_lab(
         signals.call(lambda name: lab.stop(signal.Signals[name]))
         try:
             if terminal:
-                return _on_own_terminal(lab, argv, timeout)
-            return lab.run(argv, timeout=timeout)
+                status = _on_own_terminal(lab, argv, timeout)
+            else:
+                status = lab.run(argv, timeout=timeout)
         except LabStopped as error:
             say(f"{error}; the lab's machine ends with it")
             return 128 + signals.number
+        if status == 128 + signal.SIGKILL and lab.killed_for_memory:
+            # Nobody has asked for it, and nothing else tells.
+            say(f"the lab's kernel: {lab.killed_for_memory}; take more --memory")
+        return status
 
 
 def _say_phase(name: str, seconds: float) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import argparse
 import math
+import textwrap
 
 from pyvmm.lab.defaults import (
     DEFAULT_CPUS,
     DEFAULT_IOMMU,
     DEFAULT_KERNEL,
     DEFAULT_MEMORY,
+    DEVICE_KINDS,
     IOMMUS,
 )
 
@@ -31,8 +33,15 @@ MACHINE = (*PARTS, "cpus", "memory", "cold")
 
 _DEFAULT_TIMEOUT = 600.0
 
-_DEVICES = """devices are separated by commas; each has a root port and an IOMMU group of its own:
-  nvme, e1000e, igb, edu, virtio-net, virtio-blk, virtio-rng, pci-testdev, or any of QEMU's
+_KINDS = textwrap.fill(
+    f"{', '.join(DEVICE_KINDS)}, or any of QEMU's",
+    width=90,
+    initial_indent="  ",
+    subsequent_indent="  ",
+    break_on_hyphens=False,
+)
+_DEVICES = f"""devices are separated by commas; each has a root port and an IOMMU group of its own:
+{_KINDS}
   nvme,nvme                          two of a kind
   nvme:msix-exclusive-bar=on         with properties of QEMU's device
   nvme:size=1G                       with a disk so large (16M; block N begins with its number)

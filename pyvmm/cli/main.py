@@ -51,10 +51,15 @@ def _parsed(args: list[str]) -> int:
 def _open_standard_streams() -> None:
     """Have 0, 1 and 2 open, or else they would be the next files that we open.
 
-    Guest RAM as standard output, that is, where somebody has started us without one.
+    Guest RAM as standard output, that is, where somebody has started us without one. Then Python
+    has none for those that print, either.
     """
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)

@@ -27,8 +27,17 @@ def parse(args: list[str]) -> argparse.Namespace:
     Exits with USAGE on a usage error.
     """
     options, unknown = _parser().parse_known_args(args or ["--help"])
+    # argparse takes words for one argument only as long as no option comes between them.
+    words = getattr(options, "words", None)
+    if words and not any(word.startswith("-") for word in unknown):
+        getattr(options, words).extend(unknown)
+        unknown = []
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    check = getattr(options, "check", None)
+    wrong = check(options) if check else ""
+    if wrong:
+        options.parser.error(wrong)
     return options
 
 
@@ -120,31 +129,56 @@ def _add_serve(commands: Commands) -> None:
     parser = _add(
         commands,
         "serve",
-        "serve a device model over vfio-user",
-        "Serve a device model written in Python to any vfio-user client (pyvmm, QEMU's\n"
-        "vfio-user-pci, ...), one client at a time, until SIGINT or SIGTERM.",
+        "serve device models over vfio-user",
+        "Serve device models written in Python to any vfio-user client (pyvmm, QEMU's\n"
+        "vfio-user-pci, ...): each on a socket of its own, one client at a time. On a terminal a\n"
+        "table shows what they are asked for. Exits with 0 on SIGINT and SIGTERM, and when the\n"
+        "clients of all --fd are gone.\n\n"
+        "  pyvmm serve edu --socket /tmp/edu.sock\n"
+        "  pyvmm serve edu --socket /tmp/edu.sock testdev --socket /tmp/testdev.sock\n\n"
+        "Without --socket and --fd, systemd's socket units give the sockets (LISTEN_FDS): by the\n"
+        "models' names (FileDescriptorName=), or else in order.",
     )
     parser.add_argument(
-        "model", metavar="MODEL", help="the model's name; `pyvmm models` lists them"
+        "model", metavar="MODEL", nargs="+", help="models' names; `pyvmm models` lists them"
     )
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--socket", metavar="PATH", type=path, help="listen on this UNIX socket")
-    where.add_argument(
+    parser.add_argument(
+        "--socket",
+        "--socket-path",
+        dest="places",
+        metavar="PATH",
+        type=path,
+        action="append",
+        default=[],
+        help="listen on this UNIX socket; with several models, one for each, in order",
+    )
+    parser.add_argument(
         "--fd",
+        dest="places",
         metavar="N",
         type=descriptor,
-        help="serve one client on this inherited, connected socket",
+        action="append",
+        default=[],
+        help="serve on this inherited socket instead: one client if it is connected, or all that "
+        "come if it listens",
     )
     parser.add_argument(
         "-o",
         "--option",
-        metavar="KEY=VALUE",
+        metavar="[MODEL.]KEY=VALUE",
         type=pair,
         action="append",
         default=[],
-        help="an option of the model, such as dma_mask=0xffffffff",
+        help="an option of the model, such as dma_mask=0xffffffff; with several models, say whose: "
+        "edu.dma_mask=0xffffffff",
     )
-    parser.set_defaults(command=late("serve"))
+    parser.set_defaults(command=late("serve"), words="model", check=_check_serve)
+
+
+def _check_serve(options: argparse.Namespace) -> str:
+    from .serve import check
+
+    return check(options)
 
 
 def _add_models(commands: Commands) -> None:

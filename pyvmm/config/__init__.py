@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .._lazy import attributes
+from ..uapi.lazy import attributes
 from .loader import load, parse
 
 TYPE_CHECKING = False

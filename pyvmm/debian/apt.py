@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import DebianError, NoSuchPackage, Unreachable
+from .process_group import process_group
 from .sources import find_mirror, stanzas
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ class Apt:
         require_apt()
         keyring = next(path for path in KEYRINGS if path.exists())
         self.suites = tuple(suites)
-        self._cache = cache
         self._mirror = find_mirror()
         self._updated = False
         folder = cache.folder / "apt" / "+".join(suites)
@@ -180,6 +180,7 @@ class Apt:
             os.fdopen(reader) as status,
             tempfile.TemporaryFile("w+") as output,
             tempfile.TemporaryFile("w+") as errors,
+            process_group() as group,
         ):
             try:
                 process = subprocess.Popen(
@@ -189,7 +190,8 @@ class Apt:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=errors,
-                    pass_fds=(writer, *self._cache.inherited),
+                    pass_fds=(writer,),
+                    process_group=group,
                 )
             finally:
                 os.close(writer)
@@ -239,17 +241,18 @@ def require_apt() -> str:
     return "there, with Debian's keyring"
 
 
-def unpack(packages: Sequence[Path], into: Path, cache: Cache) -> None:
+def unpack(packages: Sequence[Path], into: Path) -> None:
     """Unpack packages, one over the other, and delete them. Raises DebianError."""
     for package in packages:
-        done = subprocess.run(
-            ["dpkg-deb", "--extract", package, into],
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            pass_fds=cache.inherited,
-        )
+        with process_group() as group:
+            done = subprocess.run(
+                ["dpkg-deb", "--extract", package, into],
+                env={**os.environ, "LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                process_group=group,
+            )
         if done.returncode:
             cure = "try again"
             if "No space left" in done.stderr:

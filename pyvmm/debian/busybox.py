@@ -40,7 +40,7 @@ def fetch_busybox(cache: Cache, progress: Progress) -> Path:
             apt = Apt(cache, [suite])
             version = apt.show(_PACKAGE, progress)["version"]
             with cache.staging() as staged, cache.staging() as whole:
-                unpack(apt.download([_PACKAGE], staged, progress), whole, cache)
+                unpack(apt.download([_PACKAGE], staged, progress), whole)
                 found = next(path for path in whole.glob("**/bin/busybox") if path.is_file())
                 found.rename(staged / "busybox")
                 return cache.publish(staged, BUSYBOX, BUSYBOX, version) / "busybox"

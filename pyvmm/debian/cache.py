@@ -52,7 +52,6 @@ class Cache:
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self._folder = os.fspath(folder or cache_folder("debian"))
-        self._lock = -1
 
     @property
     def folder(self) -> Path:
@@ -83,11 +82,6 @@ class Cache:
         place = self.locate(kind, name, version)
         return None if place is None else Path(place)
 
-    @property
-    def inherited(self) -> tuple[int, ...]:
-        """The lock as pass_fds: a child that outlives a killed pyvmm holds it until it is done."""
-        return (self._lock,) if self._lock >= 0 else ()
-
     @contextmanager
     def locked(self, progress: Progress) -> Iterator[None]:
         """Hold the lock; wait for it if another process is at work. Raises DebianError."""
@@ -96,19 +90,19 @@ class Cache:
 
         with _told(f"preparing the cache in {self.folder}"):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # No child has it: who waits for the lock is not to wait for what a killed one leaves.
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 try:
-                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     progress("waiting for another process that fetches or makes something")
-                    fcntl.flock(self._lock, fcntl.LOCK_EX)
+                    fcntl.flock(lock, fcntl.LOCK_EX)
                 shutil.rmtree(self.folder / "staging", ignore_errors=True)
-                (self.folder / "staging").mkdir()
+                (self.folder / "staging").mkdir(exist_ok=True)
                 yield
             finally:
-                os.close(self._lock)
-                self._lock = -1
+                os.close(lock)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:

@@ -63,7 +63,7 @@ def fetch_kernel(cache: Cache, name: str, package: Package, progress: Progress) 
     with cache.staging() as staged, cache.staging() as whole, cache.staging() as debs:
         fetched = apt.download([f"{part}={version}" for part in names], debs, progress)
         progress(f"unpacking the kernel {release}")
-        unpack(fetched, whole, cache)
+        unpack(fetched, whole)
         _lay_out(whole, release, staged, progress)
         cache.publish(staged, KERNEL_FOLDER, name, version)
     kernel = find_kernel(cache, name)

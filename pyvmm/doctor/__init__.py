@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .._lazy import attributes
+from ..uapi.lazy import attributes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,6 +8,12 @@ DEFAULT_KERNEL = "6.12"
 IOMMUS = ("intel", "amd", "none")
 DEFAULT_IOMMU = "intel"
 
+DEVICE_KINDS = (
+    *("nvme", "e1000e", "igb", "edu", "virtio-net", "virtio-blk", "virtio-rng"),
+    *("xhci", "ahci", "pci-testdev"),
+)
+"""The devices that a lab knows: KINDS in devices.py has what they are."""
+
 DEFAULT_CPUS = 1
 
 DEFAULT_MEMORY = 1 << 30

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
+from .defaults import DISK_SIZE
 from .errors import LabError
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ _ITEM = re.compile(r"(?:[^,()]|\([^()]*\))+")
 # What the lab itself says of a device.
 _OURS = ("addr", "bus", "driver", "id")
 _BRIDGE = re.compile(r"bridge\((?P<members>.*)\)")
+
+
+DISK_BLOCK = 4096
+_MOST_DISK = 16 << 40
+"""Bytes; as many blocks as have numbers of 32 bits."""
 
 
 class Needs(Enum):
@@ -91,6 +97,12 @@ class DeviceSpec:
     def model(self) -> Kind:
         return KINDS.get(self.kind) or Kind(self.kind, self.kind)
 
+    @property
+    def has_disk(self) -> bool:
+        """Whether the lab is to give it one, of disk_size()."""
+        needs = self.model.needs in (Needs.DISK, Needs.USB_DISK)
+        return needs and "drive" not in self.properties
+
 
 @dataclass(frozen=True)
 class Bridge:
@@ -131,6 +143,26 @@ def parse_size(text: str) -> int:
     return int(match[1]) * _UNITS[(match[2] or "").upper()]
 
 
+def disk_size(spec: DeviceSpec) -> int:
+    """Bytes of the disk that a device is to have, whole blocks. Raises LabError."""
+    text = spec.properties.get("size")
+    if text is None:
+        return DISK_SIZE
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise _unusable(spec, str(error)) from None
+    if size < DISK_BLOCK:
+        raise _unusable(spec, f"a disk of {size} bytes is less than a block")
+    if size > _MOST_DISK:
+        raise _unusable(spec, "a disk has 16T at most")
+    return -(-size // DISK_BLOCK) * DISK_BLOCK
+
+
+def _unusable(spec: DeviceSpec, why: str) -> LabError:
+    return LabError(f"lab device {spec}: {why}", "take 4K to 16T")
+
+
 def _item(text: str) -> Item:
     bridge = _BRIDGE.fullmatch(text)
     if bridge:
@@ -151,7 +183,10 @@ def parse_one(text: str) -> DeviceSpec:
         if match["name"] in _OURS:
             raise _misread(text, f"its {match['name']} is the lab's choice")
         properties[match["name"]] = match["value"]
-    return DeviceSpec(kind, properties)
+    spec = DeviceSpec(kind, properties)
+    if spec.has_disk:
+        disk_size(spec)
+    return spec
 
 
 def _misread(text: str, why: str) -> LabError:

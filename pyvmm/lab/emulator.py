@@ -39,6 +39,8 @@ EMULATORS = {
     "newest": (("trixie", "trixie-backports"), ("sid",)),
 }
 
+_NAMES = f"one of {', '.join(EMULATORS)}, host"
+
 _PACKAGE = "qemu-system-x86"
 _LOADER = "ld-linux-x86-64.so.2"
 _FIRMWARE = ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")
@@ -69,14 +71,15 @@ def find_emulator(
     Without a name it is $PYVMM_QEMU's, or else the host's if that is of the version since or
     newer. Raises LabError if a named one can't be run.
     """
+    said = f"--qemu {name}" if name else f"{QEMU_VARIABLE}={os.environ.get(QEMU_VARIABLE, '')}"
     name = name or os.environ.get(QEMU_VARIABLE)
     if name in EMULATORS:
         folder = cache.find("qemu", name)
         return None if folder is None else _unpacked(folder)
     if name is not None and name != "host":
-        return _installed(name)
+        return _installed(name, said)
     if shutil.which(PROGRAM) is not None:
-        host = _installed(PROGRAM)
+        host = _installed(PROGRAM, PROGRAM)
         if host.version >= max(since, OLDEST):
             return host
         if name == "host":
@@ -127,7 +130,7 @@ def _fetch(cache: Cache, name: str, suites: Sequence[str], progress: Progress) -
     with cache.staging() as staged, cache.staging() as whole, cache.staging() as debs:
         fetched = apt.download(packages, debs, progress)
         progress(f"unpacking QEMU {version}")
-        unpack(fetched, whole, cache)
+        unpack(fetched, whole)
         for part in _PARTS:
             if (whole / part).exists():
                 (staged / part).parent.mkdir(parents=True, exist_ok=True)
@@ -167,25 +170,25 @@ def _unpacked(folder: Path, version: tuple[int, int, int] | None = None) -> Emul
     return Emulator(tuple(command), environment, version, unpacked=True)
 
 
-def _installed(name: str) -> Emulator:
-    program, *options = _words(name)
+def _installed(name: str, said: str) -> Emulator:
+    """said is how the caller or the environment has named it, for messages."""
+    program, *options = _words(name, said)
     path = shutil.which(program)
+    if path is None and os.path.dirname(program):
+        raise LabError(f"{said}: there is no such program", f"name a {PROGRAM}, or {_NAMES}")
     if path is None:
-        raise LabError(
-            f"there is no QEMU at {program}, which {QEMU_VARIABLE} or the caller names",
-            f"name a {PROGRAM}, or one of {', '.join(EMULATORS)}",
-        )
+        raise LabError(f"{said}: neither a path nor {_NAMES}", f"name one of them, or a {PROGRAM}")
     command = (path, *options)
     return Emulator(command, {}, _version(command, {}, path), unpacked=False)
 
 
-def _words(name: str) -> list[str]:
+def _words(name: str, said: str) -> list[str]:
     try:
         words = shlex.split(name)
     except ValueError as error:
-        raise LabError(f"QEMU's name {name!r}: {error}", "write it as for a shell") from None
-    if not words:
-        raise LabError(f"QEMU's name {name!r} names none", f"name one of {', '.join(EMULATORS)}")
+        raise LabError(f"{said}: {error}", "write it as for a shell") from None
+    if not words or not words[0]:
+        raise LabError(f"{said}: it names no QEMU", f"name {_NAMES}, or a path")
     return words
 
 

@@ -27,6 +27,10 @@ class LabEnded(LabError):
     """The lab's machine has ended, which it was not to do by itself."""
 
 
+class QemuRefused(LabEnded):
+    """QEMU has said why it can't be such a machine. It would say the same again."""
+
+
 class LabSilent(LabError):
     """The lab's machine is there, but did not answer in time."""
 

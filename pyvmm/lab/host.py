@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import platform
 import resource
+from pathlib import Path
 
 from .errors import LabError
 
 _FILES = 64
+_MEMINFO = Path("/proc/meminfo")
+_GIB = 1 << 30
 
 
 def check_host() -> str:
@@ -25,6 +28,23 @@ def check_host() -> str:
             "raise the limit on open files (ulimit -n)",
         )
     return "Linux on x86-64"
+
+
+def check_memory(size: int) -> None:
+    """Raises LabError if a lab's memory, in bytes, is more than this host can ever have.
+
+    That is where the kernel refuses it, and before a lab boots in a file that has no such limit.
+    More than is free just now is no error: a lab takes what its programs use.
+    """
+    lines = (line.split() for line in _MEMINFO.read_text().splitlines())
+    has = {name: int(value) << 10 for name, value, *_ in lines}
+    most = has["MemTotal:"] + has["SwapTotal:"]
+    if size > most:
+        raise LabError(
+            f"a lab with {size / _GIB:.1f} GiB of memory: this host has {most / _GIB:.1f} GiB, and "
+            f"{has['MemAvailable:'] / _GIB:.1f} GiB available",
+            "take less --memory",
+        )
 
 
 def host_release() -> str:

@@ -12,6 +12,7 @@ from .command_line import Wiring, machine_arguments, memory_arguments, wiring_ar
 from .errors import LabEnded, LabSilent
 from .process import QemuProcess
 from .qmp import Qmp
+from .refusals import refusal
 from .transcript import Transcript
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class QemuMachine:
         *,
         waits: tuple[str, ...] = (),
     ) -> None:
-        """Start it; it may wait, FOR_STATE or FOR_DEVICES. Raises LabError."""
+        """Start it; it may wait, FOR_STATE or FOR_DEVICES. Raises QemuRefused, LabError."""
         with ExitStack() as stack:
             self._log = Transcript("lab-kernel-log")
             stack.callback(self._log.close)
@@ -61,8 +62,11 @@ class QemuMachine:
                 self._process = stack.enter_context(
                     QemuProcess(command, assets.qemu.environment, wiring)
                 )
-            with self.explained():
-                self.qmp.greet()
+            try:
+                with self.explained():
+                    self.qmp.greet()
+            except LabEnded as error:
+                raise refusal(self._process.complaint()) or error from None
             self._stack = stack.pop_all()
 
     def __enter__(self) -> QemuMachine:

@@ -12,16 +12,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pyvmm.debian.process_group import process_group
 
 from .errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     Progress = Callable[[str], None]
 
@@ -75,7 +75,6 @@ def rebuild(
     *,
     libc: Callable[[], Path],
     progress: Progress,
-    pass_fds: Collection[int] = (),
 ) -> list[Path]:
     """Build the modules in the folder work, which is new; returns the .ko files, in it.
 
@@ -105,7 +104,7 @@ def rebuild(
     command += [f"{option}={value}" for option, value in (_OPTIONS | _MAKE_ONLY).items()]
     command += [f"KCFLAGS={flags} -g0", "CC=gcc", "modules"]
     log = work / "build.log"
-    status = _run(command, log, pass_fds)
+    status = _run(command, log)
     modules = sorted(path for path in work.rglob("*.ko"))
     if status or not modules:
         raise LabError(
@@ -115,27 +114,18 @@ def rebuild(
     return modules
 
 
-def _run(command: Sequence[str], log: Path, pass_fds: Collection[int]) -> int:
+def _run(command: Sequence[str], log: Path) -> int:
     """Its status. If this process is to end, all that make has started ends at once."""
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
+    with log.open("wb") as output, process_group() as group:
+        return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             # Settings of a make that may have started us are not for this one.
             env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))},
-            pass_fds=tuple(pass_fds),
-            process_group=0,
-        ) as make,
-    ):
-        try:
-            return make.wait()
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(make.pid, signal.SIGKILL)
-            raise
+            process_group=group,
+        ).returncode
 
 
 def _lay_out_sources(sources: Path, work: Path) -> None:

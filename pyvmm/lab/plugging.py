@@ -7,9 +7,9 @@ import itertools
 import mmap
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from errno import EFBIG
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pyvmm.uapi.ioctl import failure
@@ -24,7 +24,7 @@ from .command_line import (
     slot_id,
 )
 from .defaults import DISK_SIZE
-from .devices import KINDS, Bridge, DeviceSpec, Needs, each, parse_size
+from .devices import DISK_BLOCK, KINDS, Bridge, DeviceSpec, Needs, disk_size, each
 from .errors import LabError, QmpError
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ if TYPE_CHECKING:
     from .devices import Item
     from .qmp import Qmp
 
-DISK_BLOCK = 4096
+_UNDO_SECONDS = 20.0
 _WORDS = {"on": True, "true": True, "off": False, "false": False}
 _NO_SUCH_MODEL = "is not a valid device model name"
 _NO_SUCH_PROPERTY = re.compile(r"Property '.*' not found")
-_DISKS = (Needs.DISK, Needs.USB_DISK)
 
 
 @dataclass
@@ -69,15 +68,25 @@ class Slots:
         if _is_sata(item):
             ids = [self._give_sata_disk(item)]
         elif isinstance(item, Bridge):
-            ids = [
-                self._add(spec, {"bus": bridge_id(slot), "addr": f"{position:#x}"})
-                for position, spec in enumerate(item.members, 1)
-            ]
+            ids = self._insert_behind(bridge_id(slot), item)
         else:
             ids = [self._add(item, {"bus": slot_id(slot)})]
         plugged = Plugged(slot, item, tuple(ids))
         self.plugged.append(plugged)
         return plugged
+
+    def _insert_behind(self, bus: str, bridge: Bridge) -> list[str]:
+        """Plug its members in, all or none."""
+        ids: list[str] = []
+        try:
+            for position, spec in enumerate(bridge.members, 1):
+                ids.append(self._add(spec, {"bus": bus, "addr": f"{position:#x}"}))
+        except LabError:
+            for name in ids:
+                with suppress(LabError):  # what it was about is told
+                    self._remove(name, _UNDO_SECONDS)
+            raise
+        return ids
 
     def _free_slot(self, item: Item) -> int:
         """Where it can go: bridges and SATA controllers are in their slots from the start."""
@@ -125,11 +134,11 @@ class Slots:
     def _add(self, spec: DeviceSpec, place: dict[str, str]) -> str:
         name = f"{re.sub('[^a-z0-9]+', '-', spec.kind)}{next(self._numbers)}"
         given = dict(spec.properties)
-        has_disk = spec.model.needs in _DISKS and "drive" not in given
-        size = _size(spec, given.pop("size", "")) if has_disk else 0
+        if spec.has_disk:
+            given.pop("size", None)
         arguments: dict[str, Any] = {"driver": spec.model.model, "id": name, **place}
-        if spec.model.needs is Needs.DISK and has_disk:
-            arguments["drive"] = self._add_disk(spec, name, size)
+        if spec.model.needs is Needs.DISK and spec.has_disk:
+            arguments["drive"] = self._add_disk(spec, name, disk_size(spec))
             if spec.kind == "nvme":
                 arguments["serial"] = f"LAB{name.upper()}"
         elif spec.model.needs is Needs.NETWORK and "netdev" not in given:
@@ -149,8 +158,8 @@ class Slots:
                 listed = f"`qemu-system-x86_64 -device {spec.model.model},help` lists those"
                 raise QmpError(error.cause, f"{listed} that there are") from None
             raise
-        if spec.model.needs is Needs.USB_DISK and has_disk:
-            drive = self._add_disk(spec, name, size)
+        if spec.model.needs is Needs.USB_DISK and spec.has_disk:
+            drive = self._add_disk(spec, name, disk_size(spec))
             disk = {"driver": "usb-storage", "bus": f"{name}.0", "drive": drive}
             self._qmp.execute("device_add", disk)
         return name
@@ -205,22 +214,13 @@ def _is_sata(item: Item) -> TypeGuard[DeviceSpec]:
     return isinstance(item, DeviceSpec) and item.model.needs is Needs.SATA_DISK
 
 
-def _size(spec: DeviceSpec, text: str) -> int:
-    try:
-        size = parse_size(text) if text else DISK_SIZE
-    except ValueError as error:
-        raise LabError(f"lab device {spec}: {error}") from None
-    return -(-size // DISK_BLOCK) * DISK_BLOCK
-
-
 def _resize(disk: int, size: int, spec: DeviceSpec) -> None:
-    doing, cure = f"lab device {spec}: making its disk", "take a smaller size"
     try:
         os.ftruncate(disk, size)
     except OSError as error:
-        raise LabError(failure(doing, "ftruncate", error.errno or 0), cure) from None
-    except OverflowError:
-        raise LabError(failure(doing, "ftruncate", EFBIG), cure) from None
+        doing = f"lab device {spec}: making its disk"
+        told = failure(doing, "ftruncate", error.errno or 0)
+        raise LabError(told, "take a smaller size") from None
 
 
 def _value(kind: str | None, text: str) -> str | bool | int:

@@ -69,16 +69,24 @@ class QemuProcess:
         return self._process.pid if self._process is not None else -1
 
     def last_words(self) -> list[str]:
-        """How it ended, if it has, and what it had to say."""
-        # Its sockets close a moment before it is a child to be waited for.
-        self._thread.join(_MOMENT)
+        """What it had to say, and how it ended, if it has."""
+        status = self._status()
         words = self._messages.tail.splitlines()
-        status = self._process.returncode if self._process is not None else None
         if status is not None and status < 0:
             words.append(f"ended by {signal.Signals(-status).name}")
         elif status is not None:
             words.append(f"ended with status {status}")
         return words
+
+    def complaint(self) -> list[str]:
+        """What it had to say, if it has ended by itself, and not well."""
+        status = self._status()
+        return self._messages.tail.splitlines() if status is not None and status > 0 else []
+
+    def _status(self) -> int | None:
+        # Its sockets close a moment before it is a child to be waited for.
+        self._thread.join(_MOMENT)
+        return self._process.returncode if self._process is not None else None
 
     def wait(self, seconds: float) -> None:
         """Wait until it has ended by itself. Raises LabSilent if it doesn't."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pyvmm.debian.apt import Apt, unpack
 from pyvmm.debian.modules import Module, ModuleSet, module_name
+from pyvmm.debian.process_group import process_group
 
 from .errors import LabError
 from .kernels import publish
@@ -53,22 +54,15 @@ def rebuild_kernel(
         cache.staging() as libraries,
         cache.staging() as scratch,
     ):
-        _fetch_headers(cache, package, headers, progress)
+        _fetch_headers(package, headers, progress)
         _fetch_sources(cache, package, sources, progress)
 
         def libc() -> Path:
             apt = Apt(cache, [package.apt.suites[0].removesuffix("-backports")])
-            unpack(apt.download(_TOOLS_LIBRARIES, libraries, progress), libraries, cache)
+            unpack(apt.download(_TOOLS_LIBRARIES, libraries, progress), libraries)
             return libraries
 
-        built = rebuild(
-            headers,
-            sources,
-            scratch / "work",
-            libc=libc,
-            progress=progress,
-            pass_fds=cache.inherited,
-        )
+        built = rebuild(headers, sources, scratch / "work", libc=libc, progress=progress)
         modules = merged(stock.modules, built)
         features = stock.features | FEATURES
         return publish(cache, rebuilt_name(kernel.name), kernel, modules, features)
@@ -83,12 +77,12 @@ def merged(stock: Path, built: list[Path]) -> list[Module]:
     ]
 
 
-def _fetch_headers(cache: Cache, package: Package, into: Path, progress: Progress) -> None:
+def _fetch_headers(package: Package, into: Path, progress: Progress) -> None:
     meta = f"linux-headers-{package.release}"
     depends = package.apt.show(meta, progress).get("depends", "")
     parts = re.findall(r"linux-headers-[^\s,]+-common|linux-kbuild-[^\s,]+", depends)
     versions = [f"{part}={package.version}" for part in [meta, *parts]]
-    unpack(package.apt.download(versions, into, progress), into, cache)
+    unpack(package.apt.download(versions, into, progress), into)
 
 
 def _fetch_sources(cache: Cache, package: Package, into: Path, progress: Progress) -> None:
@@ -97,19 +91,20 @@ def _fetch_sources(cache: Cache, package: Package, into: Path, progress: Progres
     with cache.staging() as whole:
         debs = package.apt.download([f"{name}={package.version}"], whole, progress)
         progress(f"unpacking {name}")
-        unpack(debs, whole, cache)
+        unpack(debs, whole)
         archive = whole / "usr/src" / f"{name}.tar.xz"
         _extract(archive, [f"{name}/{part}" for part in SOURCES], into)
 
 
 def _extract(archive: Path, members: list[str], into: Path) -> None:
     """Members of a .tar.xz, less its top folder. Where dpkg is there is tar, but maybe no xz."""
-    with tempfile.TemporaryFile("w+") as errors:
+    with tempfile.TemporaryFile("w+") as errors, process_group() as group:
         tar = subprocess.Popen(
             ["tar", "--extract", "--directory", into, "--strip-components=1", *members],
             env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.PIPE,
             stderr=errors,
+            process_group=group,
         )
         failure = ""
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import threading
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from .command_line import MachineOptions
 from .defaults import DEFAULT_CPUS, DEFAULT_IOMMU, DEFAULT_KERNEL, DEFAULT_MEMORY
 from .devices import Bridge, Needs, each, parse
 from .errors import LabError, SnapshotFailed
+from .host import check_memory
 from .job import Job, script
 from .machine import FOR_DEVICES, QemuMachine
 from .plugging import Slots
@@ -45,6 +47,8 @@ _NOT_TAKEN_ALONG = (
     "DBUS_",
     "SSH_",
 )
+
+_KILLED_FOR_MEMORY = re.compile(r"Out of memory[^:\n]*: Killed process \d+ \(.*\)(?=,? )", re.I)
 
 
 class _Parts(NamedTuple):
@@ -130,6 +134,13 @@ class Lab:
     def log(self) -> str:
         """The last part of the lab's kernel's log. Raises LabError if the lab doesn't run."""
         return self._live.machine.log
+
+    @property
+    def killed_for_memory(self) -> str:
+        """The last process that the lab's kernel has killed for want of memory, in its words; ""
+        if there is none. Raises LabError as log does.
+        """
+        return next(reversed(_KILLED_FOR_MEMORY.findall(self.log)), "")
 
     @property
     def devices(self) -> tuple[tuple[str, str], ...]:
@@ -249,6 +260,7 @@ class Lab:
             job.resize(rows, columns)
 
     def _start(self) -> None:
+        check_memory(self._options.memory)
         assets = prepare(
             self._kernel,
             devices=self._devices,

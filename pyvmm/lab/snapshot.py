@@ -25,7 +25,7 @@ from pyvmm.debian.cache import cache_folder
 from pyvmm.uapi.ioctl import failure
 
 from .command_line import Backing, machine_arguments, memory_arguments
-from .errors import LabEnded, LabError, LabSilent, SnapshotFailed
+from .errors import LabEnded, LabError, LabSilent, QemuRefused, SnapshotFailed
 from .iommu import parse_iommu
 from .machine import FOR_STATE, QemuMachine
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _SAVE_PATIENCE = 120.0
-_KEPT = 8
+_KEPT = 16
 _LEAST_ROOM = 16 << 20  # bytes
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # RAM in a shared file is no part of the stream, on either side.
@@ -65,7 +65,8 @@ class Snapshots:
         """A machine that has begun with the snapshot, which is made if there is none.
 
         Raises SnapshotFailed; a snapshot that was of no use is gone then. One that this process
-        can't begin with for want of something else stays for others.
+        can't begin with for want of something else stays for others. Raises QemuRefused for a
+        machine that can't be, whatever it begins with.
         """
         key = key_of(assets, options)
         try:
@@ -77,6 +78,8 @@ class Snapshots:
                     shutil.rmtree(place, ignore_errors=True)
                     raise
         except LabError as error:
+            if isinstance(error, QemuRefused) and str(self._folder) not in error.cause:
+                raise
             raise SnapshotFailed(error.cause, details=error.details) from None
         except OSError as error:
             where = f"keeping a snapshot in {error.filename or self._folder}"

@@ -67,17 +67,19 @@ class DeviceOpeners:
         self._connected(process.socket)
         return partial(_connect, config, self._connected, process=process)
 
-    def open_host_devices(self, memory: Iterable[MemoryRegion]) -> None:
-        """Open those of the host for a guest with this memory, if there are any.
+    def open_host_devices(self, memory: Iterable[MemoryRegion]) -> bool:
+        """Open those of the host for a guest with this memory; whether there are any.
 
         All or none, and before the VM is there: whether they can be had is what is most likely
         to be wrong. Raises HostDeviceUnavailable, VfioError.
         """
-        if self._host_addresses:
-            from .host_devices import HostDevices
+        if not self._host_addresses:
+            return False
+        from .host_devices import HostDevices
 
-            self._host = HostDevices()
-            self._host.open(self._host_addresses, memory)
+        self._host = HostDevices()
+        self._host.open(self._host_addresses, memory)
+        return True
 
     def _take_host(self, address: str, _lost: Callable[[VfioError], None]) -> Device:
         assert self._host is not None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pyvmm.config import VmConfig
     from pyvmm.kvm import Vcpu, Vm
+    from pyvmm.memory.population import Population
     from pyvmm.pci.errors import PciError
     from pyvmm.vfio import VfioError
 
@@ -101,8 +102,12 @@ class Hardware:
         # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
         # that has KVM wait for a grace period at every later change of memslots.
         entry = self._load(done)
-        if self._openers is not None:
-            self._openers.open_host_devices(self.memory.regions)
+        population: Population | None = None
+        if self._openers is not None and self._openers.open_host_devices(self.memory.regions):
+            # They pin all of it. Most of what is built meanwhile needs one processor at most.
+            from pyvmm.memory.population import Population
+
+            population = parts.enter_context(Population(self.memory.regions))
             done("host devices")
         self.vm = vm = parts.enter_context(system.create_vm())
         done("KVM")
@@ -126,6 +131,9 @@ class Hardware:
         )
         self._console.connect(self.platform.serial.receive)
         done("platform")
+        if population is not None:
+            population.wait()
+            done("all RAM there")
         self._build_pci(run)
         done("PCI")
         processors.create(vm)
@@ -187,6 +195,7 @@ class Hardware:
                 rom=device.rom,
             )
             self.devices.append(self.parts.enter_context(plugged))
+        self._phases.done("devices, DMA")
         functions = [plugged.function for plugged in self.devices]
         assert self._topology is not None
         put_on_bus(functions, self._topology, self.bus, self._windows)

@@ -80,6 +80,10 @@ class Edu(Model):
             return
         self.FACTORIAL = number
         self.STATUS |= COMPUTING
+        self.begin_to_compute()
+
+    def begin_to_compute(self) -> None:
+        number = self.FACTORIAL
         self.start(lambda: factorial(number), self.computed)
 
     def computed(self, result: int) -> None:
@@ -159,6 +163,18 @@ class Edu(Model):
 
     def on_reset(self) -> None:
         self.buffer[:] = bytes(BUFFER_SIZE)
+
+    def on_save(self) -> bytes:
+        return bytes(self.buffer)
+
+    def on_restore(self, data: bytes) -> None:
+        if len(data) != BUFFER_SIZE:
+            raise ValueError(f"a buffer of {len(data)} bytes")
+        self.buffer[:] = data
+        if self.STATUS & COMPUTING:
+            self.begin_to_compute()
+        if self.transferring:
+            self.call_later(DMA_SECONDS, self.transfer)
 
 
 def factorial(number: int) -> int:

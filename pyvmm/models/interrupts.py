@@ -47,6 +47,8 @@ class Intx:
         """by the interrupt disable bit of the command register"""
         self.on = False
         self.masked = False
+        self.held = False
+        """by the device being stopped"""
         self._trigger: EventFd | None = None
 
     def set_trigger(self, trigger: EventFd | None) -> None:
@@ -78,7 +80,7 @@ class Intx:
         self.update()
 
     def update(self) -> None:
-        if self.on and self.level and not self.disabled and not self.masked:
+        if self.on and self.level and not (self.disabled or self.masked or self.held):
             self.masked = True
             self.signal()
 
@@ -94,6 +96,8 @@ class Messages:
 
     def __init__(self, vectors: int) -> None:
         self.pending: set[int] = set()
+        self.held = False
+        """by the device being stopped: what it would signal is pending"""
         self._triggers: list[EventFd | None] = [None] * vectors
 
     def set_triggers(self, start: int, triggers: list[EventFd | None]) -> None:
@@ -101,9 +105,16 @@ class Messages:
             old, self._triggers[vector] = self._triggers[vector], trigger
             if old:
                 old.close()
-            if trigger and vector in self.pending:
-                self.pending.remove(vector)
-                trigger.signal()
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Signal what is pending and can be signalled."""
+        if not self.held:
+            for vector in sorted(self.pending):
+                trigger = self._triggers[vector]
+                if trigger:
+                    self.pending.remove(vector)
+                    trigger.signal()
 
     def turn_off(self) -> None:
         self.set_triggers(0, [None] * len(self._triggers))
@@ -114,7 +125,7 @@ class Messages:
         if not 0 <= vector < len(self._triggers):
             return False
         trigger = self._triggers[vector]
-        if trigger:
+        if trigger and not self.held:
             trigger.signal()
         else:
             self.pending.add(vector)
@@ -186,6 +197,14 @@ class Interrupts:
     def signal(self, vector: int) -> bool:
         """Signal a vector of MSI-X or MSI, whichever is on; False if there is no such thing."""
         return self.mode in self.messages and self.messages[self.mode].signal(vector)
+
+    def hold(self, held: bool) -> None:
+        """While they are held nothing is signalled, but stays pending."""
+        self.intx.held = held
+        self.intx.update()
+        for messages in self.messages.values():
+            messages.held = held
+            messages.deliver()
 
     def close(self) -> None:
         """Let all eventfds go. Idempotent."""

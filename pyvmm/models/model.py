@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
-from typing import TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
 from pyvmm.uapi.pci_regs import (
     PCI_COMMAND,
@@ -56,13 +55,19 @@ from pyvmm.vfio import (
 )
 from pyvmm.vfio.user.dma_table import DmaTable
 
+from .activity import Activity, DmaView
 from .capabilities import Capability
+from .complaints import Complaints
 from .file_dma import Segment, read_file, write_file
 from .interrupts import Interrupts
 from .layout import Identity, Layout
 from .regions import BarRegion, Ram
 from .registers import Doorbell, Register
-from .worker import EventLoop, Worker
+
+if TYPE_CHECKING:
+    from pyvmm.vfio.user.dma_log import DmaLog
+
+    from .migration import ModelMigration
 
 T = TypeVar("T")
 
@@ -84,17 +89,16 @@ class Model(Device):
         """
         self.name = name or type(self).__name__.lower()
         self.lock = threading.RLock()
-        self.counters: Counter[str] = Counter()
+        self._complaints = Complaints(self.name, self.lock)
+        self.counters = self._complaints.counters
         """what happened that shouldn't: reads of nothing, refused DMA and so on"""
         self.values: dict[Register, int] = {}
         self.ram: dict[Ram, memoryview] = {}
         self._closed = False
-        # Each reset begins a new epoch; timers and work that belong to an old one are dropped.
-        self._epoch = 0
-        self._current_work = threading.local()  # .epoch: that of the work which a thread does
         self._dma = DmaTable()
-        self._events = EventLoop(f"{self.name} events")
-        self._worker = Worker(f"{self.name} worker", self.workers)
+        self._activity = Activity(self.name, self.lock, self._complaints.bug, workers=self.workers)
+        self._migration: ModelMigration | None = None
+        self._dma_log: DmaLog | None = None
         self._bars: dict[int, BarRegion] = {}
         self._doorbells: dict[int, list[IoEventFd]] = {}
         self._doorbell_fds: list[EventFd] = []
@@ -104,7 +108,7 @@ class Model(Device):
         self._interrupts = Interrupts(
             self.name,
             self.lock,
-            self._events,
+            self._activity.events,
             intx=bool(self.interrupt_pin),
             msi=layout.msi_vectors,
             msix=layout.msix_vectors,
@@ -158,14 +162,7 @@ class Model(Device):
 
     def call_later(self, seconds: float, method: Callable[[], None]) -> None:
         """Call a short `method` after so many seconds, unless the device is reset before."""
-        epoch = self._epoch
-
-        def due() -> None:
-            with self.lock:
-                if epoch == self._epoch:
-                    self._guarded(method)
-
-        self._events.call_later(seconds, due)
+        self._activity.call_later(seconds, method)
 
     def start(self, work: Callable[[], T], done: Callable[[T], None] | None = None) -> None:
         """Have `work` done by the model's worker, without the lock, then call `done` with what
@@ -173,37 +170,27 @@ class Model(Device):
 
         One piece is done after the other, or up to `workers` of them at a time.
         """
-        epoch = self._epoch
-
-        def finish() -> None:
-            result = work()
-            with self.lock:
-                if done and epoch == self._epoch:
-                    done(result)
-
-        def job() -> None:
-            if epoch == self._epoch:
-                self._current_work.epoch = epoch
-                self._guarded(finish)
-
-        self._worker.submit(job)
+        self._activity.start(work, done)
 
     def dma_read(self, iova: int, size: int) -> bytes:
         """Read memory, in work given to `start`. Raises DmaFault."""
-        return self._dma.read(iova, size, self._check_dma)
+        return self._activity.dma(lambda: self._dma.read(iova, size, self._check_dma))
 
     def dma_write(self, iova: int, data: bytes | memoryview) -> None:
         """Write memory, in work given to `start`. Raises DmaFault."""
-        self._dma.write(iova, data, self._check_dma)
+        self._activity.dma(lambda: self._dma.write(iova, data, self._check_dma))
 
     def dma_view(
         self, iova: int, size: int, *, write: bool = False
     ) -> AbstractContextManager[memoryview | None]:
         """The memory itself, in work given to `start`, for data that would be copied once more
         otherwise; None where only `dma_read` and `dma_write` reach. It is good for one short
-        `with` block, for whose end resets and unmaps wait. Raises DmaFault.
+        `with` block, for whose end resets, stops and unmaps wait. Raises DmaFault.
         """
-        return self._dma.view(iova, size, write=write, check=self._check_dma)
+        return DmaView(
+            self._activity,
+            lambda: self._dma.view(iova, size, write=write, check=self._check_dma),
+        )
 
     def dma_from_file(
         self, fd: int, offset: int, segments: Sequence[Segment], flags: int = 0
@@ -222,24 +209,35 @@ class Model(Device):
         return write_file(self, fd, offset, segments, flags)
 
     def _check_dma(self, iova: int, size: int) -> None:
-        if not self._worker.current:
-            # It may have to wait for the very access that would be waiting for it.
-            raise RuntimeError("DMA is work: give it to start()")
-        if self._current_work.epoch != self._epoch:
-            raise DmaFault(iova, size, "the device was reset")
+        self._activity.check_dma(iova, size)
         if not self.bus_master:
             raise DmaFault(iova, size, "bus mastering is off")
 
     def on_reset(self) -> None:
         """For models to override: put back what is not in registers, which already are."""
 
+    migratable: bool = True
+    """False for a model that has state besides, and no on_save()"""
+    state_version: int = 1
+    """of what on_save() returns, and of what the registers mean: no other can be restored"""
+
+    def on_save(self) -> bytes:
+        """For models to override: what else there is to their state than registers and RAM.
+
+        Timers and work under way are no state: registers, or this, tell what is under way.
+        """
+        return b""
+
+    def on_restore(self, data: bytes) -> None:
+        """For models to override: take what on_save() returned; all else is restored already.
+
+        Begin anew what was under way: it begins when the device runs. Raise ValueError for
+        what can't be true: the data may be anybody's.
+        """
+
     def guest_error(self, what: str) -> None:
         """Count what a driver did wrong, and log it when it is the first of its kind."""
-        with self.lock:
-            self.counters[what] += 1
-            first = self.counters[what] == 1
-        if first:
-            _log(f"{self.name}: {what}")
+        self._complaints.warn(what)
 
     # What users of the device do with it.
 
@@ -292,6 +290,8 @@ class Model(Device):
             raise self._refused(f"writing {offset:#x}+{size:#x} of region {index}", _within(info))
         with self.lock:
             self._check_open()
+            if self._migration and self._migration.saving:
+                raise self._refused(f"writing region {index}", "its state is being saved")
             if index == VFIO_PCI_CONFIG_REGION_INDEX:
                 self.config.write(offset, size, int.from_bytes(data, "little"))
                 reset = self._config_written()
@@ -316,29 +316,60 @@ class Model(Device):
         """Registers get their reset values, timers and work are dropped, interrupts withdrawn.
 
         As with the kernel's reset, which saves and restores them, configuration space and the
-        interrupts that are turned on stay. RAM does too. No DMA of before comes after this.
+        interrupts that are turned on stay. RAM does too. No DMA of before comes after this. A
+        migration ends, and the device runs.
         A model's own methods must not call it: it waits for DMA under way.
         """
+        migration = self._migration
+        with migration.lock if migration else nullcontext():
+            with self.lock:
+                self._check_open()
+            self._activity.drop()
+            self._dma.drain()
+            with self.lock:
+                # Accesses may have begun something anew while this waited.
+                self._activity.drop()
+                self.set_intx(False)
+                for messages in self._interrupts.messages.values():
+                    messages.pending.clear()
+                self._reset_registers()
+                self._activity.guarded(self.on_reset)
+            if migration:
+                migration.was_reset()
+
+    # Late imports: most models never migrate.
+
+    @property
+    def migration(self) -> ModelMigration:
         with self.lock:
             self._check_open()
-            self._epoch += 1
-        self._dma.drain()
+            if not self.migratable:
+                from pyvmm.vfio.features import lacking
+
+                raise lacking(self.name, "migrating", "the model can't save all of its state")
+            if self._migration is None:
+                from .migration import ModelMigration
+                from .saved_state import States
+
+                states = States(self, self._layout, self._interrupts)
+                self._migration = ModelMigration(self, self._activity, self._interrupts, states)
+            return self._migration
+
+    @property
+    def dma_logging(self) -> DmaLog:
         with self.lock:
-            # Accesses may have begun something anew while this waited.
-            self._epoch += 1
-            self.set_intx(False)
-            for messages in self._interrupts.messages.values():
-                messages.pending.clear()
-            self._reset_registers()
-            self._guarded(self.on_reset)
+            self._check_open()
+            if self._dma_log is None:
+                from pyvmm.vfio.user.dma_log import DmaLog
+
+                self._dma_log = DmaLog(self.name, self._dma)
+            return self._dma_log
 
     def close(self) -> None:
         """End the model's threads and let go of all that it holds. Idempotent."""
         with self.lock:
             self._closed = True
-            self._epoch += 1
-        self._events.close()
-        self._worker.close()
+        self._activity.close()
         with self.lock:
             self._interrupts.close()
             for eventfd in self._doorbell_fds:
@@ -357,7 +388,7 @@ class Model(Device):
             try:
                 value = part.read(self, at, size)
             except Exception as error:
-                self._report(error)
+                self._complaints.bug(error)
                 value = None
             if value is not None:
                 return value
@@ -372,23 +403,8 @@ class Model(Device):
                 if part.write(self, at, size, value):
                     return
             except Exception as error:
-                self._report(error)
+                self._complaints.bug(error)
         self.counters["writes to nothing"] += 1
-
-    def _guarded(self, method: Callable[[], object]) -> None:
-        try:
-            method()
-        except Exception as error:
-            self._report(error)
-
-    def _report(self, error: Exception) -> None:
-        """What a model's method raises is the model's bug, and ends neither VM nor thread."""
-        kind = f"{type(error).__name__} in the model"
-        with self.lock:
-            self.counters[kind] += 1
-            first = self.counters[kind] == 1
-        if first:
-            _log(f"{self.name}: {kind}", error)
 
     def _config_written(self) -> bool:
         """Follow what the configuration space says now; True if it asks for a reset."""
@@ -422,9 +438,9 @@ class Model(Device):
 
         def rung(times: int) -> None:
             with self.lock:
-                self._guarded(lambda: doorbell.ring(self, times))
+                self._activity.happen(lambda: doorbell.ring(self, times))
 
-        self._events.watch(eventfd, rung)
+        self._activity.events.watch(eventfd, rung)
         return IoEventFd(doorbell.offset, doorbell.size, eventfd.fileno())
 
     def _check_open(self) -> None:
@@ -438,16 +454,3 @@ class Model(Device):
 def _within(info: RegionInfo) -> str:
     access = "" if info.writable else ", read-only"
     return f"it has {info.size:#x} bytes{access}"
-
-
-def _log(what: str, error: Exception | None = None) -> None:
-    """Log a warning, or an error with its traceback."""
-    # Late, since most machines never log a word; and then it may be that no file can be opened.
-    with suppress(OSError, ImportError):
-        import logging
-
-        log = logging.getLogger("pyvmm.models")
-        if error:
-            log.error("%s", what, exc_info=error)
-        else:
-            log.warning("%s", what)

@@ -6,6 +6,7 @@ docs/testdev.md specifies it.
 
 from __future__ import annotations
 
+import struct
 from array import array
 from typing import NamedTuple
 
@@ -59,6 +60,9 @@ class Transfer(NamedTuple):
     length: int
     offset: int
     seed: int
+
+
+_TRANSFER = struct.Struct("<IQIII")
 
 
 class TestDevice(Model):
@@ -124,6 +128,21 @@ class TestDevice(Model):
 
     rom = Rom(_rom())
 
+    _under_way: Transfer | None = None
+
+    def on_reset(self) -> None:
+        self._under_way = None
+
+    def on_save(self) -> bytes:
+        return _TRANSFER.pack(*self._under_way) if self._under_way else b""
+
+    def on_restore(self, data: bytes) -> None:
+        self._under_way = None
+        if len(data) not in (0, _TRANSFER.size):
+            raise ValueError(f"a transfer of {len(data)} bytes")
+        if data:
+            self._begin(Transfer(*_TRANSFER.unpack(data)))
+
     def region_read(self, index: int, offset: int, size: int) -> bytes:
         self._count_trap(index)
         return super().region_read(index, offset, size)
@@ -159,11 +178,16 @@ class TestDevice(Model):
         if self.DMA_STATUS == BUSY:
             return
         self.DMA_STATUS = BUSY
-        transfer = Transfer(
-            command, self.DMA_ADDRESS, self.DMA_LENGTH, self.DMA_OFFSET, self.DMA_SEED
+        self._begin(
+            Transfer(command, self.DMA_ADDRESS, self.DMA_LENGTH, self.DMA_OFFSET, self.DMA_SEED)
         )
 
+    def _begin(self, transfer: Transfer) -> None:
+        self._under_way = transfer
+        command = transfer.command
+
         def finish(checksum: int | None) -> None:
+            self._under_way = None
             self.DMA_CHECKSUM = checksum or 0
             self.DMA_STATUS = ERROR if checksum is None else DONE
             if command & SIGNAL:

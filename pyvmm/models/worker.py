@@ -61,6 +61,18 @@ class EventLoop:
             if self._watched.pop(eventfd.fileno(), None) and self._poll:
                 self._poll.unregister(eventfd.fileno())
 
+    def settle(self, patience: float) -> bool:
+        """Have what was signalled before now acted on; False if that takes longer (seconds)."""
+        if self._thread is None or self._thread is threading.current_thread():
+            return True
+        # What was signalled has been read at the latest in the round after the first of these.
+        for _ in range(2):
+            reached = threading.Event()
+            self.call_later(0, reached.set)
+            if self._closed or not reached.wait(patience):
+                return False
+        return True
+
     def close(self) -> None:
         """End the thread; nothing is called after this returns. Idempotent."""
         with self._lock:

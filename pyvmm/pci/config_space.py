@@ -127,6 +127,14 @@ class ConfigSpace:
         new = (old & ~writable | value & writable) & ~clear
         self.data[offset:end] = new.to_bytes(end - offset, "little")
 
+    def restore(self, data: bytes) -> None:
+        """Have the bits that a guest can change as in `data`, a space of the same size."""
+        own = int.from_bytes(self.data, "little")
+        guests = int.from_bytes(self._writable, "little")
+        guests |= int.from_bytes(self._write_1_to_clear, "little")
+        new = own & ~guests | int.from_bytes(data, "little") & guests
+        self.data[:] = new.to_bytes(len(self.data), "little")
+
     # The owner's way in: every bit, no masks.
 
     def u8(self, offset: int) -> int:

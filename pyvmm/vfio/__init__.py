@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .._lazy import attributes
+from ..uapi.lazy import attributes
 from .buffer import DmaBuffer
 from .capability_chain import InfoCapability
 from .device import Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
@@ -28,9 +28,14 @@ from .intervals import Interval
 from .mapping import Mapping
 
 if TYPE_CHECKING:
+    from .dma_logging import DmaLogging
+    from .features import Access, Feature, Features
+    from .migration import Migration, MigrationData, PrecopyInfo
+    from .migration_states import MigrationState
     from .pci import Field, Flag, Interrupt, PciDevice, Register, RegisterMap, open
 
 __all__ = [
+    "Access",
     "BadAccess",
     "CannotListen",
     "Device",
@@ -40,9 +45,12 @@ __all__ = [
     "DeviceSilent",
     "DmaBuffer",
     "DmaFault",
+    "DmaLogging",
     "DmaSpace",
     "EventFd",
     "Fds",
+    "Feature",
+    "Features",
     "Field",
     "Flag",
     "HostDeviceUnavailable",
@@ -54,7 +62,11 @@ __all__ = [
     "IrqData",
     "IrqInfo",
     "Mapping",
+    "Migration",
+    "MigrationData",
+    "MigrationState",
     "PciDevice",
+    "PrecopyInfo",
     "ProtocolError",
     "RegionInfo",
     "Register",
@@ -64,10 +76,16 @@ __all__ = [
     "open",
 ]
 
-# The VMM has no use for a driver's view of a device.
+# The VMM has no use for a driver's view of a device, nor for what few devices can.
 __getattr__ = attributes(
     __name__,
-    dict.fromkeys(
-        ("Field", "Flag", "Interrupt", "PciDevice", "Register", "RegisterMap", "open"), "pci"
-    ),
+    {
+        **dict.fromkeys(
+            ("Field", "Flag", "Interrupt", "PciDevice", "Register", "RegisterMap", "open"), "pci"
+        ),
+        **dict.fromkeys(("Access", "Feature", "Features"), "features"),
+        **dict.fromkeys(("Migration", "MigrationData", "PrecopyInfo"), "migration"),
+        "MigrationState": "migration_states",
+        "DmaLogging": "dma_logging",
+    },
 )

@@ -11,7 +11,7 @@ import errno
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from ..uapi.vfio import (
     VFIO_DEVICE_FLAGS_PCI,
@@ -28,6 +28,11 @@ from .errors import DeviceError
 from .intervals import Interval
 from .mapping import PAGE_SIZE, Mapping, huge_alignment
 from .region_info import RegionInfo
+
+if TYPE_CHECKING:
+    from .dma_logging import DmaLogging
+    from .features import Features
+    from .migration import Migration
 
 __all__ = [
     "Device",
@@ -215,6 +220,29 @@ class Device(ABC):
     @abstractmethod
     def reset(self) -> None:
         """Reset the device's function; its DMA mappings stay."""
+
+    # Late imports: most who use a device want nothing of this.
+
+    @property
+    def features(self) -> Features:
+        """What it can do beyond the rest (VFIO_DEVICE_FEATURE)."""
+        from .device_features import DeviceFeatures
+
+        return DeviceFeatures(self)
+
+    @property
+    def migration(self) -> Migration:
+        """Its state in and out. Raises DeviceError (ENOTTY) if it can't migrate."""
+        from .features import lacking
+
+        raise lacking(self.name, "migration", "the device hasn't got it")
+
+    @property
+    def dma_logging(self) -> DmaLogging:
+        """What it writes to memory, noted. Raises DeviceError (ENOTTY) if it can't."""
+        from .features import lacking
+
+        raise lacking(self.name, "logging its DMA", "its IOMMU may do it instead: see dma.dirty")
 
     @abstractmethod
     def close(self) -> None:

@@ -11,7 +11,7 @@ from .intervals import Interval, Intervals
 class DirtyTracking(ABC):
     """Of a DMA space, kept by its IOMMU. While it is off nothing is recorded.
 
-    A device may keep a log of its own instead: see KernelDevice.dma_logging.
+    A device may keep a log of its own instead: see Device.dma_logging.
     """
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -140,6 +141,17 @@ def test_plug_and_unplug(lab: Lab, tmp_path: Path) -> None:
         lab.plug("bridge(edu)")
     with pytest.raises(LabError, match="no device 'nosuchthing'"):
         lab.plug("nosuchthing")
+
+
+def test_behind_a_bridge_all_or_none(lab: Lab) -> None:
+    (behind,) = (plugged for plugged in lab.plugged if len(plugged.addresses) == 2)
+    lab.unplug(behind)
+    left = lab.devices
+    with pytest.raises(LabError, match="no device 'nosuchthing'"):
+        lab.plug("bridge(edu+nosuchthing)")
+    assert lab.devices == left
+    again = lab.plug("bridge(nvme+edu)")
+    assert again.addresses == behind.addresses
 
 
 def test_a_limit_in_time(lab: Lab) -> None:
@@ -334,24 +346,44 @@ def test_signals_are_passed_on(number: signal.Signals, status: int) -> None:
         assert pyvmm.wait(60) == status
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     "script",
     ["trap '' INT TERM HUP; echo up; sleep 1000", "rm -rf /run/pyvmm-lab; echo up; sleep 1000"],
 )
 def test_a_command_that_does_not_end_is_left(script: str, number: signal.Signals) -> None:
-    with subprocess.Popen([*PYVMM, "--", "sh", "-c", script], stdout=subprocess.PIPE) as pyvmm:
+    command = [*PYVMM, "--", "sh", "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as pyvmm:
         assert pyvmm.stdout is not None
+        assert pyvmm.stderr is not None
         assert pyvmm.stdout.readline() == b"up\n"
         pyvmm.send_signal(number)
         for _ in range(20):
             with suppress(subprocess.TimeoutExpired):
                 assert pyvmm.wait(3) == 128 + number
+                assert b"was asked to end, and didn't; the lab's machine" in pyvmm.stderr.read()
                 return
-            if number == signal.SIGINT:  # once SIGTERM has come, time does
+            if number != signal.SIGTERM:  # once that has come, time does
                 pyvmm.send_signal(number)
         pyvmm.kill()
         pytest.fail("it didn't end")
+
+
+def test_a_command_for_which_there_is_no_memory() -> None:
+    script = "x = []\nwhile True: x.append(bytearray(1 << 20))"
+    done = subprocess.run(
+        [*PYVMM, "--memory", "256M", "--", sys.executable, "-c", script],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 137
+    assert re.search(
+        r"^pyvmm: the lab's kernel: Out of memory: Killed process \d+ \(\w+\); take more --memory$",
+        done.stderr,
+        re.M,
+    )
 
 
 def test_statuses_of_the_command_line() -> None:

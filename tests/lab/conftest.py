@@ -23,6 +23,7 @@ import pytest
 from pyvmm.debian.errors import DebianError
 from pyvmm.linux.errors import LinuxError
 from pyvmm.vfio.kernel import KernelDevice, open_device
+from tests.lab.guest_images import for_profile
 from tests.lab.leaks import Watch
 from tests.lab.linux_guest import LinuxVm
 from tests.lab.machines import GuestVm
@@ -97,7 +98,8 @@ if not IN_LAB:
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
-    _relays: dict[str, Relay] = {}
+    _relays: dict[tuple[str, str], Relay] = {}
+    """Labs at work: by profile, and by which share of its tests"""
     _broken: dict[str, str] = {}
 
     def pytest_sessionfinish() -> None:
@@ -127,22 +129,25 @@ if not IN_LAB:
         """The reports of a test. The first to be asked for starts a lab for all that are left."""
         if name in _broken:
             raise LabFailed(_broken[name])
-        if name not in _relays:
+        share = (name, _share_of(item))
+        if share not in _relays:
             items = item.session.items[item.session.items.index(item) :]
             left = [each for each in items if _is_ours(each) and _profile_of(each) == name]
-            if "PYTEST_XDIST_WORKER" in os.environ:  # somebody else has a lab for the others
-                mine = worker_of(item.nodeid)
-                left = [each for each in left if worker_of(each.nodeid) == mine]
+            left = [each for each in left if _share_of(each) == share[1]]
             _prepare_for(left, name)
-            _relays[name] = Relay(BY_NAME[name], [each.nodeid for each in left])
+            _relays[share] = Relay(BY_NAME[name], [each.nodeid for each in left])
         try:
-            return _relays[name].reports(item.nodeid)
+            return _relays[share].reports(item.nodeid)
         except LabFailed:
-            relay = _relays.pop(name)
+            relay = _relays.pop(share)
             relay.close()
             if not relay.finished:  # another one would do no better
                 _broken[name] = f"the lab {name} doesn't work: see the first test of it that failed"
             raise
+
+    def _share_of(item: pytest.Item) -> str:
+        """Which of the tests share a lab with it: all of its profile, or all of its worker's."""
+        return worker_of(item.nodeid) if "PYTEST_XDIST_WORKER" in os.environ else ""
 
     def _prepare_for(items: Sequence[pytest.Item], name: str) -> None:
         if not any(item.get_closest_marker("boots") for item in items):
@@ -200,11 +205,14 @@ def _group_of(bdf: str) -> list[str]:
 
 @pytest.fixture
 def neighbours(lab_devices: Callable[[str], list[str]]) -> dict[str, str]:
-    """The NVMe controller and the edu device that share an IOMMU group and a bus, by kind."""
-    return {
-        kind: next(bdf for bdf in lab_devices(kind) if len(_group_of(bdf)) > 1)
-        for kind in ("nvme", "edu")
-    }
+    """The NVMe controller and the edu device that share a bus, and a group if there is an IOMMU."""
+    drives, edus = lab_devices("nvme"), lab_devices("edu")
+    return next(
+        {"nvme": drive, "edu": edu}
+        for drive in drives
+        for edu in edus
+        if drive.rpartition(":")[0] == edu.rpartition(":")[0]
+    )
 
 
 @pytest.fixture
@@ -261,7 +269,7 @@ class MakeLinux(Protocol):
 
 
 @pytest.fixture
-def make_linux(on_its_backend: None) -> Iterator[MakeLinux]:
+def make_linux(profile: str, on_its_backend: None) -> Iterator[MakeLinux]:
     """VMs with Linux guests."""
     with ExitStack() as machines:
 
@@ -271,7 +279,7 @@ def make_linux(on_its_backend: None) -> Iterator[MakeLinux]:
             parameters: str = "",
             **keys: object,
         ) -> LinuxVm:
-            vm = LinuxVm(booted, devices, parameters, **keys)
+            vm = LinuxVm(for_profile(booted, profile), devices, parameters, **keys)
             machines.enter_context(vm.machine)
             return vm
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pyvmm.config import parse
 from pyvmm.machine import Machine, Outcome
 from tests.conftest import ROOT
+from tests.lab.guest_images import GUESTS
 
 CONSOLE = "console=ttyS0 quiet panic=-1"
 PATIENCE = 600.0
@@ -20,7 +21,7 @@ PATIENCE = 600.0
 
 
 def boots(
-    *modules: str, kernel: str = "6.12-cloud", script: str | None = None
+    *modules: str, kernel: str = f"{GUESTS}-cloud", script: str | None = None
 ) -> dict[str, object]:
     """What a guest boots: Debian's kernel, modules, and a script of guests/linux or a shell."""
     initrd: dict[str, object] = {"modules": list(modules)}

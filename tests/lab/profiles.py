@@ -22,6 +22,8 @@ class Profile(NamedTuple):
     """The devices that each test runs with."""
     memory: str = "1G"
     cpus: int = 1
+    guests: str = "6.12"
+    """Which of Debian's kernels Linux guests have, where a test doesn't say."""
     time_limit: int = 3600
     """Seconds for all tests of it."""
 
@@ -46,8 +48,8 @@ MAIN = Profile("6.12", "6.12", "intel", TRANSLATED, memory="2G")
 PROFILES = (
     MAIN,
     Profile("noiommu", "6.12", "none", ("noiommu",)),
-    Profile("6.1", "6.1", "intel", ("type1v2", "type1"), kinds=("edu",)),
-    Profile("newest", "newest", "intel", TRANSLATED, kinds=("nvme",)),
+    Profile("6.1", "6.1", "intel", ("type1v2", "type1")),
+    Profile("newest", "newest", "intel", TRANSLATED),
 )
 """Each test runs in those of them that it is for."""
 _OTHER_BARS = "rtl8139,pci-testdev:membar=16777216"
@@ -63,6 +65,7 @@ SPECIAL = (
         "edu,nec-usb-xhci:msi=on",
         ("edu",),
     ),
+    Profile("large", "6.12", "intel", ("type1v2", "iommufd"), "nvme", ("nvme",), memory="5G"),
 )
 """For the tests that name them by the mark `profiles`."""
 
@@ -79,10 +82,18 @@ PROOF = (
         _FOR_LINUX,
         ("e1000e", "igb"),
         memory="3G",
-        cpus=2,
     ),
-    Profile("proof-6.1", "6.1", "intel", ("type1v2",), _NVME, (), "2G", 2),
-    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), "2G", 2),
+    Profile(
+        "proof-6.1",
+        "6.1",
+        "intel",
+        ("type1v2",),
+        _FOR_LINUX,
+        ("e1000e", "igb"),
+        memory="3G",
+        guests="6.1",
+    ),
+    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), memory="2G"),
 )
 """For the tests marked `proof`: Linux guests, which take long, and more devices."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
@@ -90,10 +101,10 @@ _OF_THE_LIBRARY = tuple(f"tests/lab/test_{part}" for part in ("device_", "dma_",
 
 
 def worker_of(test: str) -> str:
-    """Of four workers the one that runs this lab test, by its node id; "" if it is none.
+    """Of five workers the one that runs this lab test, by its node id; "" if it is none.
 
-    Two share the main profile, of which one has what needs the VFIO library alone; one has the
-    Linux guests, and one all other profiles: so no more than four labs run at once.
+    Two share the main profile, of which one has what needs the VFIO library alone; two have the
+    Linux guests, and one all other profiles: so no more than five labs run at once.
     """
     if not test.startswith("tests/lab/"):
         return ""
@@ -102,4 +113,6 @@ def worker_of(test: str) -> str:
     profile = max(named, key=lambda profile: len(profile.name))
     if profile is MAIN:
         return "library lab" if test.startswith(_OF_THE_LIBRARY) else "lab"
-    return "Linux labs" if profile in PROOF else "other labs"
+    if profile in PROOF:
+        return "Linux lab" if profile is PROOF[0] else "other Linux labs"
+    return "other labs"

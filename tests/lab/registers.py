@@ -36,8 +36,6 @@ class Registers(NamedTuple):
     """What it reads as after it was written."""
     cleared: tuple[int, int, int] | None
     """One that a reset clears: offset, a value for it, and its value after a reset."""
-    function_reset: bool
-    """A reset of the function alone clears it too: QEMU's e1000e does nothing on D3hot to D0."""
 
 
 def _same(value: int) -> int:
@@ -49,9 +47,9 @@ def _inverted(value: int) -> int:
 
 
 REGISTERS = {
-    "nvme": Registers(0x24, 0x0FFF0FFF, _same, (0x14, 0x00460000, 0), True),  # AQA; CC, disabled
-    "e1000e": Registers(0x38, 0xFFFF, _same, (0x38, 0x1234, 0x8100), False),  # VET
-    "edu": Registers(0x04, 0xFFFFFFFF, _inverted, None, False),
+    "nvme": Registers(0x24, 0x0FFF0FFF, _same, (0x14, 0x00460000, 0)),  # AQA; CC, disabled
+    "e1000e": Registers(0x38, 0xFFFF, _same, (0x38, 0x1234, 0x8100)),  # VET
+    "edu": Registers(0x04, 0xFFFFFFFF, _inverted, None),
 }
 
 

@@ -108,5 +108,6 @@ def shown(profile: Profile, test: str) -> str:
     python = Path(sys.executable)
     if python.is_relative_to(ROOT):
         python = python.relative_to(ROOT)
-    run = ["lab", "run", *profile.options, "--", "env", *_ENVIRONMENT, str(python), *_PYTEST, test]
-    return shlex.join([str(python), "-m", "pyvmm", *run])
+    lab = ["lab", "run", *profile.options, f"--timeout={profile.time_limit}"]
+    run = ["env", *_ENVIRONMENT, str(python), *_PYTEST, test]
+    return shlex.join([str(python), "-m", "pyvmm", *lab, "--", *run])

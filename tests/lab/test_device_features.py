@@ -14,8 +14,8 @@ import pytest
 
 from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from pyvmm.vfio import DeviceError, EventFd, Interval
+from pyvmm.vfio.features import Access, Feature
 from pyvmm.vfio.kernel import KernelDevice
-from pyvmm.vfio.kernel.features import Access, Feature
 from tests.lab.registers import BAR0, REGISTERS, read32, write32
 
 CONFIG = VFIO_PCI_CONFIG_REGION_INDEX

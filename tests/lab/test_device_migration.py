@@ -20,11 +20,11 @@ import pytest
 
 from pyvmm.uapi import vfio
 from pyvmm.vfio import DeviceError, DmaSpace, Interval
+from pyvmm.vfio.features import Access, Feature
 from pyvmm.vfio.kernel import KernelDevice
 from pyvmm.vfio.kernel.call import call
-from pyvmm.vfio.kernel.features import Access, Feature
-from pyvmm.vfio.kernel.migration import MigrationData
-from pyvmm.vfio.kernel.migration_states import MigrationState as State
+from pyvmm.vfio.migration import MigrationData
+from pyvmm.vfio.migration_states import MigrationState as State
 
 BUSYBOX = "/run/pyvmm-lab/busybox"  # not every host has a modprobe
 TYPES = Path("/sys/class/mdev_bus/mtty/mdev_supported_types")

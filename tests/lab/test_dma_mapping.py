@@ -15,8 +15,8 @@ import pytest
 
 from pyvmm.vfio import DeviceError, Interval
 from pyvmm.vfio.buffer import SharedMemory
+from pyvmm.vfio.features import Feature
 from pyvmm.vfio.kernel import Container, Ioas, KernelDevice, KernelSpace, open_space
-from pyvmm.vfio.kernel.features import Feature
 from pyvmm.vfio.mapping import Mapping
 from tests.lab.engines import EDU_REACHES, NVME_VERSION, copy, identify
 from tests.lab.privileges import no_right_to_lock
@@ -31,6 +31,7 @@ FREE = 0x800_0000
 """An IOVA that no test's buffers reach up to, within EDU_REACHES."""
 
 HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+HUGE_PAGES_1G = Path("/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages")
 ENTRY_LIMIT = Path("/sys/module/vfio_iommu_type1/parameters/dma_entry_limit")
 
 GetDevice = Callable[[str], str]
@@ -188,6 +189,28 @@ def test_a_device_reaches_nothing_else(space: KernelSpace, edu: KernelDevice) ->
         space.unmap(FREE, PAGE)
 
 
+def test_nor_does_a_drive(space: KernelSpace, nvme: KernelDevice) -> None:
+    """It goes on, and QEMU's says that it could."""
+    secret = b"not for the device"
+    with (
+        space.alloc(PAGE) as submissions,
+        space.alloc(PAGE) as completions,
+        SharedMemory(PAGE) as memory,
+    ):
+        view = memory.mapping.view
+        view[: len(secret)] = secret
+        space.map(FREE, PAGE, address=memory.mapping.address, writable=False)
+        identify(nvme, submissions, completions, FREE)
+        assert bytes(view[: len(secret)]) == secret
+        space.unmap(FREE, PAGE)
+        identify(nvme, submissions, completions, FREE)
+        assert bytes(view[: len(secret)]) == secret
+        space.map(FREE, PAGE, address=memory.mapping.address)
+        assert identify(nvme, submissions, completions, FREE)
+        assert int.from_bytes(view[:2], "little") == 0x1B36
+        space.unmap(FREE, PAGE)
+
+
 def test_mappings_outlive_the_device(space: KernelSpace, lab_device: GetDevice) -> None:
     with space.alloc(PAGE) as early:
         early.view[:5] = b"early"
@@ -250,7 +273,6 @@ def test_a_bar_by_its_address(space: KernelSpace, edu: KernelDevice, nvme: Kerne
 
 
 @pytest.mark.profiles("6.12")
-@pytest.mark.backends("type1v2", "iommufd")
 @pytest.mark.proof
 def test_a_gibibyte(space: KernelSpace, nvme: KernelDevice) -> None:
     """Of small pages, each of them another one; the first and the last are used."""
@@ -302,6 +324,16 @@ def test_huge_pages(space: KernelSpace, edu: KernelDevice) -> None:
             assert bytes(target.view[:4]) == b"huge"
         with pytest.raises(DeviceError, match=r"it takes 8 free pages and there are 4: echo 4"):
             space.alloc(16 * MIB, huge="2M")
+
+
+@pytest.mark.profiles("large")
+@pytest.mark.proof
+def test_a_huge_page_of_a_gibibyte(space: KernelSpace, nvme: KernelDevice) -> None:
+    with written(HUGE_PAGES_1G, 1), space.alloc(GIB, huge="1G") as buffer:
+        assert buffer.iova % GIB == 0
+        last = buffer[-PAGE:]
+        assert identify(nvme, buffer[:PAGE], buffer[PAGE : 2 * PAGE], last.iova)
+        assert int.from_bytes(last.view[:2], "little") == 0x1B36
 
 
 def test_the_limit_on_locked_memory(space: KernelSpace, device: KernelDevice) -> None:

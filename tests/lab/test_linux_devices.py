@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from tests.lab.conftest import MakeLinux
+from tests.lab.guest_images import GUESTS
 from tests.lab.linux_guest import boots, heard
 
 pytestmark = [
     pytest.mark.proof,
-    pytest.mark.profiles("proof"),
+    pytest.mark.profiles("proof", "proof-6.1"),
     pytest.mark.timeout(1200),
 ]
 
@@ -20,10 +21,10 @@ GetDevice = Callable[[str], str]
 GetDevices = Callable[[str], list[str]]
 
 EDU = boots("uio_pci_generic", script="edu.sh")
-USB = boots("xhci-pci", "usb-storage", "sd_mod", "ext4", kernel="6.12", script="disk.sh")
-SATA = boots("ahci", "sd_mod", "ext4", script="disk.sh")
+USB = boots("xhci-pci", "usb-storage", "sd_mod", "ext4", kernel=GUESTS, script="disk.sh")
+SATA = boots("ahci", "sd_mod", "ext4", kernel=GUESTS, script="disk.sh")
 VIRTIO = boots("virtio_net", "virtio_blk", "ext4")
-TOGETHER = boots("nvme", "e1000e", kernel="6.12", script="together.sh")
+TOGETHER = boots("nvme", "e1000e", kernel=GUESTS, script="together.sh")
 NOISE = "dd if=/dev/urandom of=/tmp/noise bs=1M count=4 2>/dev/null"
 
 

@@ -14,11 +14,12 @@ from pyvmm.cli import exit_codes
 from pyvmm.machine import End
 from tests.conftest import ROOT
 from tests.lab.conftest import MakeLinux
+from tests.lab.guest_images import GUESTS, for_profile
 from tests.lab.linux_guest import CONSOLE, boots
 
 pytestmark = [
     pytest.mark.proof,
-    pytest.mark.profiles("proof"),
+    pytest.mark.profiles("proof", "proof-6.1"),
     pytest.mark.timeout(1200),
 ]
 
@@ -26,9 +27,9 @@ GetDevice = Callable[[str], str]
 
 SHELL = boots("nvme")
 DRIVE = boots("nvme", "ext4", script="nvme.sh")
-CARD = boots("e1000e", kernel="6.12", script="network.sh")
+CARD = boots("e1000e", kernel=GUESTS, script="network.sh")
 LOAD = {
-    "kernel": "debian:6.12-cloud",
+    "kernel": f"debian:{GUESTS}-cloud",
     "initrd": {"modules": ["nvme"], "script": "tests/lab/scripts/load.sh"},
 }
 READ = "dd if=/dev/nvme0n1 of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null"
@@ -58,12 +59,12 @@ def test_reboots_with_a_drive_at_work(
 
 @pytest.mark.boots(LOAD, DRIVE)
 def test_a_vmm_that_is_killed_under_load(
-    backend: str, make_linux: MakeLinux, lab_device: GetDevice
+    profile: str, backend: str, make_linux: MakeLinux, lab_device: GetDevice
 ) -> None:
     """Its device can be assigned again at once."""
     drive = lab_device("nvme")
     settings = {
-        "kernel": LOAD["kernel"],
+        "kernel": for_profile(LOAD, profile)["kernel"],
         "initrd": "{modules: [nvme], script: tests/lab/scripts/load.sh}",
         "cmdline": CONSOLE,
         "devices": f'[{{host: "{drive}"}}]',

@@ -12,19 +12,20 @@ import pytest
 from pyvmm.vfio.host import HostFunction
 from tests.lab.conftest import MakeLinux
 from tests.lab.drivers import given_to
+from tests.lab.guest_images import GUESTS
 from tests.lab.linux_guest import boots
 from tests.lab.written import written
 
 pytestmark = [
     pytest.mark.proof,
-    pytest.mark.profiles("proof"),
+    pytest.mark.profiles("proof", "proof-6.1"),
     pytest.mark.timeout(1200),
 ]
 
 GetDevice = Callable[[str], str]
 
-CARDS = boots("e1000e", "igb", kernel="6.12", script="network.sh")
-VIRTUAL = boots("igbvf", kernel="6.12", script="network.sh")
+CARDS = boots("e1000e", "igb", kernel=GUESTS, script="network.sh")
+VIRTUAL = boots("igbvf", kernel=GUESTS, script="network.sh")
 BUSYBOX = "/run/pyvmm-lab/busybox"
 FEW = "packets=400"
 MANY = "packets=10000"

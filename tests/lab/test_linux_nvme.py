@@ -69,7 +69,7 @@ def pair(lab_devices: GetDevices, lab_device: GetDevice) -> list[str]:
     return [bdf for bdf in lab_devices("nvme") if bdf != lab_device("nvme")]
 
 
-@pytest.mark.profiles("proof")
+@pytest.mark.profiles("proof", "proof-6.1")
 @pytest.mark.boots(TWO)
 def test_two_of_a_group(backend: str, make_linux: MakeLinux, pair: list[str]) -> None:
     """Both at work at once."""

@@ -115,7 +115,9 @@ def test_closed_in_the_middle_of_accesses(lab_device: LabDevice, tmp_path: Path)
             writer.join()
         for fd in fds:
             os.close(fd)
-        assert [type(writer.end) for writer in writers] == [DeviceGone] * 3
+        for writer in writers:
+            # close() takes the command register back first: its BARs answer nobody from then on.
+            assert isinstance(writer.end, DeviceGone | DeviceError), writer.end
     assert stranger.read_bytes() == b""
 
 
@@ -135,6 +137,7 @@ class Writer(threading.Thread):
                 self.under_way.set()
         except BaseException as error:
             self.end = error
+            self.under_way.set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])

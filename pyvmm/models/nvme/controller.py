@@ -56,6 +56,7 @@ class Nvme(Model):
         Express(),
     )
     interrupt_pin = 1
+    migratable = False  # queues and features are no registers
     workers = 5  # the engine, and commands that wait for files
 
     bar0 = Bar(0, 0x4000, wide=True)

@@ -74,6 +74,7 @@ class VirtioDevice(Model):
         Vendor(_capability(5, 0, 0, bytes(4)), b"\0\xff\0\0\0" + b"\xff" * 12, at=_WINDOW),
         MsiX(MAX_QUEUES + 1, table=(0, 0x4000), pba=(0, 0x5000), at=0x98),
     )
+    migratable = False  # queues and features are no registers
     interrupt_pin = 1
 
     bar0 = Bar(0, 0x8000)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..._lazy import attributes
+from ...uapi.lazy import attributes
 from .address import full_address, is_address
 from .functions import HostFunction, Resource, functions
 from .groups import IommuGroup, Member, ReservedRegion, groups, no_group

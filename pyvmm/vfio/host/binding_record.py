@@ -124,11 +124,14 @@ class Records:
             try:
                 os.makedirs(directory, 0o755, exist_ok=True)
             except OSError as error:
-                refusals.append(failure(doing, f"mkdir {directory}", error.errno or 0))
+                refusals.append((f"mkdir {directory}", error.errno or 0))
                 continue
             if os.access(directory, os.W_OK):
                 return directory
-            refusals.append(failure(doing, f"access {directory}", errno.EACCES))
-        raise HostDeviceUnavailable(
-            refusals[0], "do it as root (sudo), or set XDG_RUNTIME_DIR to a directory of yours"
-        )
+            refusals.append((f"access {directory}", errno.EACCES))
+        call, number = refusals[0]
+        cure = "do it as root (sudo)"
+        # Who isn't root can't have the kernel bind anything, wherever that is noted.
+        if number not in (errno.EACCES, errno.EPERM):
+            cure += ", or set XDG_RUNTIME_DIR to a directory of yours"
+        raise HostDeviceUnavailable(failure(doing, call, number), cure)

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from .container import Container
 from .device import KernelDevice
-from .dma_logging import DmaLogging
-from .features import Access, Feature, Features
+from .dma_logging import KernelDmaLogging
+from .features import KernelFeatures
 from .hot_reset import DependentDevice, HotResetInfo
 from .ioas import Ioas
 from .iommufd import Iommufd
 from .locked_memory import check_limit
 from .map_errors import Reserved, reserved_by
-from .migration import Migration, MigrationData, PrecopyInfo
-from .migration_states import MigrationState
+from .migration import KernelMigration, KernelMigrationData
 from .no_iommu import NoIommuSpace
 from .notices import Notices
 from .open import BACKENDS, Backend, backends, best_backend, open_device, open_space
@@ -22,25 +21,21 @@ from .space import KernelSpace
 
 __all__ = [
     "BACKENDS",
-    "Access",
     "Backend",
     "Container",
     "DependentDevice",
-    "DmaLogging",
-    "Feature",
-    "Features",
     "HotResetInfo",
     "Ioas",
     "Iommufd",
     "KernelDevice",
+    "KernelDmaLogging",
+    "KernelFeatures",
+    "KernelMigration",
+    "KernelMigrationData",
     "KernelSpace",
-    "Migration",
-    "MigrationData",
-    "MigrationState",
     "NoIommuSpace",
     "NotReset",
     "Notices",
-    "PrecopyInfo",
     "Reserved",
     "backends",
     "best_backend",

@@ -12,16 +12,17 @@ from ...uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
 from ..device import Device, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
 from ..errors import DeviceError, HostDeviceUnavailable
+from ..features import Cures
 from ..host.functions import HostFunction
 from ..intervals import Interval
 from ..mapping import PAGE_SIZE, Mapping
 from . import hot_reset, ioeventfd, queries
-from .dma_logging import DmaLogging
-from .features import Features
+from .dma_logging import KernelDmaLogging
+from .features import KernelFeatures
 from .hot_reset import HotResetInfo
 from .irqs import Interrupts
-from .kernel_file import Cures, KernelFile
-from .migration import Migration
+from .kernel_file import KernelFile
+from .migration import KernelMigration
 
 
 class KernelDevice(Device):
@@ -52,7 +53,7 @@ class KernelDevice(Device):
         self._dma = dma
         self.kvm_file = kvm_file
         """The fd for KVM_DEV_VFIO_FILE_ADD; it stays its owner's."""
-        self.features = Features(self._file)
+        self._features = KernelFeatures(self._file)
         self._irqs = Interrupts(self._file, self.irq_info)
         self._lock = threading.Lock()
         self._region_infos: dict[int, RegionInfo] = {}
@@ -164,14 +165,16 @@ class KernelDevice(Device):
     # The whole device
 
     @property
-    def migration(self) -> Migration:
-        """Its state in and out. Raises DeviceError (ENOTTY) if it can't migrate."""
-        return Migration(self.features)
+    def features(self) -> KernelFeatures:
+        return self._features
 
     @property
-    def dma_logging(self) -> DmaLogging:
-        """What it writes to memory, noted. Raises DeviceError (ENOTTY) if it can't."""
-        return DmaLogging(self.features)
+    def migration(self) -> KernelMigration:
+        return KernelMigration(self._features)
+
+    @property
+    def dma_logging(self) -> KernelDmaLogging:
+        return KernelDmaLogging(self._features)
 
     def reset(self) -> None:
         """Reset the function alone. Raises DeviceError, which tells what ways of it there are."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""VFIO_DEVICE_FEATURE: what some devices and kernels can do beyond the rest.
+"""VFIO_DEVICE_FEATURE of the kernel's devices.
 
 Migration and DMA logging have modules of their own; the small features are here.
 """
@@ -10,14 +10,14 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Sequence
-from enum import IntEnum, IntFlag
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...uapi import vfio
 from ..errors import DeviceError
+from ..features import NO_CURES, Access, Cures, Feature, Features, feature_name, find_cure
 from ..intervals import Interval
-from .kernel_file import Cures, KernelFile
+from .kernel_file import KernelFile
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,36 +27,9 @@ _DMA_BUF = struct.Struct("=IIII")  # region_index, open_flags, flags, nr_ranges
 _RANGE = struct.Struct("=QQ")  # offset, length
 
 
-class Feature(IntEnum):
-    """VFIO_DEVICE_FEATURE_*."""
-
-    PCI_VF_TOKEN = vfio.VFIO_DEVICE_FEATURE_PCI_VF_TOKEN
-    MIGRATION = vfio.VFIO_DEVICE_FEATURE_MIGRATION
-    MIG_DEVICE_STATE = vfio.VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE
-    LOW_POWER_ENTRY = vfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY
-    LOW_POWER_ENTRY_WITH_WAKEUP = vfio.VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP
-    LOW_POWER_EXIT = vfio.VFIO_DEVICE_FEATURE_LOW_POWER_EXIT
-    DMA_LOGGING_START = vfio.VFIO_DEVICE_FEATURE_DMA_LOGGING_START
-    DMA_LOGGING_STOP = vfio.VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP
-    DMA_LOGGING_REPORT = vfio.VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT
-    MIG_DATA_SIZE = vfio.VFIO_DEVICE_FEATURE_MIG_DATA_SIZE
-    BUS_MASTER = vfio.VFIO_DEVICE_FEATURE_BUS_MASTER
-    DMA_BUF = vfio.VFIO_DEVICE_FEATURE_DMA_BUF
-    MIG_PRECOPY_INFOv2 = vfio.VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2
-    ZPCI_ERROR = vfio.VFIO_DEVICE_FEATURE_ZPCI_ERROR
-
-
-class Access(IntFlag):
-    """What can be done with a feature; nothing, if the device doesn't have it."""
-
-    GET = vfio.VFIO_DEVICE_FEATURE_GET
-    SET = vfio.VFIO_DEVICE_FEATURE_SET
-
-
-_NONE: Cures = {}
 # What a device that hasn't a feature is told by.
 _LACKING = (errno.ENOTTY, errno.EINVAL, errno.EOPNOTSUPP)
-_WHY_LACKING = {
+_WHY_LACKING: Mapping[int, str] = {
     Feature.PCI_VF_TOKEN: "only SR-IOV physical functions have one",
     Feature.MIGRATION: "it takes a variant driver made for the device, such as mlx5_vfio_pci",
     Feature.LOW_POWER_ENTRY: "it takes Linux 6.1",
@@ -68,19 +41,17 @@ _WHY_LACKING = {
 }
 
 
-class Features:
-    """The features of one device."""
+class KernelFeatures(Features):
+    """The features of one device of the kernel's."""
 
     def __init__(self, file: KernelFile) -> None:
         self._file = file
 
     @property
     def name(self) -> str:
-        """The device's, for messages."""
         return self._file.name
 
     def probe(self, feature: int) -> Access:
-        """What can be done with a feature. Raises VfioError for what is no answer to that."""
         return Access(sum(access for access in Access if self._probe(feature, access)))
 
     def _probe(self, feature: int, access: Access) -> bool:
@@ -92,33 +63,25 @@ class Features:
             return False
         return True
 
-    def supported(self) -> dict[Feature, Access]:
-        """The features that the device has."""
-        probed = {feature: self.probe(feature) for feature in Feature}
-        return {feature: access for feature, access in probed.items() if access}
-
-    def get(self, feature: int, data: bytes, *, cures: Cures = _NONE) -> bytes:
-        """Have the kernel fill in a feature's structure, beginning with data."""
+    def get(self, feature: int, data: bytes, *, cures: Cures = NO_CURES) -> bytes:
         return self._call(vfio.VFIO_DEVICE_FEATURE_GET, feature, data, "getting", cures)[1]
 
-    def set(self, feature: int, data: bytes = b"", *, cures: Cures = _NONE) -> bytes:
-        """Give the kernel a feature's structure; tells what the kernel has made of it."""
+    def set(self, feature: int, data: bytes = b"", *, cures: Cures = NO_CURES) -> bytes:
         return self._call(vfio.VFIO_DEVICE_FEATURE_SET, feature, data, "setting", cures)[1]
 
     def _call(
-        self, flags: int, feature: int, data: bytes, verb: str, cures: Cures = _NONE
+        self, flags: int, feature: int, data: bytes, verb: str, cures: Cures = NO_CURES
     ) -> tuple[int, bytes]:
-        named = feature in set(Feature)
-        doing = f"{verb} feature {Feature(feature).name if named else feature}"
+        doing = f"{verb} feature {feature_name(feature)}"
         size = _HEADER.size + len(data)
         buffer = ctypes.create_string_buffer(_HEADER.pack(size, feature | flags) + data, size)
 
         def explain(number: int) -> str | None:
             if number in (errno.ENOTTY, errno.EOPNOTSUPP):
                 lacking = "the device or its driver hasn't got it"
-                why = _WHY_LACKING.get(Feature(feature)) if named else None
+                why = _WHY_LACKING.get(feature)
                 return f"{lacking}: {why}" if why else lacking
-            return cures(number) if callable(cures) else cures.get(number)
+            return find_cure(cures, number)
 
         result = self._file.ioctl("VFIO_DEVICE_FEATURE", buffer, doing=doing, cures=explain)
         return result, buffer.raw[_HEADER.size :]

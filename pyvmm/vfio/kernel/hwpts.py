@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 from ...uapi import iommufd as uapi
 from ..dirty import DirtyTracking
+from ..dirty_bitmap import bitmap_words, dirty_ranges
 from ..errors import DeviceError
 from ..intervals import Interval, Intervals, merge
 from ..mapping import PAGE_SIZE
 from .cdev import Cdev
-from .dirty_bitmap import bitmap_words, dirty_ranges
 from .iommufd import Iommufd
 
 

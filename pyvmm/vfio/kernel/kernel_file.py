@@ -9,21 +9,18 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from ..errors import DeviceError, DeviceGone, ProtocolError, VfioError
+from ..features import NO_CURES, Cures, find_cure
 from .call import call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ...uapi.ioctl import Argument
 
-Cures = Mapping[int, str] | Callable[[int], str | None]
-"""By errno: what the cause is, and what to do about it, where that is known."""
-
 # The kernel's chains have a handful of short entries.
 _MAX_INFO_SIZE = 64 << 10
-_NONE: Cures = {}
 
 
 class _Held:
@@ -94,7 +91,7 @@ class KernelFile:
             self._users -= 1
         self._close_unused()
 
-    def ioctl(self, request: str, arg: Argument = 0, *, doing: str, cures: Cures = _NONE) -> int:
+    def ioctl(self, request: str, arg: Argument = 0, *, doing: str, cures: Cures = NO_CURES) -> int:
         """Make the call that the kernel names so; tells its result."""
         try:
             with self.held as fd:
@@ -102,7 +99,7 @@ class KernelFile:
         except DeviceError as e:
             raise _explained(e, cures) from None
 
-    def ask(self, request: str, question: bytes, *, doing: str, cures: Cures = _NONE) -> bytes:
+    def ask(self, request: str, question: bytes, *, doing: str, cures: Cures = NO_CURES) -> bytes:
         """Make a call whose answer may have a chain of capabilities after it.
 
         question is the structure to begin with, whose first member is argsz: it is grown to
@@ -120,7 +117,7 @@ class KernelFile:
                 raise ProtocolError(f"{self.name}: {doing}: {request}: an answer of {needed} bytes")
             size = needed
 
-    def pread(self, size: int, offset: int, *, doing: str, cures: Cures = _NONE) -> bytes:
+    def pread(self, size: int, offset: int, *, doing: str, cures: Cures = NO_CURES) -> bytes:
         """Read exactly size bytes."""
         try:
             with self.held as fd:
@@ -131,7 +128,7 @@ class KernelFile:
             raise self._short(doing, "pread", len(data), size)
         return data
 
-    def pwrite(self, data: bytes, offset: int, *, doing: str, cures: Cures = _NONE) -> None:
+    def pwrite(self, data: bytes, offset: int, *, doing: str, cures: Cures = NO_CURES) -> None:
         """Write all of the data."""
         try:
             with self.held as fd:
@@ -187,7 +184,7 @@ class KernelFile:
 def _explained(error: DeviceError, cures: Cures) -> VfioError:
     """The same error with its cure; DeviceGone if it says so, and is nothing else's."""
     try:
-        known = cures(error.errno) if callable(cures) else cures.get(error.errno)
+        known = find_cure(cures, error.errno)
     except VfioError:
         known = None  # looking for the cause has failed, too
     error.cure = error.cure or known or ""

@@ -12,8 +12,8 @@ import errno
 
 from ...uapi import vfio
 from ..dirty import DirtyTracking
+from ..dirty_bitmap import bitmap_words, dirty_ranges
 from ..intervals import Interval, Intervals
-from .dirty_bitmap import bitmap_words, dirty_ranges
 from .kernel_file import KernelFile
 
 

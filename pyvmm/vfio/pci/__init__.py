@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..._lazy import attributes
+from ...uapi.lazy import attributes
 
 if TYPE_CHECKING:
     from .bars import Bar, MappedBar

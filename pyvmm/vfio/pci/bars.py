@@ -54,7 +54,8 @@ class Bar(RegionWindow):
         hasn't. Ends with the device at the latest.
         """
         if not self.size:
-            raise BadAccess(f"{self.name}: mapping it: the device has no such BAR")
+            what = f"{self.name}: mapping it: the device has no such BAR"
+            raise BadAccess(what, "take one whose size is not 0")
         mapped = MappedBar(self, self._device, (area,) if area else self.areas, area)
         self._keep(mapped)
         return mapped

@@ -14,10 +14,14 @@ from .transport import Message
 
 
 class Reply(NamedTuple):
-    """What a handler answers a command with, if fds belong to it; they stay the handler's."""
+    """What a handler answers a command with, if fds belong to it.
+
+    They stay the handler's, unless they are given away: then they are closed once they are sent.
+    """
 
     payload: bytes
     fds: Sequence[int]
+    given_away: bool = False
 
 
 Handler = Callable[[Message], bytes | Reply]
@@ -48,7 +52,7 @@ def pack_reply(message: Message, reply: bytes | Reply | int) -> tuple[bytes, Seq
     if isinstance(reply, bytes):
         payload = reply
     elif isinstance(reply, Reply):
-        payload, fds = reply
+        payload, fds, _ = reply
     else:
         payload, flags, error = b"", F_TYPE_REPLY | F_ERROR, reply
     size = HEADER_SIZE + len(payload)

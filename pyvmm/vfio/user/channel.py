@@ -9,7 +9,6 @@ reader. Client and server differ only in who reads when there is no call: see id
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import socket
@@ -19,7 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..errors import DeviceError, DeviceGone, DeviceSilent, ProtocolError, VfioError
-from .answer import Handler, answer, pack_reply
+from .answer import Handler, Reply, answer, pack_reply
+from .passed_fds import close_passed
+from .pending_call import Call
 from .protocol import (
     F_NO_REPLY,
     F_TYPE_COMMAND,
@@ -42,19 +43,6 @@ class Watch(Protocol):
 
     def idle(self) -> None:
         """Nobody reads the socket any more."""
-
-
-class _Call:
-    """A command that waits for its reply."""
-
-    __slots__ = ("command", "reply", "thread", "wake")
-
-    def __init__(self, command: int, thread: int) -> None:
-        self.command = command
-        self.thread = thread
-        self.reply: Message | None = None
-        # Held while its thread sleeps; None if that thread reads for itself.
-        self.wake: threading.Lock | None = None
 
 
 class Channel:
@@ -86,10 +74,11 @@ class Channel:
         self._on_gone = on_gone
         self._watch: Watch | None = None
         self._lock = threading.Lock()
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, Call] = {}
         self._last_id = 0
         self._reader = 0  # the thread that reads, 0 if none does
         self._users = 0  # threads that may touch the transport
+        self._posted = False  # whether post() was ever called
         self._gone: VfioError | None = None
         self._closed = False
         self._pid = os.getpid()
@@ -130,7 +119,7 @@ class Channel:
         deadline = time.monotonic() + timeout
         thread = threading.get_ident()
         transport = self._transport
-        call = _Call(command, thread)
+        call = Call(command, thread)
         with self._lock:
             if self._gone:
                 self._check_gone()
@@ -143,10 +132,7 @@ class Channel:
                     "do it on another thread",
                 )
             self._users += 1
-            id = (self._last_id + 1) & 0xFFFF
-            while id in self._calls:
-                id = (id + 1) & 0xFFFF
-            self._last_id = id
+            id = self._next_id()
             self._calls[id] = call
             if not self._reader:
                 self._reader = thread
@@ -197,13 +183,48 @@ class Channel:
             raise self.lied(command, f"{count} fds, where {max_fds} can be used")
         return reply
 
+    def post(self, command: int, payload: bytes) -> None:
+        """Send a command that wants no reply, and wait only until it is on its way.
+
+        What is called after it comes after it. Raises DeviceGone (DeviceSilent, if the peer
+        doesn't read it in time).
+        """
+        with self._lock:
+            self._check_gone()
+            self._users += 1
+            self._posted = True
+            id = self._next_id()
+        try:
+            header = HEADER.pack(id, command, HEADER_SIZE + len(payload), F_NO_REPLY, 0)
+            if not self._transport.send(header + payload):
+                # Nobody else would send the rest, until there is something else to send.
+                deadline = time.monotonic() + self.timeout
+                if not self._transport.flush(deadline):
+                    name = command_name(command)
+                    raise DeviceSilent(f"{self.peer} did not take {name} within {self.timeout:g} s")
+        except BaseException as e:
+            self.fail(e if isinstance(e, VfioError) else self._interrupted(command))
+            raise
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._closed and not self._users:
+                    self._transport.close()
+
+    def _next_id(self) -> int:
+        id = (self._last_id + 1) & 0xFFFF
+        while id in self._calls:
+            id = (id + 1) & 0xFFFF
+        self._last_id = id
+        return id
+
     def lied(self, command: int, what: str) -> ProtocolError:
         """The error for a reply that can't be true, which also ends the connection."""
         error = ProtocolError(f"{self.peer}: reply to {command_name(command)} with {what}")
         self.fail(error)
         return error
 
-    def _sleep(self, call: _Call, deadline: float, timeout: float) -> None:
+    def _sleep(self, call: Call, deadline: float, timeout: float) -> None:
         """Wait for the reply, or to become the reader."""
         assert call.wake
         while call.reply is None and self._reader != call.thread:
@@ -285,7 +306,7 @@ class Channel:
                     waiting = next((c for c in self._calls.values() if c.wake), None)
                 self._reader = waiting.thread if waiting else 0
                 if waiting:
-                    _wake(waiting)
+                    waiting.awake()
                 elif self._watch and not self._gone:
                     self._watch.idle()
             if self._closed and not self._users:
@@ -320,7 +341,7 @@ class Channel:
                 del self._calls[message.id]
                 call.reply = message
                 self._transport.refused = message.command if message.failed else 0
-                _wake(call)
+                call.awake()
                 return
         message.close()
         if self._gone:
@@ -328,12 +349,16 @@ class Channel:
         name = command_name(message.command)
         if call is None or not well_formed:
             what = f"{name}, type {message.flags:#x}, id {message.id}"
-            raise self._transport.nonsense(f"a message ({what}) that nothing asked for")
+            error = self._transport.nonsense(f"a message ({what}) that nothing asked for")
+            if self._posted:
+                error.cure = "if it answers what wants no reply, do without posted writes"
+            raise error
         raise self._transport.nonsense(f"{name} in answer to {command_name(call.command)}")
 
     # Answering
 
     def _answer(self, message: Message) -> None:
+        reply: bytes | Reply | int = 0
         try:
             reply = answer(message, self._handler, self.peer)
             if not message.flags & F_NO_REPLY:
@@ -344,6 +369,8 @@ class Channel:
         finally:
             if message.fds:
                 message.close()
+            if isinstance(reply, Reply) and reply.given_away:
+                close_passed(reply.fds)
 
     # Ending
 
@@ -364,7 +391,7 @@ class Channel:
             if os.getpid() == self._pid:
                 self._transport.shutdown()
             for call in self._calls.values():
-                _wake(call)
+                call.awake()
             self._calls.clear()
         return True
 
@@ -383,10 +410,3 @@ class Channel:
                 self._closed = True
                 if not self._users:
                     self._transport.close()
-
-
-def _wake(call: _Call) -> None:
-    """Wake a call's thread, if it sleeps."""
-    if call.wake:
-        with contextlib.suppress(RuntimeError):  # it has been woken already
-            call.wake.release()

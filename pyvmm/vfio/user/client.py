@@ -4,21 +4,13 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import socket
-import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from ...uapi.ioctl import failure
-from ...uapi.vfio import (
-    VFIO_IRQ_SET_ACTION_TRIGGER,
-    VFIO_IRQ_SET_ACTION_UNMASK,
-    VFIO_PCI_MSIX_IRQ_INDEX,
-)
-from .. import eventfd_signal, irq_set
-from ..device import Device, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
+from .. import eventfd_signal
+from ..device import Device, IoEventFd, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
 from ..errors import DeviceError, DeviceGone, VfioError
 from ..eventfd import EventFd
@@ -26,13 +18,14 @@ from ..intervals import Interval
 from ..mapping import Mapping
 from .channel import DEFAULT_TIMEOUT, Channel
 from .client_dma import ClientDma
+from .connecting import connect
 from .idle_reader import IdleReader
 from .passed_fds import close_passed
+from .posted_writes import PostedWrites
 from .protocol import (
     F_ERROR,
     REGION_ACCESS,
     VFIO_USER_DEVICE_RESET,
-    VFIO_USER_DEVICE_SET_IRQS,
     VFIO_USER_DMA_READ,
     VFIO_USER_DMA_WRITE,
     VFIO_USER_REGION_READ,
@@ -40,10 +33,18 @@ from .protocol import (
     command_name,
 )
 from .queries import Queries
-from .transport import Message, pack_timeval
+from .remote_irqs import RemoteIrqs
+from .transport import Message
+from .twin_socket import TwinSocket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .remote_dma_logging import RemoteDmaLogging
+    from .remote_features import RemoteFeatures
+    from .remote_migration import RemoteMigration
 
 # The specification allows a reset "an arbitrarily long time".
-_RESET_PATIENCE = 6
+_LONG = 6
 
 
 class Client(Device):
@@ -62,22 +63,23 @@ class Client(Device):
         timeout: float = DEFAULT_TIMEOUT,
         first_timeout: float | None = None,
         on_gone: Callable[[VfioError], None] | None = None,
+        posted_writes: bool = False,
     ) -> None:
         """Take over a connected socket, and agree on a version with the server there.
 
         timeout is how many seconds a reply may take; first_timeout, how many the first one may,
-        of a server that has yet to start. Raises VfioError.
+        of a server that has yet to start. posted_writes is for PostedWrites. Raises VfioError.
         """
         self.name = name
         eventfd_signal.prepare()
         self._lock = threading.RLock()
         self._regions: dict[int, tuple[RegionInfo, int]] = {}
         self._irqs: dict[int, IrqInfo] = {}
-        self._msix_has_masks = True  # until the server says otherwise
         self._doorbells: dict[int, tuple[IoEventFd, ...]] = {}
         self._eventfds: list[EventFd] = []
         self._pid = os.getpid()
         self._dma: ClientDma | None = None
+        self._twin: TwinSocket | None = None
         self._channel = Channel(
             sock,
             name,
@@ -86,6 +88,7 @@ class Client(Device):
             on_gone=self._tell_gone,
         )
         self._queries = Queries(self._channel)
+        self._posted = PostedWrites(self) if posted_writes else None
         self._on_gone: Callable[[VfioError], None] | None = None
         try:
             self._idle_reader = IdleReader(self._channel.fileno(), name, self._channel.idle)
@@ -94,9 +97,13 @@ class Client(Device):
             raise
         self._channel.watched_by(self._idle_reader)
         try:
-            self._server = self._queries.negotiate(first_timeout)
+            self._server, twin = self._queries.negotiate(first_timeout)
+            if twin:
+                self._twin = TwinSocket(twin, name, self._handle, timeout, self._channel.fail)
             self._max_transfer = self._server.max_data_xfer_size
-            self._dma = ClientDma(self._queries.ask, self._server.pgsizes)
+            self._remote_irqs = RemoteIrqs(self._queries, name, self._server.max_msg_fds)
+            takes_files = self._server.max_msg_fds > 0
+            self._dma = ClientDma(self._queries.ask, self._server.pgsizes, takes_files=takes_files)
             self.info = self._queries.device()
             # Until here whoever connects is told by the exception.
             self._on_gone = on_gone
@@ -117,6 +124,7 @@ class Client(Device):
         timeout: float = DEFAULT_TIMEOUT,
         on_gone: Callable[[VfioError], None] | None = None,
         on_connected: Callable[[socket.socket], None] | None = None,
+        posted_writes: bool = False,
     ) -> Client:
         """Connect to the server that listens at path. Raises DeviceGone if none does.
 
@@ -124,10 +132,10 @@ class Client(Device):
         thread, hangs up: from then on every call fails at once, and what is left of this one.
         """
         name = f"vfio-user server {os.fspath(path)}"
-        sock = _connect(os.fspath(path), name, timeout)
+        sock = connect(os.fspath(path), name, timeout)
         if on_connected:
             on_connected(sock)
-        return cls(sock, name, timeout=timeout, on_gone=on_gone)
+        return cls(sock, name, timeout=timeout, on_gone=on_gone, posted_writes=posted_writes)
 
     @property
     def dma(self) -> DmaSpace:
@@ -141,6 +149,8 @@ class Client(Device):
         return self._channel.gone
 
     def _tell_gone(self, error: VfioError) -> None:
+        if self._twin:
+            self._twin.hang_up()
         if self._on_gone:
             self._on_gone(error)
 
@@ -156,7 +166,9 @@ class Client(Device):
 
     def map_region(self, index: int, area: Interval) -> Mapping:
         with self._lock:  # close() closes the file
-            return super().map_region(index, area)
+            mapping = super().map_region(index, area)
+            self._end_posting()
+            return mapping
 
     def region_fd(self, index: int) -> int:
         return self._region(index)[1]
@@ -196,6 +208,9 @@ class Client(Device):
             self._write_in_pieces(index, offset, data)
             return
         asked = REGION_ACCESS.pack(offset, index, len(data))
+        if self._posted and self._posted.takes(index):
+            self._channel.post(VFIO_USER_REGION_WRITE, asked + data)
+            return
         reply = self._channel.call(VFIO_USER_REGION_WRITE, asked + data)
         if reply.flags & F_ERROR:
             doing = f"writing {len(data)} bytes at {offset:#x} of region {index}"
@@ -209,6 +224,10 @@ class Client(Device):
         for at in range(0, len(data), most):
             self.region_write(index, offset + at, data[at : at + most])
 
+    def _end_posting(self) -> None:
+        """From now on the device is also reached past the socket."""
+        self._posted = None
+
     def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
         with self._lock:
             if index not in self._doorbells:
@@ -219,6 +238,8 @@ class Client(Device):
                     return ()
                 self._doorbells[index], owners = self._queries.ioeventfds(index, size)
                 self._eventfds += owners
+                if owners:
+                    self._end_posting()
             return self._doorbells[index]
 
     # Interrupts
@@ -231,55 +252,37 @@ class Client(Device):
             return self._irqs[index]
 
     def set_irqs(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
-        if data is not None and len(data) != count:
-            doing = f"{self.name}: {count} interrupts with {len(data)} values"
-            raise DeviceError.answered(doing, errno.EINVAL)
-        if not isinstance(data, Fds):
-            self._set_irqs(index, action, start, count, data)
-            return
-        for at, length, fds in _runs(data, max(1, self._server.max_msg_fds)):
-            self._set_irqs(index, action, start + at, length, Fds(data[at : at + length]), fds)
-            if (
-                index == VFIO_PCI_MSIX_IRQ_INDEX
-                and action == VFIO_IRQ_SET_ACTION_TRIGGER
-                and fds
-                and self._msix_has_masks
-            ):
-                self._unmask(index, start + at, length)
+        self._remote_irqs.set(index, action, start, count, data)
 
-    def _unmask(self, index: int, start: int, count: int) -> None:
-        """Have the server let MSI-X vectors through that have been given an eventfd.
+    # The whole device. Late imports: most clients want nothing of the first three.
 
-        Masks are the client's affair, which gives a vector no eventfd or doesn't listen to it.
-        But servers that have a table of their own, such as QEMU's, start with all of it masked,
-        and this is how they learn otherwise. Others refuse, and are not asked again.
-        """
-        try:
-            self._set_irqs(index, VFIO_IRQ_SET_ACTION_UNMASK, start, count, None)
-        except DeviceError:
-            self._msix_has_masks = False
+    @property
+    def features(self) -> RemoteFeatures:
+        from .remote_features import RemoteFeatures
 
-    def _set_irqs(
-        self,
-        index: int,
-        action: int,
-        start: int,
-        count: int,
-        data: IrqData,
-        fds: Sequence[int] = (),
-    ) -> None:
-        doing = f"setting interrupts {start}+{count} of kind {index}"
-        try:
-            payload = irq_set.pack(index, action, start, count, data, fds_aside=True)
-        except ValueError as e:
-            raise DeviceError.answered(f"{self.name}: {doing}: {e}", errno.EINVAL) from None
-        self._queries.ask(doing, VFIO_USER_DEVICE_SET_IRQS, payload, fds)
+        # Bringing a device into another state may take as long as resetting it.
+        return RemoteFeatures(self._queries, self.name, self._max_transfer, self._patience)
 
-    # The whole device
+    @property
+    def migration(self) -> RemoteMigration:
+        from .remote_migration import RemoteMigration
+
+        return RemoteMigration(self.features)
+
+    @property
+    def dma_logging(self) -> RemoteDmaLogging:
+        from .remote_dma_logging import RemoteDmaLogging
+
+        return RemoteDmaLogging(self.features)
 
     def reset(self) -> None:
-        patience = _RESET_PATIENCE * self._channel.timeout
-        self._queries.ask("resetting", VFIO_USER_DEVICE_RESET, b"", timeout=patience)
+        self._queries.ask("resetting", VFIO_USER_DEVICE_RESET, b"", timeout=self._patience)
+        self._remote_irqs.was_reset()
+
+    @property
+    def _patience(self) -> float:
+        """How many seconds what takes long may take."""
+        return _LONG * self._channel.timeout
 
     def close(self) -> None:
         """Disconnect. The server lets go of our memory and eventfds; the device lives on.
@@ -289,6 +292,8 @@ class Client(Device):
         self._channel.close()
         if os.getpid() == self._pid:
             self._idle_reader.close()
+        if self._twin:
+            self._twin.close()
         with self._lock:
             close_passed(fd for _, fd in self._regions.values() if fd >= 0)
             for eventfd in self._eventfds:
@@ -300,58 +305,9 @@ class Client(Device):
             self._dma.close()
 
 
-def _connect(path: str, name: str, timeout: float) -> socket.socket:
-    if "\0" in path[1:]:  # which may come first: in the name of an abstract socket
-        raise DeviceGone(f"connecting to {name!r}: no path has a null character")
-    # Only a full queue of waiting clients makes this wait at all.
-    patience = pack_timeval(timeout)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
-        sock.connect(path)
-    except OSError as e:
-        sock.close()
-        number = e.errno or errno.ENAMETOOLONG
-        raise DeviceGone(
-            failure(f"connecting to {name}", "connect", number), _cure(path, number)
-        ) from None
-    return sock
-
-
-def _cure(path: str, number: int) -> str:
-    if number == errno.ECONNREFUSED and not _is_socket(path):
-        return "it is no socket; name the one that the server listens on"
-    return {
-        errno.ENOENT: "start the server first",
-        errno.ECONNREFUSED: "the server that made this socket is gone; start it again",
-        errno.EAGAIN: "it is busy with another client",
-        errno.EACCES: "the socket's directory or permissions keep you out",
-        errno.EPROTOTYPE: "it is not a stream socket, as vfio-user servers have",
-    }.get(number, "")
-
-
-def _is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
 def _difference(asked: bytes, payload: bytes, data: int) -> str:
     """How the answer to a region access differs from what was asked."""
     if len(payload) != len(asked) + data:
         return f"{len(payload)} bytes of payload instead of {len(asked) + data}"
     offset, index, count = REGION_ACCESS.unpack_from(payload)
     return f"{count} bytes at {offset:#x} of region {index}, which is not what was asked"
-
-
-def _runs(fds: Fds, most: int) -> Iterator[tuple[int, int, Sequence[int]]]:
-    """(start, count, fds) for each message: at most so many fds, or none for a run of -1."""
-    start = 0
-    for given, run in itertools.groupby(fds, lambda fd: fd >= 0):
-        values = list(run)
-        step = most if given else len(values)
-        for at in range(0, len(values), step):
-            piece = values[at : at + step]
-            yield start + at, len(piece), piece if given else ()
-        start += len(values)

@@ -36,9 +36,15 @@ class ClientDma(DmaSpace):
         self,
         ask: Callable[[str, int, bytes, Sequence[int]], Message],
         page_sizes: int,
+        *,
+        takes_files: bool = True,
     ) -> None:
-        """ask(doing, command, payload, fds) sends a command and raises for an error reply."""
+        """ask(doing, command, payload, fds) sends a command and raises for an error reply.
+
+        takes_files says whether the server can be passed any: else all DMA is by message.
+        """
         super().__init__()
+        self._takes_files = takes_files
         self._ask = ask
         self._page_sizes = page_sizes
         self._table = DmaTable()
@@ -52,6 +58,11 @@ class ClientDma(DmaSpace):
 
     def _map(self, mapping: DmaMapping) -> None:
         iova, size, address, fd, offset, readable, writable = mapping
+        if not self._takes_files:
+            fd = -1
+            if not address:
+                cure = "map it: the server takes no files, and would ask for it by messages"
+                raise DeviceError.answered(f"mapping {mapping}", errno.EOPNOTSUPP, cure)
         if address:  # first: the server may use it before its reply is read
             self._table.map(iova, size, address=address, readable=readable, writable=writable)
         try:

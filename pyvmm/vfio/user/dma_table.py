@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..dma import IOVA_END, DmaMapping, DmaSpace
 from ..errors import DeviceError, DmaFault
@@ -26,7 +26,17 @@ def _allow(iova: int, size: int) -> None:
 class _Entry:
     """What is behind a mapping: either memory of this host or remote memory."""
 
-    __slots__ = ("end", "memory", "most", "readable", "remote", "start", "users", "writable")
+    __slots__ = (
+        "awaited",
+        "end",
+        "memory",
+        "most",
+        "readable",
+        "remote",
+        "start",
+        "users",
+        "writable",
+    )
 
     def __init__(
         self,
@@ -41,6 +51,8 @@ class _Entry:
         self.memory = memory
         self.remote = remote
         self.most = remote.max_size if remote else mapping.size  # bytes in one piece
+        # Whether whoever takes it away, or resets the device, waits for accesses under way.
+        self.awaited = remote is None or remote.awaited
         self.users = 0
 
 
@@ -49,8 +61,13 @@ class DmaTable(DmaSpace):
 
     No lock is held while data moves: each piece of an access counts itself as a user of the
     mapping it touches, and unmap() takes a mapping out of the table first and then waits for
-    its users, so that after it the memory is let go. It doesn't wait for accesses by message,
-    which need a reply of the very peer that is unmapping; that peer refuses them itself.
+    its users, so that after it the memory is let go. It doesn't wait for accesses by message
+    whose reply the very thread that unmaps might have to read; that peer refuses them itself.
+    """
+
+    on_write: Callable[[int, int], None] | None = None
+    """Told of each write, by IOVA and size, once it is there and before anybody who waits for it
+    goes on. Called with a lock held: no calling back.
     """
 
     def __init__(self) -> None:
@@ -119,16 +136,17 @@ class DmaTable(DmaSpace):
             self._let_go(entry)
 
     def _let_go(self, mapping: _Entry) -> None:
-        if mapping.memory:
+        if mapping.awaited:
             with self._changed:
                 self._changed.wait_for(lambda: not mapping.users)
+        if mapping.memory:
             mapping.memory.close()
 
     def drain(self) -> None:
         """Wait for the accesses under way: none goes on whose check has begun to fail.
 
-        Not for a reply to those by message, which are on their way as far as the peer is
-        concerned, and which may need this very thread to be read.
+        Not for those by message whose reply might need this very thread to be read: as far as
+        the peer is concerned they are on their way, before what it is told next.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._users)
@@ -142,10 +160,10 @@ class DmaTable(DmaSpace):
         if mapping is None:
             pieces = _cut(self._spans(iova, size, False))
             return b"".join(self.read(at, length, check) for at, length in pieces)
-        if mapping.remote:
-            return mapping.remote.read(iova, size, check)
-        assert mapping.memory
         try:
+            if mapping.remote:
+                return mapping.remote.read(iova, size, check)
+            assert mapping.memory
             return mapping.memory.read(iova - mapping.start, size)
         finally:
             self._done(mapping)
@@ -162,14 +180,29 @@ class DmaTable(DmaSpace):
             for at, length in _cut(self._spans(iova, size, True)):
                 self.write(at, left[at - iova : at - iova + length], check)
             return
-        if mapping.remote:
-            mapping.remote.write(iova, data, check)
-            return
-        assert mapping.memory
         try:
-            mapping.memory.write(iova - mapping.start, data)
+            if mapping.remote:
+                mapping.remote.write(iova, data, self._noting(check))
+            else:
+                assert mapping.memory
+                mapping.memory.write(iova - mapping.start, data)
         finally:
-            self._done(mapping)
+            self._done(mapping, iova, size)
+
+    def _noting(self, check: Check) -> Check:
+        """A check that also notes the write, for messages.
+
+        What is told of writes goes the same way as the message, and not between check and
+        message: so it is told only when the write is there, or on its way before it.
+        """
+
+        def checked(iova: int, size: int) -> None:
+            check(iova, size)
+            on_write = self.on_write
+            if on_write:
+                on_write(iova, size)
+
+        return checked
 
     @contextlib.contextmanager
     def view(
@@ -181,19 +214,20 @@ class DmaTable(DmaSpace):
         the block, which therefore waits for nothing itself. Raises DmaFault.
         """
         mapping = self._use(iova, size, write, check)
-        if mapping is None or mapping.memory is None:
+        if mapping is None:
             self._spans(iova, size, write)
             yield None
             return
+        view = mapping.memory.view(iova - mapping.start, size) if mapping.memory else None
         try:
-            yield mapping.memory.view(iova - mapping.start, size)
+            yield view
         finally:
-            self._done(mapping)
+            self._done(mapping, iova, size if write and view is not None else 0)
 
     def _use(self, iova: int, size: int, write: bool, check: Check) -> _Entry | None:
-        """Become a user of the one mapping under a range; None if it takes several pieces.
+        """Become a user of the one mapping under a range, until _done().
 
-        Remote mappings have no users: they can be let go at any time.
+        None if it takes several pieces.
         """
         with self._changed:
             check(iova, size)
@@ -202,17 +236,20 @@ class DmaTable(DmaSpace):
             mapping = self._find(iova, iova, size, write)
             if size > mapping.most or iova + size > mapping.end:
                 return None
-            if mapping.memory:
+            if mapping.awaited:
                 mapping.users += 1
                 self._users += 1
             return mapping
 
-    def _done(self, mapping: _Entry) -> None:
+    def _done(self, mapping: _Entry, iova: int = 0, written: int = 0) -> None:
         with self._changed:
-            mapping.users -= 1
-            self._users -= 1
-            if not mapping.users:
-                self._changed.notify_all()
+            if written and self.on_write:
+                self.on_write(iova, written)
+            if mapping.awaited:
+                mapping.users -= 1
+                self._users -= 1
+                if not mapping.users:
+                    self._changed.notify_all()
 
     def _spans(self, iova: int, size: int, write: bool) -> list[tuple[int, int, int]]:
         """(start, end, bytes in one piece) for each mapping under a range. Raises DmaFault."""

@@ -8,7 +8,6 @@ message is a HEADER and the command's structure, whose argsz counts without the 
 from __future__ import annotations
 
 import json
-import mmap
 import struct
 from typing import NamedTuple
 
@@ -27,6 +26,10 @@ VFIO_USER_REGION_WRITE = 10
 VFIO_USER_DMA_READ = 11
 VFIO_USER_DMA_WRITE = 12
 VFIO_USER_DEVICE_RESET = 13
+VFIO_USER_REGION_WRITE_MULTI = 15
+VFIO_USER_DEVICE_FEATURE = 16
+VFIO_USER_MIG_DATA_READ = 17
+VFIO_USER_MIG_DATA_WRITE = 18
 
 COMMAND_NAMES = {
     value: name
@@ -62,6 +65,10 @@ F_DMA_UNMAP_ALL = 1 << 1
 DEVICE_INFO = struct.Struct("=IIII")  # argsz, flags, num_regions, num_irqs
 IRQ_INFO = struct.Struct("=IIII")  # argsz, flags, index, count
 REGION_ACCESS = struct.Struct("=QII")  # offset, region, count; then data
+WRITE_MULTI = struct.Struct("=Q")  # count; then as many WRITEs
+WRITE = struct.Struct("=QII8s")  # offset, region, count; the data, of which count bytes count
+DEVICE_FEATURE = struct.Struct("=II")  # argsz, flags; then the feature's structure
+MIG_DATA = struct.Struct("=II")  # argsz, size; then data
 DMA_ACCESS = struct.Struct("=QQ")  # address, count; then data
 
 DEFAULT_MAX_MSG_FDS = 1
@@ -78,29 +85,43 @@ MAX_MESSAGE_SIZE = HEADER_SIZE + MAX_DATA_XFER_SIZE + 4096
 
 
 class Capabilities(NamedTuple):
-    """What the sender of a VERSION message can receive, with the specification's defaults."""
+    """What the sender of a VERSION message can do, with the specification's defaults."""
 
     max_msg_fds: int = DEFAULT_MAX_MSG_FDS
     max_data_xfer_size: int = DEFAULT_MAX_DATA_XFER_SIZE
     pgsizes: int = DEFAULT_PGSIZES
-
-
-OWN_CAPABILITIES = Capabilities(MAX_MSG_FDS, MAX_DATA_XFER_SIZE, mmap.PAGESIZE)
+    write_multiple: bool = False
+    twin_socket: bool = False
+    twin_fd_index: int | None = None
+    """Which of the message's fds is the twin socket; in a server's reply only."""
 
 
 def pack_version(
-    minor: int, max_msg_fds: int = OWN_CAPABILITIES.max_msg_fds, max_dma_maps: int | None = None
+    minor: int,
+    *,
+    max_msg_fds: int = MAX_MSG_FDS,
+    max_dma_maps: int | None = None,
+    write_multiple: bool = False,
+    twin_socket: bool = False,
+    twin_fd_index: int | None = None,
 ) -> bytes:
     """VERSION of either direction with our capabilities; max_dma_maps is a server's.
 
     Short on purpose: QEMU's client has room for no more than the length of its own request.
     """
-    capabilities = {
+    capabilities: dict[str, object] = {
         "max_msg_fds": max_msg_fds,
-        "max_data_xfer_size": OWN_CAPABILITIES.max_data_xfer_size,
+        "max_data_xfer_size": MAX_DATA_XFER_SIZE,
     }
     if max_dma_maps is not None:
         capabilities["max_dma_maps"] = max_dma_maps
+    if write_multiple:
+        capabilities["write_multiple"] = True
+    if twin_socket:
+        twin: dict[str, object] = {"supported": True}
+        if twin_fd_index is not None:
+            twin["fd_index"] = twin_fd_index
+        capabilities["twin_socket"] = twin
     text = json.dumps({"capabilities": capabilities}, separators=(",", ":"))
     return VERSION.pack(MAJOR, minor) + text.encode() + b"\0"
 
@@ -118,6 +139,9 @@ def unpack_version(payload: bytes) -> tuple[int, int, Capabilities]:
     capabilities = data.get("capabilities", {}) if isinstance(data, dict) else None
     if not isinstance(capabilities, dict):
         raise ProtocolError("VFIO_USER_VERSION with capabilities that are no JSON object")
+    twin = capabilities.get("twin_socket", {})
+    if not isinstance(twin, dict):
+        raise ProtocolError("VFIO_USER_VERSION with a twin_socket that is no JSON object")
     default = Capabilities()
     return (
         major,
@@ -130,12 +154,15 @@ def unpack_version(payload: bytes) -> tuple[int, int, Capabilities]:
                 MAX_DATA_XFER_SIZE,
             ),
             _number(capabilities, "pgsizes", default.pgsizes, 1),
+            capabilities.get("write_multiple") is True,
+            twin.get("supported") is True,
+            _number(twin, "fd_index", 0, 0) if "fd_index" in twin else None,
         ),
     )
 
 
-def _number(capabilities: dict[str, object], name: str, default: int, least: int) -> int:
-    value = capabilities.get(name, default)
+def _number(values: dict[str, object], name: str, default: int, least: int) -> int:
+    value = values.get(name, default)
     if type(value) is not int or not least <= value < 1 << 64:
         raise ProtocolError(f"VFIO_USER_VERSION with {name} {value!r:.40}")
     return value

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Sequence
 
 from ...uapi.vfio import VFIO_DEVICE_FLAGS_PCI, VFIO_REGION_INFO_FLAG_MMAP
@@ -33,6 +34,7 @@ from .protocol import (
     unpack_version,
 )
 from .transport import Message
+from .twin_socket import take_twin
 
 # Far more than any device has, and little enough to ask for each.
 _MAX_INDEXES = 256
@@ -68,18 +70,25 @@ class Queries:
         asked = f"{self._channel.peer}: {doing}: {command_name(command)}"
         return DeviceError.answered(asked, reply.error, "see what its server says")
 
-    def negotiate(self, timeout: float | None = None) -> Capabilities:
-        """Agree on a version; tells what the server can receive."""
+    def lied(self, command: int, what: str) -> ProtocolError:
+        """The error for a reply that can't be true, which also ends the connection."""
+        return self._channel.lied(command, what)
+
+    def negotiate(self, timeout: float | None = None) -> tuple[Capabilities, socket.socket | None]:
+        """Agree on a version; tells what the server can receive, and its twin socket, if any."""
         command = VFIO_USER_VERSION
-        payload = pack_version(MINOR)
-        reply = self.ask("agreeing on a version", command, payload, timeout=timeout)
+        payload = pack_version(MINOR, twin_socket=True)
+        doing = "agreeing on a version"
+        reply = self.ask(doing, command, payload, timeout=timeout, max_fds=MAX_MSG_FDS)
         try:
             major, minor, capabilities = unpack_version(reply.payload)
+            if major != MAJOR or minor > MINOR:
+                raise ProtocolError(f"version {major}.{minor}, not {MAJOR}.{MINOR}")
+            return capabilities, take_twin(reply, capabilities)
         except ProtocolError as e:
             raise self._channel.lied(command, str(e)) from None
-        if major != MAJOR or minor > MINOR:
-            raise self._channel.lied(command, f"version {major}.{minor}, not {MAJOR}.{MINOR}")
-        return capabilities
+        finally:
+            reply.close()
 
     def device(self) -> DeviceInfo:
         """VFIO_USER_DEVICE_GET_INFO."""

@@ -17,10 +17,14 @@ from .remote_memory import Check
 class RemoteDma:
     """RemoteMemory over a channel. A client that is gone is a fault like any other."""
 
-    def __init__(self, channel: Channel, max_size: int) -> None:
-        """max_size is how many bytes the client takes or gives in one message."""
+    def __init__(self, channel: Channel, max_size: int, *, awaited: bool) -> None:
+        """max_size is how many bytes the client takes or gives in one message.
+
+        awaited says that the channel is for this alone, a twin socket.
+        """
         self._channel = channel
         self.max_size = max_size
+        self.awaited = awaited
 
     def read(self, iova: int, size: int, check: Check) -> bytes:
         payload = self._call(VFIO_USER_DMA_READ, iova, size, b"", size, check)

@@ -18,6 +18,11 @@ class RemoteMemory(Protocol):
     """
 
     max_size: int
+    awaited: bool
+    """Whether replies come without the help of the thread that handles what the owner asks for.
+
+    Then what is to come after an access, such as an unmap, waits for its end.
+    """
 
     def read(self, iova: int, size: int, check: Check) -> bytes: ...
 

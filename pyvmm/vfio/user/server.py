@@ -20,6 +20,7 @@ from .channel import DEFAULT_TIMEOUT
 from .listening_socket import ListeningSocket
 from .passed_fds import close_socket, crowded
 from .session import Session
+from .statistics import Statistics
 
 # How long to wait with accepting when the process has no file descriptor left for it, or too many
 # of earlier clients that it can't close.
@@ -48,6 +49,7 @@ class Server:
         connects (None) and of why it is gone, before the next.
         """
         eventfd_signal.prepare()
+        self.statistics = Statistics()
         self._device = device
         self._at = at
         self._sock = at.sock if isinstance(at, ListeningSocket) else at
@@ -112,13 +114,16 @@ class Server:
             self._serve(sock)
 
     def _serve(self, sock: socket.socket) -> None:
-        session = Session(sock, self._device, self._timeout)
+        session = Session(sock, self._device, self._timeout, self.statistics)
         self._session = session
+        self.statistics.clients += 1
+        self.statistics.connected = True
         if self._stopping:  # stop() may just have missed it
             session.hang_up()
         self._on_client(None)
         gone = session.run()
         self._session = None
+        self.statistics.connected = False
         self._on_client(gone or DeviceGone(f"{self._device.name}: the server was stopped"))
 
     def stop(self) -> None:

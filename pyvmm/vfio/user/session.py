@@ -34,6 +34,7 @@ from .protocol import (
     MINOR,
     QEMU_MAX_MSG_FDS,
     REGION_ACCESS,
+    VFIO_USER_DEVICE_FEATURE,
     VFIO_USER_DEVICE_GET_INFO,
     VFIO_USER_DEVICE_GET_IRQ_INFO,
     VFIO_USER_DEVICE_GET_REGION_INFO,
@@ -42,15 +43,22 @@ from .protocol import (
     VFIO_USER_DEVICE_SET_IRQS,
     VFIO_USER_DMA_MAP,
     VFIO_USER_DMA_UNMAP,
+    VFIO_USER_MIG_DATA_READ,
+    VFIO_USER_MIG_DATA_WRITE,
     VFIO_USER_REGION_READ,
     VFIO_USER_REGION_WRITE,
+    VFIO_USER_REGION_WRITE_MULTI,
     VFIO_USER_VERSION,
+    WRITE,
+    WRITE_MULTI,
     Capabilities,
     command_name,
     pack_version,
     unpack_version,
 )
 from .remote_dma import RemoteDma
+from .served_features import ServedFeatures
+from .statistics import Statistics
 from .survive import survive
 from .transport import Message
 
@@ -67,13 +75,17 @@ class Session:
     whatever the device raises becomes an error reply.
     """
 
-    def __init__(self, sock: socket.socket, device: Device, timeout: float) -> None:
+    def __init__(
+        self, sock: socket.socket, device: Device, timeout: float, statistics: Statistics
+    ) -> None:
         """Take over the socket. timeout is in seconds, for the client's answers."""
+        self._counts = statistics.commands
         self._device = device
         self._client: Capabilities | None = None
         self._mapped: set[tuple[int, int]] = set()
         self._regions: dict[int, RegionInfo] = {}
         self._irqs = ClientIrqs(device)
+        self._features = ServedFeatures(device)
         self._commands: dict[int, Callable[[Message], bytes | Reply]] = {
             VFIO_USER_REGION_READ: self._region_read,
             VFIO_USER_REGION_WRITE: self._region_write,
@@ -86,8 +98,15 @@ class Session:
             VFIO_USER_DEVICE_GET_IRQ_INFO: self._get_irq_info,
             VFIO_USER_DEVICE_SET_IRQS: self._set_irqs,
             VFIO_USER_DEVICE_RESET: self._reset,
+            VFIO_USER_REGION_WRITE_MULTI: self._region_write_multi,
+            VFIO_USER_DEVICE_FEATURE: self._features.feature,
+            VFIO_USER_MIG_DATA_READ: self._features.read,
+            VFIO_USER_MIG_DATA_WRITE: self._features.write,
         }
+        self._timeout = timeout
         self._channel = Channel(sock, f"client of {device.name}", self._handle, timeout=timeout)
+        self._twin: Channel | None = None
+        """for DMA by message, if the client wants a socket of its own for that"""
 
     def run(self) -> VfioError | None:
         """Serve until the client is gone; tells why it is."""
@@ -95,6 +114,9 @@ class Session:
             self._channel.serve(lambda: self._client is not None)
         finally:
             self._channel.close()
+            if self._twin:
+                self._twin.close()
+            self._features.close()
             self._irqs.close()
             for iova, size in self._mapped:
                 with survive(f"{self._device.name}: unmapping IOVA {iova:#x}+{size:#x}"):
@@ -105,8 +127,11 @@ class Session:
     def hang_up(self) -> None:
         """Have run() end soon. Signal handlers may call it."""
         self._channel.hang_up()
+        if self._twin:
+            self._twin.hang_up()
 
     def _handle(self, message: Message) -> bytes | Reply:
+        self._counts[message.command] += 1
         if self._client is None and message.command != VFIO_USER_VERSION:
             raise _invalid("a command before VFIO_USER_VERSION")
         command = self._commands.get(message.command)
@@ -114,7 +139,7 @@ class Session:
             raise DeviceError.answered(command_name(message.command), errno.EOPNOTSUPP)
         return command(message)
 
-    def _version(self, message: Message) -> bytes:
+    def _version(self, message: Message) -> bytes | Reply:
         if self._client is not None:
             raise _invalid("a second VFIO_USER_VERSION")
         try:
@@ -126,7 +151,32 @@ class Session:
         self._client = capabilities
         # Any client may send as many fds as we can receive, but may not take the number.
         max_msg_fds = max(capabilities.max_msg_fds, QEMU_MAX_MSG_FDS)
-        return pack_version(min(minor, MINOR), max_msg_fds, _MAX_DMA_MAPS)
+        theirs = self._make_twin() if capabilities.twin_socket and capabilities.max_msg_fds else -1
+        payload = pack_version(
+            min(minor, MINOR),
+            max_msg_fds=max_msg_fds,
+            max_dma_maps=_MAX_DMA_MAPS,
+            write_multiple=capabilities.write_multiple,
+            twin_socket=theirs >= 0,
+            twin_fd_index=0 if theirs >= 0 else None,
+        )
+        return Reply(payload, (theirs,), given_away=True) if theirs >= 0 else payload
+
+    def _make_twin(self) -> int:
+        """The client's end of a socket for our commands; -1 if there are no descriptors left."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            return -1
+        # Whoever calls reads the answer; nobody listens for anything else.
+        self._twin = Channel(
+            ours,
+            self._channel.peer,
+            _refuse,
+            timeout=self._timeout,
+            on_gone=self._channel.fail,
+        )
+        return theirs.detach()
 
     # What there is
 
@@ -139,7 +189,8 @@ class Session:
         argsz, _, index, *_ = _unpack(region_info.INFO, message)
         info = self._region(index)
         fd = self._device.region_fd(index)
-        if fd < 0:
+        assert self._client
+        if fd < 0 or not self._client.max_msg_fds:
             info = info._replace(areas=())
         payload = region_info.build(info)
         if argsz >= len(payload):
@@ -201,15 +252,47 @@ class Session:
         if len(payload) < REGION_ACCESS.size:
             raise _invalid("a short payload")
         offset, index, count = REGION_ACCESS.unpack_from(payload)
-        info = self._regions.get(index) or self._region(index)
         data = payload[REGION_ACCESS.size :]
-        if len(data) != count or offset + count > info.size:
-            raise _invalid(f"writing {count} bytes at {offset:#x} of region {index}")
-        if not info.flags & VFIO_REGION_INFO_FLAG_WRITE or count > MAX_DATA_XFER_SIZE:
-            raise _invalid(f"writing region {index}")
+        if len(data) != count or count > MAX_DATA_XFER_SIZE:
+            raise _invalid(f"writing {count} bytes, of which {len(data)} came")
+        self._check_write(offset, index, count)
         if data:
             self._device.region_write(index, offset, data)
         return payload[: REGION_ACCESS.size]
+
+    def _check_write(self, offset: int, index: int, count: int) -> None:
+        info = self._regions.get(index) or self._region(index)
+        if offset + count > info.size:
+            raise _invalid(f"writing {count} bytes at {offset:#x} of region {index}")
+        if not info.flags & VFIO_REGION_INFO_FLAG_WRITE:
+            raise _invalid(f"writing region {index}")
+
+    def _region_write_multi(self, message: Message) -> bytes:
+        """None of the writes is done if one makes no sense; those before one that is refused are.
+
+        The answer tells how many that was. If the very first is refused, it is why.
+        """
+        payload = message.payload
+        if len(payload) < WRITE_MULTI.size:
+            raise _invalid("a short payload")
+        (count,) = WRITE_MULTI.unpack_from(payload)
+        writes = payload[WRITE_MULTI.size :]
+        if len(writes) != count * WRITE.size:
+            raise _invalid(f"{count} writes in {len(writes)} bytes")
+        for offset, index, size, data in WRITE.iter_unpack(writes):
+            if size > len(data):
+                raise _invalid(f"a write of {size} bytes among others")
+            self._check_write(offset, index, size)
+        done = 0
+        try:
+            for offset, index, size, data in WRITE.iter_unpack(writes):
+                if size:
+                    self._device.region_write(index, offset, data[:size])
+                done += 1
+        except DeviceError:
+            if not done:
+                raise
+        return WRITE_MULTI.pack(done)
 
     # Memory
 
@@ -239,7 +322,8 @@ class Session:
                 doing = f"mapping IOVA {iova:#x}+{size:#x} without a file"
                 raise DeviceError.answered(doing, errno.EOPNOTSUPP, cure)
             assert self._client
-            remote = RemoteDma(self._channel, self._client.max_data_xfer_size)
+            most, twin = self._client.max_data_xfer_size, self._twin
+            remote = RemoteDma(twin or self._channel, most, awaited=twin is not None)
             dma.map_remote(iova, size, remote, readable=readable, writable=writable)
         self._mapped.add((iova, size))
         return b""
@@ -267,7 +351,12 @@ class Session:
 
     def _reset(self, message: Message) -> bytes:
         self._device.reset()
+        self._features.was_reset()
         return b""
+
+
+def _refuse(message: Message) -> bytes:
+    raise DeviceError.answered(command_name(message.command), errno.EOPNOTSUPP)
 
 
 def _unpack(form: struct.Struct, message: Message) -> tuple[int, ...]:

@@ -81,13 +81,13 @@ def test_a_model_that_there_is_not(sockets: Path) -> None:
 
 def test_an_inherited_socket_that_is_none() -> None:
     done = run("serve", "edu", "--fd", "77")
-    done.refused(exit_codes.SOCKET, "--fd 77: ", "EBADF", "an open, connected UNIX socket")
+    done.refused(exit_codes.SOCKET, "fd 77: ", "EBADF", "an open UNIX stream socket")
     with open(os.devnull) as file:
         done = run("serve", "edu", "--fd", str(file.fileno()), pass_fds=[file.fileno()])
-    done.refused(exit_codes.SOCKET, "ENOTSOCK", "an open, connected UNIX socket")
+    done.refused(exit_codes.SOCKET, "ENOTSOCK", "an open UNIX stream socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         done = run("serve", "edu", "--fd", str(sock.fileno()), pass_fds=[sock.fileno()])
-    done.refused(exit_codes.SOCKET, "ENOTCONN", "an open, connected UNIX socket")
+    done.refused(exit_codes.SOCKET, "ENOTCONN", "an open UNIX stream socket")
 
 
 def test_an_inherited_socket_of_another_kind() -> None:
@@ -96,7 +96,7 @@ def test_an_inherited_socket_of_another_kind() -> None:
         socket.create_connection(listener.getsockname()) as sock,
     ):
         done = run("serve", "edu", "--fd", str(sock.fileno()), pass_fds=[sock.fileno()])
-    done.refused(exit_codes.SOCKET, "an open, connected UNIX socket")
+    done.refused(exit_codes.SOCKET, "an open UNIX stream socket")
 
 
 def test_an_inherited_socket_whose_client_goes(start: Start) -> None:

@@ -13,7 +13,7 @@ import pytest
 from bench import __main__ as bench
 from bench import lab
 from bench.errors import BenchError, Skipped
-from bench.in_lab import contenders, map_dma
+from bench.in_lab import contenders, map_dma, start
 from bench.measure import Goal, Row
 from bench.settings import Settings
 from pyvmm.lab.errors import LabError
@@ -29,7 +29,9 @@ class FakeLab:
 
     status = 0
 
-    def __init__(self, devices: str, *, memory: int, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, devices: str, *, memory: int, cpus: int, progress: Callable[[str], None]
+    ) -> None:
         self.commands: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
         LABS.append(self)
@@ -70,12 +72,13 @@ def test_rows_come_back_from_the_lab_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("has_qemu", [True, False])
-def test_one_lab_measures_all_parts(has_qemu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_labs_measure_all_parts(has_qemu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.vmms.has_qemu", lambda: has_qemu)
     parts = ["map_dma", *["linux"] * has_qemu, "drive"]
-    assert list(lab.rows(Settings(quick=True))) == ROWS * len(parts)
-    (one,) = LABS
+    assert list(lab.rows(Settings(quick=True))) == ROWS * (len(parts) + 1)
+    one, larger = LABS
     assert [command[-2:] for command in one.commands] == [[part, "--quick"] for part in parts]
+    assert [command[-2:] for command in larger.commands] == [["start", "--quick"]]
 
 
 def test_ioctls_are_noted_where_they_count_alone() -> None:
@@ -111,7 +114,7 @@ def test_the_lab_alone_needs_no_kvm_and_no_guests(
     assert run(monkeypatch, "--only", "lab", "--json", str(samples)) == 0
     assert "kernel's driver" in capsys.readouterr().out
     assert [row["title"] for row in json.loads(samples.read_text())] == [
-        row.title for row in ROWS * 3
+        row.title for row in ROWS * 4
     ]
     assert run(monkeypatch, "--only", "lab", "--only", "exits") == 1
     assert "error: there is no /dev/kvm" in capsys.readouterr().err
@@ -132,6 +135,11 @@ def test_each_table_has_its_own_contenders() -> None:
 
 
 # -- what runs in the lab --
+
+
+def test_phases_are_found_in_what_pyvmm_says() -> None:
+    said = "pyvmm: start-up:\npyvmm:   all RAM there       12.50 ms\npyvmm:   in all   99.00 ms\n"
+    assert start.PHASE.findall(said) == [("all RAM there", "12.50"), ("in all", "99.00")]
 
 
 @pytest.fixture

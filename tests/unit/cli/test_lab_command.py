@@ -22,6 +22,8 @@ class FakeLab:
     steps: tuple[str, ...] = ()
     wanted: tuple[str, dict[str, object]]
     timeout: float | None
+    status = 7
+    killed_for_memory = ""
 
     def __init__(
         self,
@@ -47,7 +49,7 @@ class FakeLab:
     def run(self, argv: Sequence[str], *, timeout: float | None) -> int:
         FakeLab.timeout = timeout
         print(*argv)
-        return 7
+        return self.status
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +78,28 @@ def test_what_takes_its_time_is_told_without_being_asked_for(
     out, err = capfd.readouterr()
     assert out == "uname -r\n"
     assert err == "pyvmm: fetching it\npyvmm: making it\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "killed", "told"),
+    [
+        (137, "Killed process 9 (a)", "the lab's kernel: Killed process 9 (a); take more --memory"),
+        (137, "", ""),
+        (0, "Killed process 9 (a)", ""),
+    ],
+)
+def test_a_command_that_was_killed_for_want_of_memory(
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    killed: str,
+    told: str,
+) -> None:
+    """The shells that tell of it are not the lab's."""
+    monkeypatch.setattr(FakeLab, "status", status)
+    monkeypatch.setattr(FakeLab, "killed_for_memory", killed)
+    assert main(["lab", "run", "--", "true"]) == status
+    assert capfd.readouterr().err == (f"pyvmm: {told}\n" if told else "")
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,15 @@ def test_help(command: str, capsys: Capture) -> None:
         (["run", "a.yaml", "--timeout", "soon"], "invalid float value: 'soon'"),
         (["run", "--frob"], "required: CONFIG"),
         (["serve", "edu"], "one of the arguments --socket --fd is required"),
-        (["serve", "edu", "--socket", "a", "--fd", "3"], "not allowed with argument --socket"),
+        (["serve", "edu", "--socket", "a", "--fd", "3"], "1 models and 2 places: give each"),
+        (["serve", "edu", "testdev", "--fd", "3"], "2 models and 1 places: give each"),
+        (["serve", "edu", "--fd", "3", "edu", "--fd", "3"], "of its own"),
+        (["serve", "edu", "--fd", "3", "--frob"], "unrecognized arguments: --frob"),
+        (["serve", "edu", "--fd", "3", "-o", "nvme.a=1"], "no 'nvme' among what is served"),
+        (
+            ["serve", "edu", "--fd", "3", "testdev", "--fd", "4", "-o", "dma_mask=1"],
+            "say of which model it is, as in edu.dma_mask",
+        ),
         (["serve", "edu", "--socket", ""], "a path can't be empty"),
         (["serve", "edu", "--fd", "-1"], "argument --fd"),
         (["serve", "edu", "--fd", "three"], "'three' is no file descriptor's number"),
@@ -154,6 +162,49 @@ for fd in {closed}:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stderr.split() == ["/dev/null"] * len(closed)
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("--help", 0),
+        ("--version", 0),
+        ("frobnicate", exit_codes.USAGE),
+        ("models", 0),
+        ("schema", 0),
+        ("doctor", None),
+        ("doctor --json", None),
+        ("devices", 0),
+        ("devices --json", 0),
+        ("bind ffff:ff:1f.7", exit_codes.HOST_DEVICE),
+        ("unbind ffff:ff:1f.7", exit_codes.HOST_DEVICE),
+        ("run /no/such.yaml", exit_codes.CONFIG),
+        ("run --lab /no/such.yaml", exit_codes.CONFIG),
+        ("serve nosuchmodel --fd 0", exit_codes.BAD_MODEL),
+        ("lab --help", 0),
+        ("lab check", None),
+        ("lab run --kernel 1.0 -- true", exit_codes.LAB),
+        ("lab setup --kernel 1.0", exit_codes.LAB),
+        ("lab shell", exit_codes.LAB),
+    ],
+)
+def test_streams_that_are_not_there_are_no_reason_to_fail(
+    command: str, status: int | None, closed: str
+) -> None:
+    """Of no command; None is a status that depends on the host."""
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-m", "pyvmm", *command.split()],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode != exit_codes.INTERNAL
+    if status is not None:
+        assert done.returncode == status, done.stderr
 
 
 def test_the_garbage_collector_is_on_again_in_the_end() -> None:

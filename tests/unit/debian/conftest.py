@@ -47,7 +47,7 @@ def package(
 ) -> Package:
     """A kernel of the archive, whose packages have either of the two layouts."""
 
-    def unpack(_: object, into: Path, __: object) -> None:
+    def unpack(_: object, into: Path) -> None:
         write_kernel(into, RELEASE, new_layout=request.param)
 
     monkeypatch.setattr(kernel_packages, "unpack", unpack)

@@ -136,15 +136,13 @@ def test_what_doesnt_fit_together_is_told(apt: Apt, program: MakeProgram) -> Non
         apt.missing("qemu", silent)
 
 
-def test_packages_that_are_unpacked_are_deleted(
-    cache: Cache, program: MakeProgram, tmp_path: Path
-) -> None:
+def test_packages_that_are_unpacked_are_deleted(program: MakeProgram, tmp_path: Path) -> None:
     program("dpkg-deb", '[ "$1" = --extract ] && cp "$2" "$3/contents"')
     package = tmp_path / "a.deb"
     package.write_text("a")
     into = tmp_path / "into"
     into.mkdir()
-    unpack([package], into, cache)
+    unpack([package], into)
     assert (into / "contents").read_text() == "a"
     assert not package.exists()
 
@@ -153,11 +151,11 @@ def test_packages_that_are_unpacked_are_deleted(
     ("said", "cure"), [("No space left on device", "make room"), ("corrupt", "try again")]
 )
 def test_packages_that_cant_be_unpacked_are_told(
-    cache: Cache, program: MakeProgram, tmp_path: Path, said: str, cure: str
+    program: MakeProgram, tmp_path: Path, said: str, cure: str
 ) -> None:
     program("dpkg-deb", f"echo {shlex.quote(said)} >&2; exit 2")
     with pytest.raises(DebianError, match=rf"unpacking a\.deb: {said}; {cure}"):
-        unpack([tmp_path / "a.deb"], tmp_path, cache)
+        unpack([tmp_path / "a.deb"], tmp_path)
 
 
 @pytest.mark.usefixtures("apt")

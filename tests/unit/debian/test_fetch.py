@@ -50,7 +50,7 @@ def test_a_package_is_found_fetched_and_unpacked(cache: Cache, tmp_path: Path) -
         assert release.endswith("-amd64")
         assert version.startswith(f"{KERNEL}.")
         assert package.name.startswith(f"{META_PACKAGE}_")
-        unpack([package], tmp_path, cache)
+        unpack([package], tmp_path)
     assert os.path.lexists(tmp_path / "usr/share/doc" / META_PACKAGE)
     assert told[0].startswith("reading what Debian's ")
 

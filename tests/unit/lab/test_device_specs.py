@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvmm.config import notation
-from pyvmm.lab.devices import Bridge, DeviceSpec, Item, each, parse, parse_size
+from pyvmm.lab import devices
+from pyvmm.lab.defaults import DEVICE_KINDS
+from pyvmm.lab.devices import Bridge, DeviceSpec, Item, disk_size, each, parse, parse_size
 from pyvmm.lab.errors import LabError
+from tests.conftest import ROOT
 
 KINDS = st.from_regex(r"[a-z][a-z0-9_.-]{0,9}", fullmatch=True)
 NAMES = KINDS.filter(lambda name: name not in ("addr", "bus", "driver", "id"))
@@ -17,6 +20,47 @@ VALUES = st.from_regex(r"[A-Za-z0-9_./-]{1,9}", fullmatch=True)
 SPECS = st.builds(DeviceSpec, KINDS, st.dictionaries(NAMES, VALUES, max_size=3))
 BRIDGES = st.builds(Bridge, st.lists(SPECS, min_size=1, max_size=3).map(tuple))
 ITEMS = st.lists(SPECS | BRIDGES, min_size=1, max_size=5)
+
+
+def test_the_help_and_the_page_list_all_kinds() -> None:
+    assert tuple(devices.KINDS) == DEVICE_KINDS
+    listed = ", ".join(f"`{kind}`" for kind in DEVICE_KINDS)
+    assert f"| {listed} | the kinds" in (ROOT / "docs/lab.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("nvme", 16 << 20),
+        ("nvme:size=4K", 4096),
+        ("virtio-blk:size=4097", 8192),  # in whole blocks
+        ("xhci:size=16T", 16 << 40),
+    ],
+)
+def test_sizes_of_disks(text: str, size: int) -> None:
+    (spec,) = each(parse(text))
+    assert disk_size(spec) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("nvme:size=10", "a disk of 10 bytes is less than a block; take 4K to 16T"),
+        ("nvme:size=4095", "is less than a block"),
+        ("bridge(edu+nvme:size=17T)", "a disk has 16T at most; take 4K to 16T"),
+        ("virtio-blk:size=100T", "a disk has 16T at most"),
+        ("xhci:size=lots", "'lots' is no size such as 512M or 1G; take 4K to 16T"),
+    ],
+)
+def test_disks_that_can_not_be(text: str, why: str) -> None:
+    """Before there is a lab that can't have them."""
+    with pytest.raises(LabError, match=why):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["edu:size=1", "nvme:drive=mine:size=1", "intel-iommu:size=1"])
+def test_who_has_no_disk_of_the_labs_may_have_any_size(text: str) -> None:
+    parse(text)
 
 
 @given(ITEMS)

@@ -90,14 +90,33 @@ def test_a_named_one_that_is_none_is_told(
         find_emulator(cache, str(program("not-qemu", script)))
 
 
-def test_a_named_one_that_is_not_there_is_told(cache: Cache) -> None:
-    with pytest.raises(LabError, match="no QEMU at /nowhere/qemu"):
-        find_emulator(cache, "/nowhere/qemu")
+NAMES = r"one of 7\.2, 10\.0, newest, host"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "/nowhere/qemu -L x",
+            f"/nowhere/qemu -L x: there is no such program; name a .*, or {NAMES}",
+        ),
+        ("9.9", rf"9\.9: neither a path nor {NAMES}; name one of them, or"),
+    ],
+)
+def test_a_named_one_that_is_not_there_is_told(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    """As it was named."""
+    with pytest.raises(LabError, match=f"^--qemu {told}"):
+        find_emulator(cache, name)
+    monkeypatch.setenv(QEMU_VARIABLE, name)
+    with pytest.raises(LabError, match=f"^{QEMU_VARIABLE}={told}"):
+        find_emulator(cache, None)
 
 
 @pytest.mark.parametrize("name", [" ", "'", "''"])
 def test_a_name_that_is_none_is_told(cache: Cache, name: str) -> None:
-    with pytest.raises(LabError, match="QEMU"):
+    with pytest.raises(LabError, match=r"it names no QEMU; name one|No closing quotation; write"):
         find_emulator(cache, name)
 
 
@@ -122,7 +141,7 @@ class MadeUpApt(Apt):
 
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> type[MadeUpApt]:
-    def unpack(packages: Sequence[Path], into: Path, cache: Cache) -> None:
+    def unpack(packages: Sequence[Path], into: Path) -> None:
         for name in ("usr/share/qemu/bios.bin", "usr/share/man/qemu.1", "usr/sbin/other"):
             (into / name).parent.mkdir(parents=True)
             (into / name).write_text("")

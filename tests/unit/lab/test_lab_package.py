@@ -33,10 +33,30 @@ print(*sorted(set(sys.modules) - before))
     assert done.stdout.split() == [
         "__future__",
         "pyvmm",
-        "pyvmm._lazy",
         "pyvmm.lab",
         "pyvmm.lab.defaults",
+        "pyvmm.uapi",
+        "pyvmm.uapi.lazy",
     ]
+
+
+@pytest.mark.parametrize(
+    ("log", "killed"),
+    [
+        ("[   14.4] something else\n", ""),
+        (
+            "[ 1.0] Out of memory: Killed process 5 (sh) total-vm:1kB, anon-rss:1kB\n"
+            "[ 2.0] Out of memory: Killed process 186 (a (b) c) total-vm:1kB, oom_score_adj:0\n"
+            "Killed\n",
+            "Out of memory: Killed process 186 (a (b) c)",
+        ),
+    ],
+)
+def test_who_was_killed_for_want_of_memory(
+    monkeypatch: pytest.MonkeyPatch, log: str, killed: str
+) -> None:
+    monkeypatch.setattr(Lab, "log", log)
+    assert Lab().killed_for_memory == killed
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ TEST = "tests/lab/test_the_lab.py::test_the_kernel_is_the_profiles[6.12]"
 def test_it_runs_the_test() -> None:
     command = shlex.split(shown(MAIN, TEST))
     assert command[1:5] == ["-m", "pyvmm", "lab", "run"]
+    assert f"--timeout={MAIN.time_limit}" in command
     # Here as there, but that it is only found.
     done = subprocess.run(
         [*command[command.index("--") + 1 :], "--collect-only", "-q"],

@@ -10,6 +10,8 @@ import os
 import select
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,31 @@ def test_who_is_to_end_leaves_nothing_of_make(headers: Path, sources: Path, tmp_
         signal.signal(signal.SIGALRM, before)
     assert select.select(shells, [], [], 30)[0] == shells
     os.close(shells[0])
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from pyvmm.lab.module_build import rebuild
+headers, sources, work = map(Path, sys.argv[1:])
+rebuild(headers, sources, work, libc=Path, progress=lambda _: None)
+"""
+
+
+def test_who_is_killed_leaves_nothing_of_make(headers: Path, sources: Path, tmp_path: Path) -> None:
+    """Neither of what make has started: it is that which takes the processors."""
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    makefile = next(headers.glob("usr/src/*-common/Makefile"))
+    makefile.write_text(f"modules:\n\techo $$$$ $$PPID >{told}; sleep 1000; true\n")
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, headers, sources, tmp_path / "work"]
+    ) as builder:
+        shell, make = (os.pidfd_open(int(pid)) for pid in told.read_text().split())
+        builder.kill()
+        for process in (shell, make):
+            assert select.select([process], [], [], 30)[0]
+            os.close(process)
 
 
 def test_a_make_that_makes_nothing_is_a_failure(

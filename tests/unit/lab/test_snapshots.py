@@ -18,7 +18,7 @@ from pyvmm.lab import snapshot
 from pyvmm.lab.assets import Assets
 from pyvmm.lab.command_line import MachineOptions
 from pyvmm.lab.emulator import Emulator
-from pyvmm.lab.errors import LabEnded, LabError, SnapshotFailed
+from pyvmm.lab.errors import LabEnded, LabError, QemuRefused, SnapshotFailed
 from pyvmm.lab.snapshot import Snapshots, can_be_saved, key_of
 
 OPTIONS = MachineOptions()
@@ -131,6 +131,24 @@ def test_one_that_somebody_has_not_the_means_to_use_stays(
     assert made_up.saved == 1
 
 
+@pytest.mark.parametrize("maker", ["_save", "_restore"])
+def test_a_machine_that_can_not_be_is_no_matter_of_snapshots(
+    folder: Path, assets: Assets, made_up: MadeUp, monkeypatch: pytest.MonkeyPatch, maker: str
+) -> None:
+    """But for one whose file is the reason: that does without."""
+
+    def refuse(*_: object) -> None:
+        raise QemuRefused(why)
+
+    monkeypatch.setattr(snapshot, maker, refuse)
+    why = "QEMU doesn't start: no such property"
+    with pytest.raises(QemuRefused):
+        start(folder, assets)
+    why = f"QEMU doesn't start: can't open backing store {folder}/1/ram for guest RAM"
+    with pytest.raises(SnapshotFailed, match="can't open backing store"):
+        start(folder, assets)
+
+
 @pytest.mark.parametrize("name", ["ram", "state"])
 @pytest.mark.parametrize("left", [0, None])
 def test_one_of_which_a_part_is_missing_is_made_anew(
@@ -185,11 +203,11 @@ def test_what_is_in_use_stays(folder: Path, assets: Assets, made_up: MadeUp) -> 
 
 
 def test_the_latest_few_stay(folder: Path, assets: Assets, made_up: MadeUp) -> None:
-    for cpus in range(1, 13):
+    for cpus in range(1, 21):
         start(folder, assets, MachineOptions(cpus=cpus))
         os.utime(folder / key_of(assets, MachineOptions(cpus=cpus)), (cpus, cpus))
-    assert len(snapshots(folder)) == 8
-    assert key_of(assets, MachineOptions(cpus=12)) in snapshots(folder)
+    assert len(snapshots(folder)) == 16
+    assert key_of(assets, MachineOptions(cpus=20)) in snapshots(folder)
     assert key_of(assets, MachineOptions(cpus=1)) not in snapshots(folder)
 
 

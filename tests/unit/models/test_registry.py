@@ -142,11 +142,12 @@ models.Model, models.Bar, models.Msi
         [sys.executable, "-c", program], check=True, capture_output=True, text=True
     ).stdout
     assert set(output.split()) == {
-        "pyvmm._lazy",
         "pyvmm.models",
         "pyvmm.models.errors",
         "pyvmm.models.options",
         "pyvmm.models.registry",
+        "pyvmm.uapi",
+        "pyvmm.uapi.lazy",
     }
 
 

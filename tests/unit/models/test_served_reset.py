@@ -137,10 +137,40 @@ def test_a_message_is_checked_when_it_is_next_to_be_sent(model: Writer, peer: Pe
         checked(iova, size)
         checks.append(size)
         if len(checks) == 2:  # of all of it, then of the first piece
-            model._epoch += 1
+            model._activity._epoch += 1
 
     model._check_dma = check  # type: ignore[method-assign]
     peer.answered(REGION_WRITE, write(0, 0, 1, 4))
     assert model.faulted.wait(PATIENCE)
     assert "the device was reset" in model.faults[0]
     peer.answered(RESET)  # nothing was sent
+
+
+def test_by_the_twin_socket_a_reset_waits_for_dma_under_way(model: Writer) -> None:
+    """No order holds between two sockets: its reply says that no DMA of before comes any more."""
+    ours, theirs = socket.socketpair()
+    with Server(model, theirs, timeout=PATIENCE) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with Peer(ours) as peer:
+            capabilities = (
+                b'{"capabilities":{"max_data_xfer_size":%d,"twin_socket":{"supported":true}}}\0'
+                % MAX_TRANSFER
+            )
+            (fd,) = peer.ask(VERSION, struct.pack("=HH", 0, 1) + capabilities).fds
+            with Peer(socket.socket(fileno=fd)) as twin:
+                peer.answered(DMA_MAP, struct.pack("=IIQQQ", 32, 3, 0, 0x1000, 0x10000))
+                peer.answered(REGION_WRITE, write(CONFIG, PCI_COMMAND, PCI_COMMAND_MASTER, 2))
+                peer.answered(REGION_WRITE, write(0, 0, 1, 4))
+                request = twin.receive()
+                peer.send(RESET)
+                peer.sock.settimeout(0.05)
+                with pytest.raises(TimeoutError):
+                    peer.receive()
+                peer.sock.settimeout(PATIENCE)
+                twin.send(DMA_WRITE, request.payload[:16], id=request.id, flags=F_REPLY)
+                assert peer.receive().command == RESET
+                assert model.faulted.wait(PATIENCE)
+                assert "the device was reset" in model.faults[0]
+        thread.join(PATIENCE)
+        assert not thread.is_alive()

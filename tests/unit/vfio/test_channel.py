@@ -12,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from pyvmm.vfio import DeviceGone, DeviceSilent, ProtocolError
-from pyvmm.vfio.user.channel import Channel, _Call
+from pyvmm.vfio.user.channel import Channel
+from pyvmm.vfio.user.pending_call import Call
 from pyvmm.vfio.user.transport import Message
 from tests.unit.vfio.fakes import F_REPLY, PATIENCE, REGION_READ, Peer, Received, wait_until
 
@@ -50,7 +51,7 @@ def test_closing_while_a_caller_is_being_woken(talk: Talk) -> None:
         def release(self) -> None:
             raise RuntimeError("release unlocked lock")
 
-    call = _Call(REGION_READ, threading.get_ident())
+    call = Call(REGION_READ, threading.get_ident())
     call.wake = Awake()  # type: ignore[assignment]
     talk.channel._calls[1] = call
     talk.channel.close()
@@ -60,7 +61,7 @@ def test_closing_while_a_caller_is_being_woken(talk: Talk) -> None:
 def test_a_reply_that_comes_as_its_caller_gives_up_leaves_no_fds(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def give_up(call: _Call, *_: object) -> None:
+    def give_up(call: Call, *_: object) -> None:
         wait_until(lambda: call.reply is not None)
         raise DeviceSilent("too late")
 

@@ -119,6 +119,57 @@ def test_a_server_that_has_no_masks_is_asked_once(client: Client, script: Script
     ]
 
 
+def test_after_a_reset_they_are_unmasked_again(client: Client, script: Script) -> None:
+    """A device's reset masks its table, as QEMU's does, and leaves the eventfds."""
+    script.answers[SET_IRQS] = script.answers[RESET] = b""
+    with EventFd() as eventfd:
+        fd = eventfd.fileno()
+        client.set_triggers(2, 3, [fd, fd, fd, fd])
+        client.set_triggers(2, 4, [-1])
+        del script.asked[:]
+        client.reset()
+    assert [asked.command for asked in script.asked] == [RESET, SET_IRQS, SET_IRQS]
+    assert script.requests(SET_IRQS) == [
+        struct.pack("=IIIII", 20, UNMASK, 2, 3, 1),
+        struct.pack("=IIIII", 20, UNMASK, 2, 5, 2),
+    ]
+    client.disable_irqs(2)
+    del script.asked[:]
+    client.reset()
+    assert not script.requests(SET_IRQS)
+
+
+class MaskedTable:
+    """A server with a table of its own, all masked, as QEMU's: what is masked is not signalled."""
+
+    def __init__(self, script: Script) -> None:
+        self.masked = set(range(8))
+        script.answers[SET_IRQS] = self.set_irqs
+        script.answers[RESET] = self.reset
+
+    def set_irqs(self, asked: Received) -> bytes:
+        _, flags, _, start, count = struct.unpack_from("=IIIII", asked.payload)
+        vectors = set(range(start, start + count))
+        if flags == UNMASK:
+            self.masked -= vectors
+        return b""
+
+    def reset(self, _: Received) -> bytes:
+        self.masked = set(range(8))
+        return b""
+
+
+def test_a_server_with_masks_of_its_own_delivers(client: Client, script: Script) -> None:
+    server = MaskedTable(script)
+    with EventFd() as eventfd:
+        client.set_triggers(2, 0, [-1] * 8)
+        assert server.masked == set(range(8))
+        client.set_triggers(2, 1, [eventfd.fileno()])
+        assert server.masked == {0, 2, 3, 4, 5, 6, 7}
+        client.reset()
+        assert server.masked == {0, 2, 3, 4, 5, 6, 7}
+
+
 def test_the_other_ways_to_set_interrupts(client: Client, script: Script) -> None:
     script.answers[SET_IRQS] = b""
     client.disable_irqs(2)

@@ -49,6 +49,8 @@ def fd(request: pytest.FixtureRequest) -> Iterator[int]:
 class Far:
     """Memory that is reached by calls."""
 
+    awaited = False
+
     def __init__(self, size: int) -> None:
         self.data = bytearray(size)
         self.max_size = size
@@ -421,6 +423,23 @@ def test_unmap_does_not_wait_for_a_read_by_message(table: DmaTable) -> None:
     go_on.set()
     thread.join(PATIENCE)
     assert not thread.is_alive()
+
+
+def test_unmap_and_drain_wait_for_messages_that_go_a_way_of_their_own(table: DmaTable) -> None:
+    reading, go_on = threading.Event(), threading.Event()
+    far = Slow(PAGE, reading, go_on)
+    far.awaited = True
+    table.map_remote(0, PAGE, far)
+    reader = in_thread(lambda: table.read(0, 4))
+    assert reading.wait(PATIENCE)
+    waiting = [in_thread(table.drain), in_thread(lambda: table.unmap(0, PAGE))]
+    for thread in waiting:
+        thread.join(0.05)
+        assert thread.is_alive()
+    go_on.set()
+    for thread in (reader, *waiting):
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 operations = st.lists(

@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.vfio import EventFd, Fds, Interval, VfioError
+from pyvmm.vfio import EventFd, Fds, Interval, MigrationState, VfioError
 from pyvmm.vfio.user import Client, Server
+from pyvmm.vfio.user.remote_migration import RemoteMigrationData
 from tests.unit.vfio.fakes import (
     F_REPLY,
     PATIENCE,
     VERSION,
-    FakeDevice,
     Peer,
     open_files,
     wait_until,
 )
+from tests.unit.vfio.migrating import MigratingDevice
 
 u64s = st.one_of(
     st.sampled_from([0, 1, 2, 4, 7, 8, 16, 20, 24, 32, 80, 0x1000, 0x2000, 0x3000, 1 << 20]),
@@ -39,6 +40,9 @@ structures = st.one_of(
     st.tuples(u32s, u32s, u32s, u32s, u64s, u64s).map(lambda f: struct.pack("=IIIIQQ", *f)),
     st.tuples(u64s, u32s, u32s).map(lambda f: struct.pack("=QII", *f)),
     st.tuples(u64s, u64s).map(lambda f: struct.pack("=QQ", *f)),
+    st.tuples(u32s, st.integers(0, 10), st.integers(0, 7), u64s, u32s, u32s).map(
+        lambda f: struct.pack("=IIQII", f[0], f[1] | f[2] << 16, *f[3:])
+    ),
     st.just(b""),
 )
 payloads = st.tuples(structures, st.binary(max_size=40)).map(b"".join)
@@ -81,7 +85,7 @@ def some_fds(kinds: list[str]) -> Iterator[list[int]]:
 @contextlib.contextmanager
 def served_stranger() -> Iterator[Peer]:
     """A client of our server; it must be gone, with all it left, when the client is."""
-    with FakeDevice() as device:
+    with MigratingDevice() as device:
         before = open_files()
         ours, theirs = socket.socketpair()
         with Server(device, theirs, timeout=PATIENCE) as server:
@@ -93,6 +97,8 @@ def served_stranger() -> Iterator[Peer]:
             assert not thread.is_alive()
         wait_until(lambda: open_files() == before)
         assert not device.triggers
+        assert device.fake_migration.state == MigrationState.RUNNING
+        assert all(stream.closed for stream in device.fake_migration.streams)
 
 
 def drain(peer: Peer) -> None:
@@ -139,6 +145,12 @@ uses: list[Callable[[Client], object]] = [
     lambda client: client.set_triggers(2, 0, [-1, -1]),
     lambda client: client.disable_irqs(0),
     lambda client: client.dma.unmap(0, 0x1000),
+    lambda client: client.features.supported(),
+    lambda client: client.migration.set_state(MigrationState.STOP_COPY),
+    lambda client: RemoteMigrationData(client.features).read(64),
+    lambda client: RemoteMigrationData(client.features).write(b"state"),
+    lambda client: client.dma_logging.start([Interval(0, 0x1000)]),
+    lambda client: client.dma_logging.report(Interval(0, 0x10000)),
     lambda client: client.reset(),
 ]
 

@@ -391,7 +391,7 @@ class TestRecords:
         folder = host.root / "run/pyvmm/bindings"
         folder.mkdir(parents=True)
         monkeypatch.setattr(os, "access", lambda path, mode: False)
-        with pytest.raises(HostDeviceUnavailable, match=rf"access {folder}: EACCES .*\(sudo\)"):
+        with pytest.raises(HostDeviceUnavailable, match=rf"access {folder}: EACCES .*\(sudo\)$"):
             bind([OTHER], root=host.root)
 
     def test_no_descriptor_to_lock_with(

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from pyvmm.uapi import vfio
 from pyvmm.vfio import DeviceError, Interval
+from pyvmm.vfio.dirty_bitmap import bitmap_words, dirty_ranges, pack_dirty
+from pyvmm.vfio.features import Feature
 from pyvmm.vfio.intervals import merge
-from pyvmm.vfio.kernel.dirty_bitmap import bitmap_words, dirty_ranges
-from pyvmm.vfio.kernel.dma_logging import DmaLogging
-from pyvmm.vfio.kernel.features import Feature, Features
+from pyvmm.vfio.kernel.dma_logging import KernelDmaLogging
+from pyvmm.vfio.kernel.features import KernelFeatures
 from pyvmm.vfio.kernel.kernel_file import KernelFile
 from tests.unit.vfio.kernel.fake_kernel import FakeKernel
 
@@ -33,6 +34,7 @@ def test_dirty_ranges(pages: set[int], start: int, size: int) -> None:
             words[page // 64] |= 1 << page % 64
     dirty = merge(Interval.sized(within.start + p * PAGE, PAGE) for p in pages if p < size)
     assert dirty_ranges(words, within, PAGE) == dirty
+    assert pack_dirty(dirty, within, PAGE) == bytes(words)
 
 
 def test_the_last_page_may_be_a_part() -> None:
@@ -72,7 +74,7 @@ class Log:
 def test_a_log_from_start_to_stop(kernel: FakeKernel, file: KernelFile) -> None:
     log = Log()
     kernel.on("VFIO_DEVICE_FEATURE", log.handler)
-    logging = DmaLogging(Features(file))
+    logging = KernelDmaLogging(KernelFeatures(file))
     ranges = [Interval(0x100000, 0x180000), Interval(1 << 40, 1 << 41)]
     assert logging.start(ranges, PAGE) == 2 * PAGE
     assert log.ranges == [(0x100000, 0x80000), (1 << 40, 1 << 40)]
@@ -90,7 +92,7 @@ def test_page_sizes_that_make_no_sense(
     kernel: FakeKernel, file: KernelFile, page_size: int
 ) -> None:
     kernel.on("VFIO_DEVICE_FEATURE", Log().handler)
-    logging = DmaLogging(Features(file))
+    logging = KernelDmaLogging(KernelFeatures(file))
     kernel.calls.clear()
     with pytest.raises(DeviceError, match="page_size"):
         logging.report(Interval(0, PAGE), page_size)
@@ -101,5 +103,5 @@ def test_page_sizes_that_make_no_sense(
 
 def test_a_device_without_a_log(file: KernelFile) -> None:
     with pytest.raises(DeviceError, match="its IOMMU may do it instead") as caught:
-        DmaLogging(Features(file))
+        KernelDmaLogging(KernelFeatures(file))
     assert caught.value.errno == errno.ENOTTY

@@ -12,7 +12,8 @@ import pytest
 
 from pyvmm.uapi import vfio
 from pyvmm.vfio import DeviceError, DeviceGone, Interval
-from pyvmm.vfio.kernel.features import Access, Feature, Features
+from pyvmm.vfio.features import Access, Feature
+from pyvmm.vfio.kernel.features import KernelFeatures
 from pyvmm.vfio.kernel.kernel_file import KernelFile
 from tests.unit.vfio.kernel.fake_kernel import FakeKernel, Handler, refuse
 
@@ -21,8 +22,8 @@ PROBE = vfio.VFIO_DEVICE_FEATURE_PROBE
 
 
 @pytest.fixture
-def features(file: KernelFile) -> Features:
-    return Features(file)
+def features(file: KernelFile) -> KernelFeatures:
+    return KernelFeatures(file)
 
 
 def having(access: dict[int, int], number: int = errno.ENOTTY) -> Handler:
@@ -54,7 +55,7 @@ def test_every_feature_of_the_kernel_has_a_name() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL])
-def test_probing(kernel: FakeKernel, features: Features, number: int) -> None:
+def test_probing(kernel: FakeKernel, features: KernelFeatures, number: int) -> None:
     kernel.on("VFIO_DEVICE_FEATURE", having({0: SET, 2: GET | SET, 11: GET}, number))
     assert features.probe(Feature.PCI_VF_TOKEN) == Access.SET
     assert features.probe(Feature.LOW_POWER_ENTRY) == Access(0)
@@ -65,13 +66,13 @@ def test_probing(kernel: FakeKernel, features: Features, number: int) -> None:
     }
 
 
-def test_probing_a_device_that_is_gone(kernel: FakeKernel, features: Features) -> None:
+def test_probing_a_device_that_is_gone(kernel: FakeKernel, features: KernelFeatures) -> None:
     kernel.on("VFIO_DEVICE_FEATURE", refuse(errno.ENODEV))
     with pytest.raises(DeviceGone):
         features.supported()
 
 
-def test_a_feature_that_is_not_there_says_why(features: Features) -> None:
+def test_a_feature_that_is_not_there_says_why(features: KernelFeatures) -> None:
     with pytest.raises(DeviceError, match=r"setting feature PCI_VF_TOKEN: .*ENOTTY.*SR-IOV"):
         features.set_vf_token(UUID(int=1))
     with pytest.raises(DeviceError, match=r"getting feature 4660: .*ENOTTY"):
@@ -86,14 +87,14 @@ def sent(kernel: FakeKernel) -> tuple[int, bytes]:
     return flags, request[8:]
 
 
-def test_vf_token(kernel: FakeKernel, features: Features) -> None:
+def test_vf_token(kernel: FakeKernel, features: KernelFeatures) -> None:
     kernel.on("VFIO_DEVICE_FEATURE", lambda data: 0)
     token = UUID("00112233-4455-6677-8899-aabbccddeeff")
     features.set_vf_token(token)
     assert sent(kernel) == (SET | 0, bytes.fromhex("00112233445566778899aabbccddeeff"))
 
 
-def test_low_power(kernel: FakeKernel, features: Features) -> None:
+def test_low_power(kernel: FakeKernel, features: KernelFeatures) -> None:
     kernel.on("VFIO_DEVICE_FEATURE", lambda data: 0)
     features.enter_low_power()
     assert sent(kernel) == (SET | Feature.LOW_POWER_ENTRY, b"")
@@ -109,13 +110,13 @@ def test_low_power(kernel: FakeKernel, features: Features) -> None:
 
 
 @pytest.mark.parametrize("on", [False, True])
-def test_bus_master(kernel: FakeKernel, features: Features, on: bool) -> None:
+def test_bus_master(kernel: FakeKernel, features: KernelFeatures, on: bool) -> None:
     kernel.on("VFIO_DEVICE_FEATURE", lambda data: 0)
     features.set_bus_master(on)
     assert sent(kernel) == (SET | Feature.BUS_MASTER, struct.pack("=I", on))
 
 
-def test_dma_buf(kernel: FakeKernel, features: Features) -> None:
+def test_dma_buf(kernel: FakeKernel, features: KernelFeatures) -> None:
     kernel.on("VFIO_DEVICE_FEATURE", lambda data: 77)
     areas = [Interval(0, 0x1000), Interval(0x4000, 0x6000)]
     assert features.dma_buf(2, areas) == 77
@@ -127,7 +128,7 @@ def test_dma_buf(kernel: FakeKernel, features: Features) -> None:
     assert data[16:] == struct.pack("=4Q", 0, 0x1000, 0x4000, 0x2000)
 
 
-def test_dma_bufs_that_make_no_sense(kernel: FakeKernel, features: Features) -> None:
+def test_dma_bufs_that_make_no_sense(kernel: FakeKernel, features: KernelFeatures) -> None:
     with pytest.raises(DeviceError, match=r"a dma-buf of .* of region -1: EINVAL"):
         features.dma_buf(-1, [])
     assert not kernel.calls

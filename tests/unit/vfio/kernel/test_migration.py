@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""Migration: the kernel's ways between states, and the stream of data. No device at hand can."""
+"""The ways between a migration's states, and the kernel's stream of data. No device at hand can."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from pyvmm.uapi import vfio
 from pyvmm.vfio import DeviceError, DeviceGone
-from pyvmm.vfio.kernel.features import Feature, Features
+from pyvmm.vfio.features import Feature
+from pyvmm.vfio.kernel.features import KernelFeatures
 from pyvmm.vfio.kernel.kernel_file import KernelFile
-from pyvmm.vfio.kernel.migration import Migration, MigrationData, PrecopyInfo
-from pyvmm.vfio.kernel.migration_states import SAVING, path, states
-from pyvmm.vfio.kernel.migration_states import MigrationState as State
+from pyvmm.vfio.kernel.migration import KernelMigration, KernelMigrationData
+from pyvmm.vfio.migration import PrecopyInfo
+from pyvmm.vfio.migration_states import SAVING, path, states
+from pyvmm.vfio.migration_states import MigrationState as State
 from tests.unit.vfio.kernel.fake_kernel import FakeKernel, refuse
 
 STOP_COPY, P2P = vfio.VFIO_MIGRATION_STOP_COPY, vfio.VFIO_MIGRATION_P2P
@@ -143,16 +145,16 @@ def device(kernel: FakeKernel) -> FakeDevice:
 
 
 @pytest.fixture
-def migration(device: FakeDevice, file: KernelFile) -> Migration:
-    return Migration(Features(file))
+def migration(device: FakeDevice, file: KernelFile) -> KernelMigration:
+    return KernelMigration(KernelFeatures(file))
 
 
 def test_a_device_that_cannot(kernel: FakeKernel, file: KernelFile) -> None:
     with pytest.raises(DeviceError, match=r"feature MIGRATION.*ENOTTY.*driver made for the device"):
-        Migration(Features(file))
+        KernelMigration(KernelFeatures(file))
 
 
-def test_out_of_a_device(device: FakeDevice, migration: Migration) -> None:
+def test_out_of_a_device(device: FakeDevice, migration: KernelMigration) -> None:
     assert migration.flags == ALL
     assert migration.states == set(State)
     assert migration.get_state() == State.RUNNING
@@ -177,7 +179,7 @@ def test_out_of_a_device(device: FakeDevice, migration: Migration) -> None:
         stream.read(1)
 
 
-def test_into_a_device(device: FakeDevice, migration: Migration) -> None:
+def test_into_a_device(device: FakeDevice, migration: KernelMigration) -> None:
     reading, device.data_fd = os.pipe()
     with open(reading, "rb") as source:
         stream = migration.set_state(State.RESUMING)
@@ -187,7 +189,7 @@ def test_into_a_device(device: FakeDevice, migration: Migration) -> None:
         assert source.read() == b"state"
 
 
-def test_a_way_that_there_is_not(device: FakeDevice, migration: Migration) -> None:
+def test_a_way_that_there_is_not(device: FakeDevice, migration: KernelMigration) -> None:
     device.state = State.STOP_COPY
     with pytest.raises(DeviceError) as caught:
         migration.set_state(State.PRE_COPY)
@@ -204,7 +206,7 @@ def test_a_way_that_there_is_not(device: FakeDevice, migration: Migration) -> No
     [(State.STOP, "it is in STOP now"), (State.ERROR, "it is in ERROR now; reset it")],
 )
 def test_a_failure_tells_where_the_device_is(
-    device: FakeDevice, migration: Migration, where: State, cure: str
+    device: FakeDevice, migration: KernelMigration, where: State, cure: str
 ) -> None:
     device.fails = errno.EIO, where
     with pytest.raises(DeviceError, match="MIG_DEVICE_STATE: VFIO_DEVICE_FEATURE: EIO") as caught:
@@ -212,19 +214,19 @@ def test_a_failure_tells_where_the_device_is(
     assert str(caught.value).endswith(cure)
 
 
-def test_a_state_of_the_future(device: FakeDevice, migration: Migration) -> None:
+def test_a_state_of_the_future(device: FakeDevice, migration: KernelMigration) -> None:
     device.state = 99
     with pytest.raises(DeviceError, match="migration state 99"):
         migration.get_state()
 
 
 @pytest.fixture
-def stream() -> Iterator[MigrationData]:
-    with MigrationData(os.memfd_create("stream"), "fake") as stream:
+def stream() -> Iterator[KernelMigrationData]:
+    with KernelMigrationData(os.memfd_create("stream"), "fake") as stream:
         yield stream
 
 
-def test_how_much_there_is(kernel: FakeKernel, stream: MigrationData) -> None:
+def test_how_much_there_is(kernel: FakeKernel, stream: KernelMigrationData) -> None:
     def handler(data: memoryview) -> None:
         assert len(data) == int.from_bytes(data[:4], "little") == 24
         data[4:] = struct.pack("=IQQ", vfio.VFIO_PRECOPY_INFO_REINIT, 1 << 33, 5)
@@ -237,7 +239,7 @@ def test_how_much_there_is(kernel: FakeKernel, stream: MigrationData) -> None:
 
 
 def test_nothing_for_now_is_not_the_end(
-    stream: MigrationData, monkeypatch: pytest.MonkeyPatch
+    stream: KernelMigrationData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(fd: int, size: int) -> bytes:
         raise OSError(number, "")

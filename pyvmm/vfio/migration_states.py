@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ...uapi import vfio
+from ..uapi import vfio
 
 
 class MigrationState(IntEnum):
@@ -92,3 +92,10 @@ def path(
                 met.add(state)
                 ways.append((*here, state))
     return None
+
+
+def begins_stream(before: MigrationState, after: MigrationState) -> bool:
+    """Whether the way from one state to another begins a stream of data, in or out."""
+    if after == before:
+        return False
+    return after == MigrationState.RESUMING or (after in SAVING and before not in SAVING)
