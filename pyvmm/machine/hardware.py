@@ -94,6 +94,12 @@ class Hardware:
                 "memory.backing is thp, but this host has no transparent huge pages for shared "
                 "memory: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"
             )
+        population: Population | None = None
+        if any(device.host for device in config.devices):
+            # They pin all of it. What is built meanwhile needs one processor at most.
+            from pyvmm.memory.population import Population
+
+            population = parts.enter_context(Population(self.memory.regions))
         done("guest RAM")
         system = parts.enter_context(System())
         self._processors = processors = Processors(system, config)
@@ -102,12 +108,7 @@ class Hardware:
         # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
         # that has KVM wait for a grace period at every later change of memslots.
         entry = self._load(done)
-        population: Population | None = None
         if self._openers is not None and self._openers.open_host_devices(self.memory.regions):
-            # They pin all of it. Most of what is built meanwhile needs one processor at most.
-            from pyvmm.memory.population import Population
-
-            population = parts.enter_context(Population(self.memory.regions))
             done("host devices")
         self.vm = vm = parts.enter_context(system.create_vm())
         done("KVM")

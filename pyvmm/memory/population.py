@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .region import MemoryRegion
 
 _MADV_POPULATE_WRITE = 23  # Python has no name for it
-_SLICE = 32 << 20
+_SLICE = 4 << 20
 """Bytes for one call. While it runs nobody in this process can map anything, or unmap it."""
 _MOST_THREADS = 16
 """More of them wait for the kernel's locks, and for memory."""

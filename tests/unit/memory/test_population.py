@@ -15,7 +15,7 @@ from pyvmm.memory import PRIVATE, SHARED, GuestMemory, GuestMemoryError, OutOfHo
 from pyvmm.memory import population as module
 from pyvmm.memory.population import Population
 
-SIZE = 160 << 20
+SIZE = 64 << 20
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 
