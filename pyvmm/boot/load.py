@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pyvmm.memory import layout
 
-from . import acpi, detect
+from . import detect
 from .command_line import encode, for_linux
 from .errors import NotAGuestImage
 from .image import ImageFile
@@ -92,6 +92,8 @@ def load_kernel(
     if initrd is not None:
         module = _load_initrd(initrd, placement, kernel.initrd_limit)
         done("initrd")
+    from . import acpi  # firmware brings its own
+
     memory.write(layout.ACPI_BASE, acpi.build(cpus, mmio64, last_bus, intx_gsi))
     entry = kernel.hand_over(
         memory,

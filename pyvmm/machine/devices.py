@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import suppress
 from functools import partial
 
-from .model_process import START_LIMIT, ModelProcess
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pyvmm.config import Device as DeviceConfig
@@ -18,8 +16,13 @@ if TYPE_CHECKING:
     from pyvmm.vfio import Device, VfioError
 
     from .host_devices import HostDevices
+    from .model_process import ModelProcess
 
     Open = Callable[[Callable[[VfioError], None]], Device]
+
+
+# socket.SHUT_RDWR, without importing all of that for devices that have none.
+_SHUT_RDWR = 2
 
 
 class DeviceOpeners:
@@ -62,6 +65,8 @@ class DeviceOpeners:
             raise models.ModelError(f"devices[{index}]: {error}") from None
         if not config.process:
             return partial(_create, config)
+        from .model_process import ModelProcess
+
         process = ModelProcess(config.model, config.options)
         self._processes.append(process)
         self._connected(process.socket)
@@ -99,7 +104,7 @@ class DeviceOpeners:
         self._hung_up = True
         for sock in tuple(self.connections):
             with suppress(OSError):  # closed, or hung up already
-                sock.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(_SHUT_RDWR)
 
     def close(self) -> None:
         """End the processes. Whoever opened devices has closed them. Idempotent."""
@@ -131,6 +136,8 @@ def _connect(
 
     try:
         if process is not None:
+            from .model_process import START_LIMIT
+
             return Client(
                 process.socket,
                 process.name,

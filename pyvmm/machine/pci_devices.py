@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pyvmm.pci.allocator import number_buses, place
-from pyvmm.pci.root_port import RootPort
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ def put_on_bus(
     """
     ports = {}
     for number, device in enumerate(topology.ports, 1):
+        from pyvmm.pci.root_port import RootPort
+
         ports[device] = port = RootPort(number)
         bus.add(port, device=device)
     number_buses(bus)

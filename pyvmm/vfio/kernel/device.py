@@ -17,12 +17,15 @@ from ..host.functions import HostFunction
 from ..intervals import Interval
 from ..mapping import PAGE_SIZE, Mapping
 from . import hot_reset, ioeventfd, queries
-from .dma_logging import KernelDmaLogging
 from .features import KernelFeatures
 from .hot_reset import HotResetInfo
 from .irqs import Interrupts
 from .kernel_file import KernelFile
-from .migration import KernelMigration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .dma_logging import KernelDmaLogging
+    from .migration import KernelMigration
 
 
 class KernelDevice(Device):
@@ -170,10 +173,14 @@ class KernelDevice(Device):
 
     @property
     def migration(self) -> KernelMigration:
+        from .migration import KernelMigration
+
         return KernelMigration(self._features)
 
     @property
     def dma_logging(self) -> KernelDmaLogging:
+        from .dma_logging import KernelDmaLogging
+
         return KernelDmaLogging(self._features)
 
     def reset(self) -> None:

@@ -10,23 +10,42 @@ from typing import NamedTuple
 from ..dma import DmaSpace
 from ..errors import HostDeviceUnavailable, VfioError
 from ..host import HostFunction, IommuGroup, groups, no_iommu
-from .cdev import function_of
-from .container import Container
-from .device import KernelDevice
-from .ioas import Ioas
-from .no_iommu import NoIommuSpace
 from .space import KernelSpace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from .device import KernelDevice
+
+
+def _ioas(root: str) -> KernelSpace:
+    from .ioas import Ioas
+
+    return Ioas(root=root)
+
+
+def _container(name: str) -> Callable[[str], KernelSpace]:
+    def make(root: str) -> KernelSpace:
+        from .container import Container
+
+        return Container(name, root=root)
+
+    return make
+
+
+def _no_iommu(root: str) -> KernelSpace:
+    from .no_iommu import NoIommuSpace
+
+    return NoIommuSpace(root=root)
+
+
 _MAKERS: dict[str, Callable[[str], KernelSpace]] = {
-    "iommufd": lambda root: Ioas(root=root),
-    "type1v2": lambda root: Container("type1v2", root=root),
-    "iommufd-compat": lambda root: Container("iommufd-compat", root=root),
-    "type1": lambda root: Container("type1", root=root),
-    "noiommu": lambda root: NoIommuSpace(root=root),
+    "iommufd": _ioas,
+    "type1v2": _container("type1v2"),
+    "iommufd-compat": _container("iommufd-compat"),
+    "type1": _container("type1"),
+    "noiommu": _no_iommu,
 }
 
 BACKENDS = tuple(_MAKERS)
@@ -85,6 +104,8 @@ def open_device(
     if (bdf is None) == (fd is None):
         raise ValueError("give either bdf or fd")
     if fd is not None:
+        from .cdev import function_of
+
         function_of(fd, root=root)  # before a space is opened, which may take the number
     if space is None:
         # Closed at once, it lives on until its only device is closed.
@@ -105,6 +126,8 @@ def _open_in(
 ) -> KernelDevice:
     if bdf is not None:
         return space.open_device(bdf, vf_token=vf_token)
+    from .ioas import Ioas
+
     if not isinstance(space, Ioas):
         raise HostDeviceUnavailable(
             f"fd {fd} is a device's cdev, which takes iommufd, not {space.backend}"

@@ -72,7 +72,7 @@ def test_a_process_has_the_time_that_it_takes_to_start(
     no_leaks: None, monkeypatch: pytest.MonkeyPatch, start: float, timeout: float
 ) -> None:
     """However little the config leaves it for each reply."""
-    monkeypatch.setattr("pyvmm.machine.devices.START_LIMIT", start)
+    monkeypatch.setattr("pyvmm.machine.model_process.START_LIMIT", start)
     monkeypatch.setattr("pyvmm.machine.model_process._GRACE", 0.01)
     owner = DeviceOpeners(configs({"model": "edu", "process": True, "timeout": timeout}))
     (process,) = owner._processes
