@@ -3,23 +3,24 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import QEMU
+from pyvmm.config import parse
+from pyvmm.linux import prepare
+from tests.conftest import ROOT
+from tests.interop.conftest import Qemu, Serve
 from tests.interop.guests.conftest import DEBUG_EXIT, command_line, serial_lines
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.proof]
 
 TIMEOUT = 180.0  # seconds, for a guest; all of testdev takes 30 in software
-CURE = "QEMU 10.1 and newer have it: set PYVMM_QEMU to the command of one"
 
 SHARED = (
     *("-object", "memory-backend-memfd,id=ram,size=128M,share=on"),
@@ -55,30 +56,19 @@ class Ran(NamedTuple):
 
 
 RunGuest = Callable[..., Ran]
-Serve = Callable[[str], str]
-
-
-@pytest.fixture(scope="module")
-def vfio_user_pci() -> None:
-    """QEMU has the client."""
-    asked = [*QEMU, "-device", "vfio-user-pci,help"]
-    try:
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    except OSError as error:
-        pytest.skip(f"{QEMU[0]}: {error.strerror}; {CURE}")
-    if "socket=" not in done.stdout:  # a device that is not there is no failure to old ones
-        pytest.skip(f"{QEMU[0]} has no vfio-user-pci; {CURE}")
 
 
 @pytest.fixture
-def run(vfio_user_pci: None, guests: Path, tmp_path: Path) -> RunGuest:
+def run(qemu_client: Qemu, guests: Path, tmp_path: Path) -> RunGuest:
     """`run("edu", "-device", "edu")`: boot a guest in software, wait for its end."""
 
-    def run(guest: str, *options: str) -> Ran:
+    def run(guest: str, *options: str, append: str = "") -> Ran:
         serial = tmp_path / "serial"  # a file: QEMU's edu prints to stdout
-        command = command_line(guests / f"{guest}.elf", "", *DEBUG_EXIT, *options)
+        image = guests / f"{guest}.elf"
+        command = command_line(image, append, *DEBUG_EXIT, *options, qemu=qemu_client.command)
         done = subprocess.run(
             [*command, "-serial", f"file:{serial}"],
+            env={**os.environ, **qemu_client.environment},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -89,32 +79,6 @@ def run(vfio_user_pci: None, guests: Path, tmp_path: Path) -> RunGuest:
         return Ran(done.returncode, serial_lines(serial.read_bytes()), done.stderr)
 
     return run
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """`serve("edu")`: a server in a process of its own; the -device option for it."""
-    servers: list[subprocess.Popen[str]] = []
-
-    def serve(model: str) -> str:
-        path = str(tmp_path / model)
-        server = subprocess.Popen(
-            [sys.executable, "-m", "pyvmm", "serve", model, "--socket", path],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        servers.append(server)
-        assert server.stderr
-        assert "is served" in server.stderr.readline()
-        where = {"type": "unix", "path": path}
-        return json.dumps({"driver": "vfio-user-pci", "socket": where, "addr": "01.0"})
-
-    yield serve
-    for server in servers:
-        server.terminate()
-        _, complaints = server.communicate(timeout=TIMEOUT)
-        assert not complaints
-        assert server.returncode == 0
 
 
 @pytest.mark.parametrize("memory", [SHARED, ANONYMOUS], ids=["shared", "messages"])
@@ -151,3 +115,49 @@ def test_testdev_fails_only_where_qemu_is_different(
     assert [check for check in failed if not expected.fullmatch(check)] == []
     assert served.lines[-1] == f"FAIL: {len(failed)} checks failed"
     assert len([line for line in served.lines if line.startswith("  ok ")]) > 180
+
+
+def test_the_nvme_guest(run: RunGuest, serve: Serve) -> None:
+    """SeaBIOS has used it before, to look for something to boot."""
+    served = run("nvme", *SHARED, "-device", serve("nvme"), append="used")
+    assert served.lines[-1] == "PASS", served.lines
+    assert served.status == 1
+
+
+@pytest.mark.parametrize("memory", [SHARED, ANONYMOUS], ids=["shared", "messages"])
+def test_linux_uses_the_drive(
+    qemu_client: Qemu,
+    serve: Serve,
+    memory: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    """It writes, reads, and has a file system on it."""
+    drive = tmp_path / "drive"
+    with drive.open("wb") as file:
+        file.truncate(64 << 20)
+    initrd = {"modules": ["nvme", "ext4"], "script": "guests/linux/nvme.sh"}
+    config = parse({"kernel": "debian:6.12-cloud/vmlinuz", "initrd": initrd}, base=ROOT)
+    kernel, made = prepare(config)
+    serial = tmp_path / "serial"
+    command = [
+        *(*qemu_client.command, "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *DEBUG_EXIT),
+        *("-kernel", kernel, "-initrd", str(made), "-serial", f"file:{serial}"),
+        *("-append", "console=ttyS0 quiet panic=-1 overwrite=yes size=4"),
+        *(option.replace("128M", "256M") for option in memory),
+        *("-device", serve("nvme", "--option", f"files={drive}")),
+    ]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **qemu_client.environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    lines = serial_lines(serial.read_bytes())
+    assert lines[-1] == "PASS", (lines, done.stderr)
+    assert [line for line in lines if "FAIL" in line] == []
+    assert done.returncode == 1
+    assert b"pyvmm" in drive.read_bytes()[: 1 << 20]  # the file system's label

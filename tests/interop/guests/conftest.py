@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,11 +37,11 @@ class Run(NamedTuple):
         return [line for line in self.lines if line.startswith("  FAIL")]
 
 
-def command_line(image: Path, append: str, *options: str) -> list[str]:
+def command_line(image: Path, append: str, *options: str, qemu: Sequence[str] = QEMU) -> list[str]:
     """QEMU with nothing in the machine but what is asked for."""
     machine = () if "-M" in options else MACHINE
     return [
-        *(*QEMU, *machine, "-nodefaults", "-no-user-config"),
+        *(*qemu, *machine, "-nodefaults", "-no-user-config"),
         *("-display", "none", "-vga", "none", "-m", "128"),
         *(() if guest_may_reset(append) else ("-no-reboot",)),
         *("-kernel", str(image), "-append", append),
