@@ -109,19 +109,23 @@ def test_testdev_fails_only_where_qemu_is_different(
     run: RunGuest, serve: Serve, memory: tuple[str, ...]
 ) -> None:
     served = run("testdev", *memory, "-device", serve("testdev"))
+    check_fails_only_where_qemu_is_different(served, passed=180)
+
+
+def check_fails_only_where_qemu_is_different(served: Ran, *, passed: int) -> None:
+    """At least so many checks have passed, and it went on to its end."""
     failed = [line.removeprefix("  FAIL ") for line in served.lines if line.startswith("  FAIL ")]
     assert failed, "QEMU has changed: make this a test for PASS"
     expected = re.compile("|".join(QEMU_IS_DIFFERENT))
     assert [check for check in failed if not expected.fullmatch(check)] == []
     assert served.lines[-1] == f"FAIL: {len(failed)} checks failed"
-    assert len([line for line in served.lines if line.startswith("  ok ")]) > 180
+    assert len([line for line in served.lines if line.startswith("  ok ")]) >= passed
 
 
 def test_the_nvme_guest(run: RunGuest, serve: Serve) -> None:
     """SeaBIOS has used it before, to look for something to boot."""
     served = run("nvme", *SHARED, "-device", serve("nvme"), append="used")
-    assert served.lines[-1] == "PASS", served.lines
-    assert served.status == 1
+    check_fails_only_where_qemu_is_different(served, passed=40)
 
 
 @pytest.mark.parametrize("memory", [SHARED, ANONYMOUS], ids=["shared", "messages"])
