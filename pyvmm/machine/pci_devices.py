@@ -21,7 +21,7 @@ def put_on_bus(
 ) -> None:
     """Put the functions, and root ports, on bus 0 or behind them, and place their BARs.
 
-    They are still to be reset, ports first. Raises PciError.
+    They are still to be reset, ports last. Raises PciError.
     """
     ports = {}
     for number, device in enumerate(topology.ports, 1):
