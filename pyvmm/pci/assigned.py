@@ -193,13 +193,13 @@ class Assigned(Function):
         """INTx, MSI or MSI-X, and how much of it, for people."""
         return self._interrupts.in_use()
 
-    def attached(self, bus: Bus, slot: int) -> None:
-        super().attached(bus, slot)
+    def attached(self, bus: Bus, devfn: int) -> None:
+        super().attached(bus, devfn)
         self._view = self._capabilities.view(bus.bridge is None, self._config_size)
         self._reset_bits = self._capabilities.reset_bits
         pin = self._config.u8(PCI_INTERRUPT_PIN)
         if pin:
-            self._intx.gsi = bus.intx_gsi(slot >> 3, pin)
+            self._intx.gsi = bus.intx_gsi(devfn >> 3, pin)
             self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
 
     def reset(self) -> None:
