@@ -12,6 +12,7 @@ from .errors import (
     NotAGuestImage,
     UnreadableImage,
 )
+from .image import ImageFile
 from .load import load_firmware, load_kernel
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ __all__ = [
     "BootError",
     "DoesNotFit",
     "Entry",
+    "ImageFile",
     "MalformedImage",
     "NotAGuestImage",
     "UnreadableImage",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from pyvmm.memory import layout
 
 from . import detect
@@ -15,6 +17,7 @@ from .placement import Placement
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from typing import Protocol
 
     from pyvmm.kvm import Vcpu
@@ -63,7 +66,7 @@ if TYPE_CHECKING:
 
 def load_kernel(
     memory: GuestMemory,
-    path: str,
+    path: str | ImageFile,
     *,
     cpus: int,
     mmio64: tuple[int, int],
@@ -71,18 +74,19 @@ def load_kernel(
     intx_gsi: Callable[[int, int], int],
     command_line: str = "",
     console: str = "",
-    initrd: str | None = None,
+    initrd: str | ImageFile | None = None,
     done: Callable[[str], None] | None = None,
 ) -> Entry:
     """Load a kernel, its initrd and command line, and the ACPI tables into guest RAM.
 
+    Images are paths, or files that the caller has open and that stay so.
     For mmio64, last_bus and intx_gsi see acpi.build(). console is what Linux is told to take for
     its console, if command_line doesn't say; "" is nothing. done is called with a phase's name
     when that is over. Can be repeated to boot the guest again. Raises BootError.
     """
     done = done or _ignore
     placement = Placement(memory)
-    with ImageFile(path, "kernel") as image:
+    with _opened(path, "kernel") as image:
         kernel = _load_image(image, placement)
     if kernel.is_linux:
         command_line = for_linux(command_line, console)
@@ -134,10 +138,14 @@ def _load_image(image: ImageFile, placement: Placement) -> Kernel:
     raise NotAGuestImage(image.path, *detect.describe(head))
 
 
-def _load_initrd(path: str, placement: Placement, limit: int) -> tuple[int, int]:
+def _opened(image: str | ImageFile, role: str) -> AbstractContextManager[ImageFile]:
+    return nullcontext(image) if isinstance(image, ImageFile) else ImageFile(image, role)
+
+
+def _load_initrd(initrd: str | ImageFile, placement: Placement, limit: int) -> tuple[int, int]:
     """Returns its address and size."""
-    with ImageFile(path, "initrd") as image:
-        address, buffer = placement.claim_top(image.size, limit, f"initrd {path}")
+    with _opened(initrd, "initrd") as image:
+        address, buffer = placement.claim_top(image.size, limit, f"initrd {image.path}")
         image.read_into(buffer, 0)
         return address, image.size
 

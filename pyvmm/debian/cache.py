@@ -10,8 +10,8 @@ A thing is made in staging and takes its place by rename(2), so that whoever is 
 leaves nothing half-made in it. It is on the disk by then, so that a loss of power doesn't either;
 what is not of its size all the same is not found, and made anew. Processes that use things hold no
 lock, for these stay: a lab sees its modules, and QEMU its firmware, as long as it runs. What
-another version has taken the place of goes when nobody has looked for it for a month: its time of
-change is when somebody did.
+another version has taken the place of goes when nobody has looked for it for a month, or less of
+its kind: its time of change is when somebody did. VMs keep what they boot from open.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Cache:
         if not _is_whole(str(place)):
             (made / _SIZES).write_text(_sizes(str(made)))
             made.chmod(0o755)
-            os.sync()
+            sync(self._folder)
             with suppress(FileNotFoundError):  # what has been damaged
                 self._take_away(place)
             made.rename(place)
@@ -155,6 +155,23 @@ class Cache:
         # First out of where it could be found, half of it.
         gone = place.rename(self.folder / "staging" / f"{place.name}.gone")
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def sync(folder: str) -> None:
+    """Have the file system of a folder on its disk, and no other: that may be slow, or hang.
+
+    Raises OSError.
+    """
+    import ctypes
+
+    syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if syncfs(fd):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), folder)
+    finally:
+        os.close(fd)
 
 
 def _sizes(folder: str) -> str:

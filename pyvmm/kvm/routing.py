@@ -91,11 +91,6 @@ class GsiRouting:
         with self._lock:
             self._msi[gsi] = entry
 
-    def clear(self, gsi: int) -> None:
-        """Have gsi raise nothing, once committed."""
-        with self._lock:
-            self._msi.pop(gsi, None)
-
     def commit(self) -> None:
         """Tell the kernel what has changed; no system call if nothing has. Raises KvmCallFailed."""
         with self._lock:

@@ -108,10 +108,6 @@ class Vm:
         self.vcpus.append(vcpu)
         return vcpu
 
-    @property
-    def max_vcpus(self) -> int:
-        return self.system.check_extension(uapi.KVM_CAP_MAX_VCPUS)
-
     # -- interrupts ---------------------------------------------------------------------------
 
     def irqfd(self, eventfd: int, gsi: int, resample: int | None = None) -> None:

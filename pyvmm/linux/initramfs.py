@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from .recipe import Recipe
 
-# Seconds. What a VM boots from it reads at once, and scripts that are being written leave many.
+# Seconds, in which a VM that was told of it opens it; then it has it, here or not. Scripts that are
+# being written leave many.
 _UNUSED = 24 * 3600.0
 _FOLDERS = ("dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp")
 

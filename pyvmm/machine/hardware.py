@@ -17,6 +17,7 @@ from pyvmm.pci.bus import Bus
 from pyvmm.pci.host_bridge import ConfigPorts, Ecam, HostBridge
 from pyvmm.pci.pins import intx_gsi
 
+from .images import in_cache
 from .platform import Platform
 from .processors import Processors
 
@@ -63,7 +64,8 @@ class Hardware:
         self._phases = phases
         self._openers: DeviceOpeners | None = None
         self._topology: Topology | None = None
-        self._images: tuple[str | None, str | None]
+        self._kernel: str | boot.ImageFile | None
+        self._initrd: str | boot.ImageFile | None
         self._processors: Processors
         self._windows: Windows
 
@@ -72,12 +74,18 @@ class Hardware:
     def build(self, run: Run, images: tuple[str | None, str | None]) -> None:
         """Build it, all but letting a guest run. run is told what the guest asks for.
 
-        images are the paths of kernel and initrd.
+        images are the paths of kernel and initrd. Those in the cache may go from there while the
+        guest runs, so they stay open for its resets; others are what is there by then.
 
         Raises what stands in the way; what was built by then is close()'s to take back.
         """
-        self._images = images
         config, parts, done = self._config, self.parts, self._phases.done
+        self._kernel, self._initrd = (
+            parts.enter_context(boot.ImageFile(path, role)) if path and is_cached else path
+            for path, role, is_cached in zip(
+                images, ("kernel", "initrd"), in_cache(config), strict=True
+            )
+        )
         if config.devices:
             # First of all, so that their processes start while the rest is built.
             from .devices import DeviceOpeners
@@ -148,18 +156,17 @@ class Hardware:
         config, mmio64 = self._config, self._windows.mmio64
         if config.firmware is not None:
             return boot.load_firmware(self.memory, config.firmware, done=done)
-        kernel, initrd = self._images
-        assert kernel is not None
+        assert self._kernel is not None
         return boot.load_kernel(
             self.memory,
-            kernel,
+            self._kernel,
             cpus=config.cpus,
             mmio64=(mmio64.start, mmio64.end),
             last_bus=self._topology.last_bus if self._topology is not None else 0,
             intx_gsi=intx_gsi,
             command_line=config.cmdline,
             console="ttyS0" if config.cmdline_defaults and config.serial != "none" else "",
-            initrd=initrd,
+            initrd=self._initrd,
             done=done,
         )
 

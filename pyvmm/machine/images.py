@@ -12,8 +12,13 @@ if TYPE_CHECKING:
 
 def are_files(config: VmConfig) -> bool:
     """Whether a config's kernel and initrd are files already, or firmware is in their place."""
+    return not any(in_cache(config))
+
+
+def in_cache(config: VmConfig) -> tuple[bool, bool]:
+    """Whether its kernel and its initrd are, or will be, in the cache, where nothing stays."""
     made = config.initrd is not None and config.initrd.file is None
-    return not made and not (config.kernel or "").startswith("debian:")
+    return (config.kernel or "").startswith("debian:"), made
 
 
 def find_images(config: VmConfig, notice: Callable[[str], None]) -> tuple[str | None, str | None]:

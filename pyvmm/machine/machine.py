@@ -259,7 +259,7 @@ class Machine:
 
         timer = _timer(seconds, end)
         timer.start()
-        self.hardware.parts.callback(timer.join)
+        self.hardware.parts.callback(_join, timer)
         self.hardware.parts.callback(timer.cancel)
 
     # -- what one can see of it ---------------------------------------------------------------
@@ -320,6 +320,12 @@ class Machine:
         if threads is None or all(vcpu.has_stats for vcpu in self.hardware.vcpus):
             return nullcontext(())
         return threads.paused(_PATIENCE)
+
+
+def _join(timer: threading.Timer) -> None:
+    """It may be the timer itself that closes the machine: who is told of the end may do so."""
+    if timer is not threading.current_thread():
+        timer.join()
 
 
 def _timer(seconds: float, do: Callable[[], None]) -> threading.Timer:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 """Monitor: commands that ask about a machine, or do something to it, from text to text.
 
-Who types them is elsewhere: a terminal after Ctrl-A C (prompt.py), or a client of the monitor's
+Who types them is elsewhere: a terminal after Ctrl-A C (stdio.py), or a client of the monitor's
 socket (monitor_socket.py). No command waits for the guest or for a device.
 """
 

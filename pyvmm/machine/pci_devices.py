@@ -21,7 +21,7 @@ def put_on_bus(
 ) -> None:
     """Put the functions, and root ports, on bus 0 or behind them, and place their BARs.
 
-    They are still to be reset, ports first. Raises PciError.
+    They are still to be reset, ports last. Raises PciError.
     """
     ports = {}
     for number, device in enumerate(topology.ports, 1):
@@ -31,10 +31,10 @@ def put_on_bus(
         bus.add(port, device=device)
     number_buses(bus)
     # In order of their functions: software looks for function 0 first.
-    for slot, function in sorted(
-        zip(topology.slots, functions, strict=True), key=lambda pair: pair[0]
+    for devfn, function in sorted(
+        zip(topology.devfns, functions, strict=True), key=lambda pair: pair[0]
     ):
-        device, number = slot >> 3, slot & 7
+        device, number = devfn >> 3, devfn & 7
         if device in ports:
             ports[device].secondary.add(function, device=0, number=number)
         else:

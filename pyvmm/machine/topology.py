@@ -18,16 +18,16 @@ _HOST_BRIDGE = 0
 class Topology:
     """A place for each device: on bus 0, or behind a root port that is there in its stead.
 
-    slots has, in the config's order, device << 3 | function; ports the device numbers of root
+    devfns has, in the config's order, device << 3 | function; ports the device numbers of root
     ports, in ascending order, which is also that of the buses behind them, from 1 on.
     """
 
     def __init__(self, devices: Sequence[DeviceConfig]) -> None:
         """Raises BusConflict if there are too many."""
-        free = _free_slots([device.slot for device in devices])
-        self.slots = [next(free) if device.slot is None else device.slot for device in devices]
-        placed = zip(devices, self.slots, strict=True)
-        self.ports = sorted({slot >> 3 for device, slot in placed if device.root_port})
+        free = _free_devfns([device.slot for device in devices])
+        self.devfns = [next(free) if device.slot is None else device.slot for device in devices]
+        placed = zip(devices, self.devfns, strict=True)
+        self.ports = sorted({devfn >> 3 for device, devfn in placed if device.root_port})
 
     @property
     def last_bus(self) -> int:
@@ -35,8 +35,8 @@ class Topology:
         return len(self.ports)
 
 
-def _free_slots(slots: Sequence[int | None]) -> Iterator[int]:
-    taken = {slot >> 3 for slot in slots if slot is not None} | {_HOST_BRIDGE}
+def _free_devfns(used: Sequence[int | None]) -> Iterator[int]:
+    taken = {devfn >> 3 for devfn in used if devfn is not None} | {_HOST_BRIDGE}
     for device in range(DEVICES):
         if device not in taken:
             yield device << 3

@@ -8,6 +8,7 @@ space. Nothing else in pyvmm maps memory into a guest or an IOMMU.
 from __future__ import annotations
 
 import threading
+from itertools import product
 
 from . import layout
 from .backing import SHARED, Backing
@@ -16,6 +17,7 @@ from .region import RAM, MemoryRegion
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Protocol
 
     class MemoryObserver(Protocol):
@@ -30,6 +32,9 @@ class GuestMemory:
     """Guest RAM, and the regions around it. Safe to call from any thread.
 
     A context manager; closing it unmaps what it owns. Observers must have let go before.
+
+    What an observer fails to let go of stays in the map, and its memory where it is, until then:
+    addresses that the guest may still reach are nobody else's, in this process either.
     """
 
     def __init__(self, ram_size: int, backing: str = SHARED) -> None:
@@ -100,22 +105,27 @@ class GuestMemory:
                     observer.region_added(region)
                     told.append(region)
             except BaseException:
-                for region in reversed(told):
-                    observer.region_removed(region)
+                self._let_go([observer], reversed(told))
                 raise
             self._observers.append(observer)
 
     def remove_observer(self, observer: MemoryObserver) -> None:
-        """Have observer undo all it was told of, in reverse."""
+        """Have observer undo all it was told of, in reverse.
+
+        It is tried for each region; then the first error is raised. What is left is gone before
+        close(): with the VM, or the DMA space.
+        """
         with self._lock:
             self._observers.remove(observer)
-            for region in reversed(self._regions):
-                observer.region_removed(region)
+            error = self._let_go([observer], reversed(self._regions))
+            if error is not None:
+                raise error
 
     def add_region(self, region: MemoryRegion) -> None:
         """Add a region whose memory somebody else owns (a mapped BAR), and announce it.
 
-        Raises Overlap, or what an observer raises; then nothing has changed.
+        Raises Overlap, or what an observer raises; then nothing has changed, unless one that has
+        it already fails to let go of it.
         """
         with self._lock:
             self.check_free(region.gpa, region.size, region.name)
@@ -125,18 +135,38 @@ class GuestMemory:
                     observer.region_added(region)
                     told.append(observer)
             except BaseException:
-                for observer in reversed(told):
-                    observer.region_removed(region)
+                if self._let_go(reversed(told), [region]) is not None:
+                    self._enter(region)
                 raise
-            self._regions.append(region)
-            self._regions.sort(key=_by_address)
+            self._enter(region)
+
+    def _enter(self, region: MemoryRegion) -> None:
+        self._regions.append(region)
+        self._regions.sort(key=_by_address)
+
+    @staticmethod
+    def _let_go(
+        observers: Iterable[MemoryObserver], regions: Iterable[MemoryRegion]
+    ) -> Exception | None:
+        """Have each observer undo each region. Returns the first error, after all were asked."""
+        first: Exception | None = None
+        for observer, region in product(observers, regions):
+            try:
+                observer.region_removed(region)
+            except Exception as error:
+                first = first or error
+        return first
 
     def remove_region(self, region: MemoryRegion) -> None:
-        """Take a region back; when this returns no observer uses it any more."""
+        """Take a region back; when this returns no observer uses it any more.
+
+        Raises what an observer raises: then it stays in the map to the end.
+        """
         with self._lock:
+            error = self._let_go(reversed(self._observers), [region])
+            if error is not None:
+                raise error
             self._regions.remove(region)
-            for observer in reversed(self._observers):
-                observer.region_removed(region)
             backing = self._owned.pop(region.gpa, None)
             if backing is not None:
                 if region.buffer is not None:
@@ -160,14 +190,15 @@ class GuestMemory:
                 fd=backing.fd,
                 buffer=backing.buffer[:size],
             )
+            self._owned[gpa] = backing
             try:
                 self.add_region(region)
             except BaseException:
-                assert region.buffer is not None
-                region.buffer.release()
-                backing.close()
+                if region not in self._regions:
+                    assert region.buffer is not None
+                    region.buffer.release()
+                    self._owned.pop(gpa).close()
                 raise
-            self._owned[gpa] = backing
             return region
 
     def check_free(self, gpa: int, size: int, name: str) -> None:

@@ -14,10 +14,11 @@ class MemoryRegion:
     gpa and size are bytes, page-aligned. host is the address of the mapping in this process,
     which only those who hand it to the kernel (memslots, IOVA mappings) have a use for; fd and
     offset name the same memory for other processes, fd being -1 where there is none. kind is
-    RAM, ROM (the guest's writes exit) or DEVICE (a mapped BAR: no RAM, and not for DMA).
+    RAM, ROM (the guest's writes exit) or DEVICE (a mapped BAR: no RAM, and not for DMA). pages,
+    if given, is held for as long as the region is in use: what keeps the mapping there.
     """
 
-    __slots__ = ("buffer", "fd", "gpa", "host", "kind", "name", "offset", "size")
+    __slots__ = ("buffer", "fd", "gpa", "host", "kind", "name", "offset", "pages", "size")
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class MemoryRegion:
         fd: int = -1,
         offset: int = 0,
         buffer: memoryview | None = None,
+        pages: memoryview | None = None,
     ) -> None:
         self.gpa = gpa
         self.size = size
@@ -39,6 +41,7 @@ class MemoryRegion:
         self.fd = fd
         self.offset = offset
         self.buffer = buffer
+        self.pages = pages
 
     @property
     def end(self) -> int:

@@ -99,7 +99,7 @@ class Windows:
         return (self.mmio64, self.mmio32) if kind == PREFETCHABLE_WINDOW else (self.mmio32,)
 
 
-# What a bridge's windows have at least, which Linux wants those of slots to have too.
+# What a bridge's windows have at least: room for a guest to move BARs in.
 _SMALLEST: dict[WindowKind, int] = {
     IO_WINDOW: 0,
     MEMORY_WINDOW: 2 * layout.MIB,

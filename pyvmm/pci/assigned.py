@@ -193,13 +193,13 @@ class Assigned(Function):
         """INTx, MSI or MSI-X, and how much of it, for people."""
         return self._interrupts.in_use()
 
-    def attached(self, bus: Bus, slot: int) -> None:
-        super().attached(bus, slot)
+    def attached(self, bus: Bus, devfn: int) -> None:
+        super().attached(bus, devfn)
         self._view = self._capabilities.view(bus.bridge is None, self._config_size)
         self._reset_bits = self._capabilities.reset_bits
         pin = self._config.u8(PCI_INTERRUPT_PIN)
         if pin:
-            self._intx.gsi = bus.intx_gsi(slot >> 3, pin)
+            self._intx.gsi = bus.intx_gsi(devfn >> 3, pin)
             self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
 
     def reset(self) -> None:
@@ -229,10 +229,13 @@ class Assigned(Function):
             self._config.set_u8(PCI_INTERRUPT_LINE, self._intx.gsi)
             for bar in self._bars:
                 bar.reset()
-            if self._used:
-                self._used = False
-                for register in self._view.put_back:
-                    self.guard.write(_CONFIG, *register)
+            self._put_back()
+
+    def _put_back(self) -> None:
+        if self._used:
+            self._used = False
+            for register in self._view.put_back:
+                self.guard.write(_CONFIG, *register)
 
     def finish_reset(self) -> None:
         """After the device was reset: the guest can have it.
@@ -241,17 +244,20 @@ class Assigned(Function):
         """
         with self._lock:
             try:
-                vendor = self._device.region_read(_CONFIG, PCI_VENDOR_ID, 2)
+                self._check_answers()
             except DeviceGone as error:
                 self.guard.lost(error)
                 raise
-            if int.from_bytes(vendor, "little") == _NOBODY:
-                raise BadDevice(
-                    f"{self.name} does not answer after its reset: its configuration space reads "
-                    "as all-ones; one of the host's comes back with a power cycle, and may do "
-                    "better with another reset_method (in sysfs)"
-                )
             self._interrupts.reconcile()
+
+    def _check_answers(self) -> None:
+        vendor = self._device.region_read(_CONFIG, PCI_VENDOR_ID, 2)
+        if int.from_bytes(vendor, "little") == _NOBODY:
+            raise BadDevice(
+                f"{self.name} does not answer after its reset: its configuration space reads "
+                "as all-ones; one of the host's comes back with a power cycle, and may do "
+                "better with another reset_method (in sysfs)"
+            )
 
     def _stop(self) -> None:
         """Take BARs and interrupts from the guest, and leave our bits as a reset does."""
@@ -307,6 +313,10 @@ class Assigned(Function):
         self._power.settle()
         if any(_writes_to(offset, size, value, at) & mask for at, mask in self._reset_bits):
             self._reset_by_guest()
+        self._follow()
+
+    def _follow(self) -> None:
+        """Have BARs and interrupts where our bits say."""
         if not self.guard.gone:
             for mapping in self._mappings:
                 mapping.move(self._reached(mapping.bar))
@@ -327,11 +337,23 @@ class Assigned(Function):
                     mapping.move(self._reached(mapping.bar))
 
     def bus_reset(self) -> None:
-        if not self.guard.gone:
+        """A conventional reset (PCI Express Base 6.0, section 6.6.1), by the port above.
+
+        Other vCPUs may run. Their writes to our bits wait for the lock. When `_stop` returns,
+        none reaches mapped areas any more, and the device does no DMA; who is in a handler of
+        the device's gets what a device in reset answers, as on any bus.
+        """
+        with self._lock:
+            if self.guard.gone:
+                return
+            self._forget()
+            self._put_back()
             try:
-                self.reset()
+                self._device.reset_by_bus()
+                self._check_answers()
             except (VfioError, PciError) as error:
-                self.guard.failed("resets refused", error)
+                self.guard.failed("bus resets failed", error)
+            self._follow()
 
     def _reset_by_guest(self) -> None:
         """A function-level reset (PCI Express Base 6.0, section 6.6.2).
@@ -340,15 +362,18 @@ class Assigned(Function):
         which keeps what configuration the guest can't see. Our bits become what a reset makes of
         them: nothing decoded, no DMA, interrupts off, BARs at 0.
         """
-        self._stop()
-        for bar in self._bars:
-            bar.clear()
+        self._forget()
         if self.guard.gone:
             return
         try:
             self._device.reset()
         except VfioError as error:
             self.guard.failed("function-level resets failed", error)
+
+    def _forget(self) -> None:
+        self._stop()
+        for bar in self._bars:
+            bar.clear()
 
     def _tell(self, offset: int, size: int, value: int) -> None:
         """Tell the device of a write. It may refuse: servers do so over bits they don't know."""

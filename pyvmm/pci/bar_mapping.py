@@ -119,7 +119,12 @@ class BarMapping:
 
     def _region(self, address: int, offset: int, mapping: Mapping) -> MemoryRegion:
         return MemoryRegion(
-            address + offset, mapping.size, host=mapping.address, kind=DEVICE, name=self.name
+            address + offset,
+            mapping.size,
+            host=mapping.address,
+            kind=DEVICE,
+            name=self.name,
+            pages=mapping.view,
         )
 
     def _show(self, region: MemoryRegion) -> None:
@@ -150,7 +155,10 @@ class BarMapping:
         return alone
 
     def close(self) -> None:
-        """Be nowhere, and give the device's memory back. Idempotent."""
+        """Be nowhere, and give the device's memory back. Idempotent.
+
+        Where KVM didn't let go of a part, that one's region has it until the VM is gone.
+        """
         self.move(None)
         for _, mapping in self._mapped:
             mapping.close()

@@ -51,7 +51,7 @@ class Function(ABC):
     bus: Bus
     """Where it is, once it is on a bus."""
 
-    slot: int = -1
+    devfn: int = -1
     """Its place there: device << 3 | function."""
 
     multifunction: bool = False
@@ -60,12 +60,12 @@ class Function(ABC):
     @property
     def bdf(self) -> int:
         """Its routing id, as bus numbers are now; once it is on a bus."""
-        return self.bus.number << 8 | self.slot
+        return self.bus.number << 8 | self.devfn
 
     @property
     def bridge(self) -> Bridge | None:
         """The one it is behind; None on bus 0, and on none."""
-        return self.bus.bridge if self.slot >= 0 else None
+        return self.bus.bridge if self.devfn >= 0 else None
 
     @property
     @abstractmethod
@@ -80,10 +80,10 @@ class Function(ABC):
     def config_write(self, offset: int, size: int, value: int) -> None:
         """Write likewise; value fits in size."""
 
-    def attached(self, bus: Bus, slot: int) -> None:
-        """It is on a bus now, in this slot."""
+    def attached(self, bus: Bus, devfn: int) -> None:
+        """It is on a bus now, at this place."""
         self.bus = bus
-        self.slot = slot
+        self.devfn = devfn
 
     @abstractmethod
     def reset(self) -> None:
@@ -146,7 +146,7 @@ class Bus:
     @property
     def functions(self) -> tuple[Function, ...]:
         """Its own functions, in order of their addresses."""
-        return tuple(self._functions[slot] for slot in sorted(self._functions))
+        return tuple(self._functions[devfn] for devfn in sorted(self._functions))
 
     @property
     def bridges(self) -> tuple[Bridge, ...]:
@@ -171,7 +171,7 @@ class Bus:
                 f"{function.name} can't be at {bdf_name(at)}, where {there.name} is; "
                 "give one of them another address"
             )
-        siblings = [other for slot, other in self._functions.items() if slot >> 3 == device]
+        siblings = [other for devfn, other in self._functions.items() if devfn >> 3 == device]
         if number and not siblings:
             raise BusConflict(
                 f"{function.name} at {bdf_name(at)} would be invisible, since there is no "
@@ -189,7 +189,7 @@ class Bus:
         """The GSI that a pin (1 is INTA) of a device of this bus is wired to."""
         if self.bridge is None:
             return pins.intx_gsi(device, pin)
-        return self.bridge.bus.intx_gsi(self.bridge.slot >> 3, pins.swizzle(device, pin))
+        return self.bridge.bus.intx_gsi(self.bridge.devfn >> 3, pins.swizzle(device, pin))
 
     # -- configuration space ------------------------------------------------------------------
 

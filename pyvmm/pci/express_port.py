@@ -36,16 +36,10 @@ from pyvmm.uapi.pci_regs import (
     PCI_EXP_LNKSTA_SLC,
     PCI_EXP_RTCTL,
     PCI_EXP_SLTCAP,
-    PCI_EXP_SLTCAP_HPC,
-    PCI_EXP_SLTCAP_HPS,
-    PCI_EXP_SLTCAP_NCCS,
     PCI_EXP_SLTCTL,
     PCI_EXP_SLTCTL_DLLSCE,
-    PCI_EXP_SLTCTL_HPIE,
-    PCI_EXP_SLTCTL_PDCE,
     PCI_EXP_SLTSTA,
     PCI_EXP_SLTSTA_DLLSC,
-    PCI_EXP_SLTSTA_PDC,
     PCI_EXP_SLTSTA_PDS,
     PCI_EXP_TYPE_ROOT_PORT,
 )
@@ -64,10 +58,6 @@ _PAYLOAD_4096 = 5
 _WIDTH_X16 = 16 << 4
 _ERRORS = 0xF  # correctable, non-fatal and fatal ones, and unsupported requests
 _LINK_CONTROL = PCI_EXP_LNKCTL_ASPMC | PCI_EXP_LNKCTL_LD | PCI_EXP_LNKCTL_CCC | PCI_EXP_LNKCTL_ES
-# A slot that needs no button, power switch or lock, only to be looked at.
-_SLOT = PCI_EXP_SLTCAP_HPC | PCI_EXP_SLTCAP_HPS | PCI_EXP_SLTCAP_NCCS
-_SLOT_CONTROL = PCI_EXP_SLTCTL_PDCE | PCI_EXP_SLTCTL_HPIE | PCI_EXP_SLTCTL_DLLSCE
-_SLOT_EVENTS = PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC
 _PORT_NUMBER_SHIFT, _SLOT_NUMBER_SHIFT = 24, 19
 
 # Register, its bytes, its value, what of it is writable, what write-1-to-clear.
@@ -78,9 +68,9 @@ _REGISTERS = (
     (PCI_EXP_DEVSTA, 2, 0, 0, _ERRORS),
     (PCI_EXP_LNKCAP, 4, PCI_EXP_LNKCAP_SLS_64_0GB | _WIDTH_X16 | PCI_EXP_LNKCAP_DLLLARC, 0, 0),
     (PCI_EXP_LNKCTL, 2, 0, _LINK_CONTROL, 0),
-    (PCI_EXP_SLTCAP, 4, _SLOT, 0, 0),
-    (PCI_EXP_SLTCTL, 2, 0, _SLOT_CONTROL, 0),
-    (PCI_EXP_SLTSTA, 2, 0, 0, _SLOT_EVENTS),
+    (PCI_EXP_SLTCAP, 4, 0, 0, 0),
+    (PCI_EXP_SLTCTL, 2, 0, PCI_EXP_SLTCTL_DLLSCE, 0),
+    (PCI_EXP_SLTSTA, 2, 0, 0, PCI_EXP_SLTSTA_DLLSC),
     (PCI_EXP_RTCTL, 2, 0, _ERRORS, 0),
     (PCI_EXP_LNKCAP2, 4, PCI_EXP_LNKCAP2_SLS & 0x7F, 0, 0),
     (PCI_EXP_LNKCTL2, 2, PCI_EXP_LNKCAP_SLS_64_0GB, PCI_EXP_LNKCTL2_TLS, 0),
@@ -95,7 +85,8 @@ class ExpressPort:
 
     The port can do what any device can, so that a guest finds the link as fast and as wide as the
     device says it is, and has to change the payload of neither. The slot tells whether a device is
-    there. Power management, errors and bandwidth are no events here.
+    there, and whether its link has come or gone; it is not hot-plug capable, so nobody is
+    interrupted by that. Power management, errors and bandwidth are no events here.
     """
 
     def __init__(self, config: ConfigSpace, number: int) -> None:
@@ -137,7 +128,14 @@ class ExpressPort:
         config.set_u16(offset + PCI_EXP_DEVCTL, control | payload)
         self.occupied = device is not None
         config.set_u16(offset + PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_PDS if self.occupied else 0)
+        # The link has been trained by the time that anybody looks.
+        config.set_u16(offset + PCI_EXP_LNKSTA, self._status if self.occupied else 0)
 
     def set_link(self, up: bool) -> None:
         """The link is up, or down."""
-        self._config.set_u16(self._offset + PCI_EXP_LNKSTA, self._status if up else 0)
+        config, offset = self._config, self._offset
+        before, after = config.u16(offset + PCI_EXP_LNKSTA), self._status if up else 0
+        if (before ^ after) & PCI_EXP_LNKSTA_DLLLA:
+            events = config.u16(offset + PCI_EXP_SLTSTA) | PCI_EXP_SLTSTA_DLLSC
+            config.set_u16(offset + PCI_EXP_SLTSTA, events)
+        config.set_u16(offset + PCI_EXP_LNKSTA, after)

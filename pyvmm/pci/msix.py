@@ -33,9 +33,6 @@ from .vectors import HostVectors, Message
 if TYPE_CHECKING:
     from pyvmm.memory import IoHandler
 
-CAPABILITY_SIZE = 12
-"""Bytes of the capability."""
-
 _MASKED = bytes(PCI_MSIX_ENTRY_VECTOR_CTRL) + PCI_MSIX_ENTRY_CTRL_MASKBIT.to_bytes(4, "little")
 
 

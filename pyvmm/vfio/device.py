@@ -221,6 +221,15 @@ class Device(ABC):
     def reset(self) -> None:
         """Reset the device's function; its DMA mappings stay."""
 
+    def reset_by_bus(self) -> None:
+        """Reset it as a reset of its bus would, and no other device with it.
+
+        Raises DeviceError where there is no way to.
+        """
+        if not self.info.resettable:
+            raise DeviceError.answered(f"{self.name}: reset", errno.ENOTTY, "it has none")
+        self.reset()
+
     # Late imports: most who use a device want nothing of this.
 
     @property

@@ -17,8 +17,8 @@ from .dirty_bitmap import bitmap_bytes, pack_dirty
 from .errors import DeviceError
 from .features import NO_CURES, Access, Cures, Feature, Features, feature_name, lacking
 from .intervals import Interval
-from .migration import MIG_DATA_SIZE, MIG_STATE, MIGRATION, MigrationData
-from .migration_states import SAVING, MigrationState
+from .migration import MIG_DATA_SIZE, MIG_STATE, MIGRATION
+from .migration_states import MigrationState
 
 LOGGING_CONTROL = struct.Struct("=QII")
 """page_size, num_ranges, reserved; then the ranges"""
@@ -30,10 +30,9 @@ LOGGING_REPORT = struct.Struct("=QQQ")
 MAX_BITMAP = 1 << 20
 """The most bytes of a bitmap that are reported at once."""
 
-_WITH_STREAM = SAVING | {MigrationState.RESUMING}
 _MIGRATION = {
     Feature.MIGRATION: Access.GET,
-    Feature.MIG_DEVICE_STATE: Access.GET | Access.SET,
+    Feature.MIG_DEVICE_STATE: Access.GET,
     Feature.MIG_DATA_SIZE: Access.GET,
 }
 _LOGGING = {
@@ -44,15 +43,14 @@ _LOGGING = {
 
 
 class DeviceFeatures(Features):
-    """The features of any device that has an interface for them. Owns a migration's stream.
+    """The features of any device that has an interface for them. It keeps nothing.
 
-    States for peer-to-peer DMA are left out, as vfio-user does without them.
+    Migration states are set by Device.migration: the stream that begins has to be somebody's.
+    Those for peer-to-peer DMA are left out, as vfio-user does without them.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self.stream: MigrationData | None = None
-        """That of the migration under way, if there is one."""
 
     @property
     def name(self) -> str:
@@ -93,7 +91,6 @@ class DeviceFeatures(Features):
 
     def set(self, feature: int, data: bytes = b"", *, cures: Cures = NO_CURES) -> bytes:
         sets: dict[int, Callable[[bytes], bytes]] = {
-            Feature.MIG_DEVICE_STATE: self._set_state,
             Feature.DMA_LOGGING_START: self._start_log,
             Feature.DMA_LOGGING_STOP: self._stop_log,
         }
@@ -105,32 +102,15 @@ class DeviceFeatures(Features):
         what = f"{verb} feature {feature_name(feature)}"
         return lacking(self.name, what, "the device hasn't got it")
 
-    def _set_state(self, data: bytes) -> bytes:
+    def state_in(self, data: bytes) -> MigrationState:
+        """The state that the data of MIG_DEVICE_STATE ask for. Raises DeviceError (EINVAL)."""
         if len(data) != MIG_STATE.size:
             raise self._senseless(f"a migration state of {len(data)} bytes")
         number, _ = MIG_STATE.unpack(data)
         unused = (MigrationState.RUNNING_P2P, MigrationState.PRE_COPY_P2P)
         if number not in set(MigrationState) or number in unused:
             raise self._senseless(f"migration state {number}")
-        state = MigrationState(number)
-        migration = self._device.migration
-        try:
-            begun = migration.set_state(state)
-        except DeviceError:
-            if migration.get_state() not in _WITH_STREAM:
-                self.end_stream()
-            raise
-        if begun or state not in _WITH_STREAM:
-            self.end_stream()
-        if begun:
-            self.stream = begun
-        return MIG_STATE.pack(state, -1)
-
-    def end_stream(self) -> None:
-        """Let the stream go, if there is one."""
-        stream, self.stream = self.stream, None
-        if stream:
-            stream.close()
+        return MigrationState(number)
 
     def _start_log(self, data: bytes) -> bytes:
         if len(data) < LOGGING_CONTROL.size:

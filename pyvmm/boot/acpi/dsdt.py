@@ -52,12 +52,11 @@ if TYPE_CHECKING:
 _DEVICES, _PINS = 32, 4
 _ANY_FUNCTION = 0xFFFF
 
-# What a guest may control by itself: hot-plug in root ports' slots, and the PCI Express capability.
-# Errors, power management events and latency tolerance are not in it: root ports know of none of
-# them, and those of an assigned device are its host's to deal with.
+# What a guest may control by itself: the PCI Express capability. Hot-plug, errors, power management
+# events and latency tolerance are not in it: root ports know of none of them, and those of an
+# assigned device are its host's to deal with.
 _PCI_HOST_BRIDGE = "33db4d5b-1ff7-401c-9657-7441c03dd766"
-_HOT_PLUG, _CAPABILITY = 1 << 0, 1 << 4
-_GRANTED = _HOT_PLUG | _CAPABILITY
+_GRANTED = 1 << 4
 _UNKNOWN_UUID, _UNKNOWN_REVISION, _MASKED = 1 << 2, 1 << 3, 1 << 4
 
 

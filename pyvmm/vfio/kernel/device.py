@@ -199,6 +199,12 @@ class KernelDevice(Device):
         tried = f"has only {', '.join(methods)}, in vain" if methods else "has none in sysfs"
         return f"of reset methods the function {tried}; try hot_reset(), which resets its bus"
 
+    def reset_by_bus(self) -> None:
+        """Device.reset_by_bus(). Raises NotReset, DeviceGone."""
+        from .resets import reset_alone
+
+        reset_alone(self)
+
     def hot_reset_info(self) -> HotResetInfo:
         """What a hot reset would reset. Raises DeviceError (ENODEV) where there is none."""
         return hot_reset.query(self._file)

@@ -20,7 +20,9 @@ from ..host.functions import HostFunction
 from .device import KernelDevice
 from .hot_reset import HotResetInfo
 
-_Way = Callable[[KernelDevice, Mapping[int, int]], tuple[str, ...]]
+# The fd of each group that is ours; None where nothing but the device itself may be reset.
+_Ours = Mapping[int, int] | None
+_Way = Callable[[KernelDevice, _Ours], tuple[str, ...]]
 
 
 class NotReset(VfioError):
@@ -45,6 +47,14 @@ def reset_all(devices: Collection[KernelDevice]) -> dict[Device, VfioError]:
     return {device: error for device, error in failures.items() if device.name not in fresh}
 
 
+def reset_alone(device: KernelDevice) -> None:
+    """Reset a device as well as it can be, and no other: by its bus, if it is alone there.
+
+    Raises NotReset, DeviceGone.
+    """
+    _reset(device, None)
+
+
 def _has_its_own(device: KernelDevice) -> bool:
     """Whether the best that there is for it is a reset of the function alone."""
     if not device.info.resettable:
@@ -56,7 +66,7 @@ def _has_its_own(device: KernelDevice) -> bool:
     return methods[:1] != ("pm",)
 
 
-def _reset(device: KernelDevice, fds: Mapping[int, int]) -> tuple[str, ...]:
+def _reset(device: KernelDevice, fds: _Ours) -> tuple[str, ...]:
     """Reset a device; the addresses of all that were reset with it. Raises NotReset, DeviceGone."""
     errors = []
     for way in _ways(device):
@@ -75,13 +85,20 @@ def _ways(device: KernelDevice) -> tuple[_Way, ...]:
     return (_alone, _with_its_bus) if _has_its_own(device) else (_with_its_bus, _alone)
 
 
-def _alone(device: KernelDevice, _fds: Mapping[int, int]) -> tuple[str, ...]:
+def _alone(device: KernelDevice, _fds: _Ours) -> tuple[str, ...]:
     device.reset()
     return (device.name,)
 
 
-def _with_its_bus(device: KernelDevice, fds: Mapping[int, int]) -> tuple[str, ...]:
+def _with_its_bus(device: KernelDevice, fds: _Ours) -> tuple[str, ...]:
     info = device.hot_reset_info()
+    if fds is None:
+        foreign = [function.bdf for function in info.devices if function.bdf != device.name]
+        if foreign:
+            raise DeviceError.answered(
+                f"{device.name}: hot reset, which resets {', '.join(foreign)} too", errno.EPERM
+            )
+        fds = _group_fds([device])
     foreign = _foreign(info, fds, device.root)
     if foreign:
         raise DeviceError.answered(

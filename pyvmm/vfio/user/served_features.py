@@ -17,9 +17,9 @@ from ...uapi.vfio import (
 from ..device import Device
 from ..device_features import DeviceFeatures
 from ..errors import DeviceError, VfioError
-from ..features import Feature, feature_name
-from ..migration import MigrationData
-from ..migration_states import MigrationState
+from ..features import Access, Feature, feature_name
+from ..migration import MIG_STATE, MigrationData
+from ..migration_states import SAVING, MigrationState
 from .protocol import DEVICE_FEATURE, MAX_DATA_XFER_SIZE, MIG_DATA, command_name
 from .survive import survive
 from .transport import Message
@@ -30,17 +30,20 @@ _GET, _SET, _PROBE = (
     VFIO_DEVICE_FEATURE_PROBE,
 )
 
+_WITH_STREAM = SAVING | {MigrationState.RESUMING}
+
 
 class ServedFeatures:
     """Carries out what a client asks for, and undoes it when the client goes.
 
-    A migration is its client's: with that its stream ends, and the device runs for the next
-    client, whose memory it doesn't know yet. One whose state came in only half is reset.
+    A migration is its client's, and its stream ours: with the client it ends, and the device runs
+    for the next one, whose memory it doesn't know yet. One whose state came in only half is reset.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = device
         self._features = DeviceFeatures(device)
+        self._stream: MigrationData | None = None  # that of the migration under way
         self._migrated = self._logged = False
 
     def feature(self, message: Message) -> bytes:
@@ -50,6 +53,8 @@ class ServedFeatures:
         feature, how = flags & VFIO_DEVICE_FEATURE_MASK, flags & ~VFIO_DEVICE_FEATURE_MASK
         if how & _PROBE and not how & ~(_PROBE | _GET | _SET):
             there = self._features.probe(feature)
+            if there and feature == Feature.MIG_DEVICE_STATE:
+                there |= Access.SET
             if not there or how & (_GET | _SET) & ~there:
                 what = f"probing feature {feature_name(feature)}"
                 raise DeviceError.answered(what, errno.ENOTTY)
@@ -61,17 +66,39 @@ class ServedFeatures:
             answer = self._features.get(feature, data)
             return DEVICE_FEATURE.pack(DEVICE_FEATURE.size + len(answer), flags) + answer
         if how == _SET:
-            self._migrated |= feature == Feature.MIG_DEVICE_STATE
             self._logged |= feature == Feature.DMA_LOGGING_START
-            return DEVICE_FEATURE.pack(argsz, flags) + self._features.set(feature, data)
+            migrates = feature == Feature.MIG_DEVICE_STATE
+            answer = self._set_state(data) if migrates else self._features.set(feature, data)
+            return DEVICE_FEATURE.pack(argsz, flags) + answer
         raise _invalid(f"a feature with flags {flags:#x}")
+
+    def _set_state(self, data: bytes) -> bytes:
+        self._migrated = True
+        state = self._features.state_in(data)
+        migration = self._device.migration
+        try:
+            begun = migration.set_state(state)
+        except DeviceError:
+            if migration.get_state() not in _WITH_STREAM:
+                self._end_stream()
+            raise
+        if begun or state not in _WITH_STREAM:
+            self._end_stream()
+        if begun:
+            self._stream = begun
+        return MIG_STATE.pack(state, -1)
+
+    def _end_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream:
+            stream.close()
 
     def read(self, message: Message) -> bytes:
         """Carry out a MIG_DATA_READ message. Raises VfioError."""
         argsz, size = _unpack(message, MIG_DATA.size)
         if size > MAX_DATA_XFER_SIZE or argsz < MIG_DATA.size + size:
             raise _invalid(f"reading {size} bytes of migration data with argsz {argsz}")
-        stream = self._stream()
+        stream = self._begun()
         data = b""
         # To the client a short answer is the end, which a file's isn't.
         while len(data) < size:
@@ -90,24 +117,23 @@ class ServedFeatures:
         data = memoryview(message.payload)[MIG_DATA.size :]
         if size > MAX_DATA_XFER_SIZE or argsz < MIG_DATA.size + size or len(data) < size:
             raise _invalid(f"{size} bytes of migration data in {len(data)} with argsz {argsz}")
-        self._stream().write(data[:size])
+        self._begun().write(data[:size])
         return b""
 
-    def _stream(self) -> MigrationData:
-        stream = self._features.stream
-        if stream is None:
+    def _begun(self) -> MigrationData:
+        if self._stream is None:
             raise _invalid("migration data in a state that has none")
-        return stream
+        return self._stream
 
     def was_reset(self) -> None:
         """The device has been reset, and so runs."""
-        self._features.end_stream()
+        self._end_stream()
 
     def close(self) -> None:
         """The client is gone. Idempotent."""
         name = self._device.name
         with survive(f"{name}: ending its migration"):
-            self._features.end_stream()
+            self._end_stream()
             if self._migrated:
                 self._migrated = False
                 self._run()

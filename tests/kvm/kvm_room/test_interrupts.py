@@ -250,11 +250,11 @@ def test_routes_are_committed_in_one_call(guest: Guest, ioctls: list[int]) -> No
     assert ioctls == [uapi.KVM_SET_GSI_ROUTING]
     # The same again, or there and back, is no change.
     routing.set_msi(gsis[0], MSI_ADDRESS, gsis[0])
-    routing.clear(gsis[1])
+    routing.set_msi(gsis[1], MSI_ADDRESS, 0)
     routing.set_msi(gsis[1], MSI_ADDRESS, gsis[1])
     routing.commit()
     assert ioctls == [uapi.KVM_SET_GSI_ROUTING]
-    routing.clear(gsis[1])
+    routing.free(gsis[1])
     routing.commit()
     assert ioctls == [uapi.KVM_SET_GSI_ROUTING] * 2
 

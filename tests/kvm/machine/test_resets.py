@@ -248,6 +248,22 @@ def test_the_images_are_read_again(make: MakeMachine, guests: Path, tmp_path: Pa
     vm.console.expect("functions: 1", LIMIT)
 
 
+def test_images_of_the_cache_may_go_from_there(
+    make: MakeMachine, guests: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is swept while VMs run, of an initramfs after a day: that is none to the guest."""
+    images = shutil.copy(guests / "hello.elf", tmp_path), str(tmp_path / "initrd")
+    Path(images[1]).write_bytes(b"initrd")
+    monkeypatch.setattr("pyvmm.machine.machine.find_images", lambda *_: images)
+    vm = make("", kernel="debian:6.12", initrd={}, cmdline="crash=hang")
+    vm.start()
+    vm.console.expect("command line", LIMIT)
+    for image in images:
+        os.unlink(image)
+    assert vm.reset()
+    vm.console.expect("command line", LIMIT)
+
+
 # -- what goes wrong --------------------------------------------------------------------------
 
 

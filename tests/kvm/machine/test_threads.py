@@ -109,6 +109,32 @@ def test_close_on_a_vcpus_thread_is_refused(make: MakeMachine) -> None:
     assert "request_stop() there" in str(outcome.cause)
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_close_on_the_time_limits_thread(
+    config: Callable[..., VmConfig], no_leaks: None, started: bool
+) -> None:
+    """Whoever is told there of the end may close it."""
+    errors: list[BaseException] = []
+    closed = threading.Event()
+
+    def close(_: Outcome) -> None:
+        try:
+            vm.close()
+        except BaseException as error:
+            errors.append(error)
+        closed.set()
+
+    vm = Machine(config("hello", cmdline="crash=hang", timeout=0.5), ended=close)
+    with vm:
+        vm.build()
+        if started:
+            vm.start()
+        assert closed.wait(LIMIT)
+        assert errors == []
+        assert vm.outcome is not None
+        assert vm.outcome.end is End.TIMEOUT
+
+
 def test_close_by_what_is_closed(config: Callable[..., VmConfig], no_leaks: None) -> None:
     with Machine(config("hello")) as vm:
         vm.build()

@@ -44,7 +44,7 @@ class StartInfo:
         self.command_line = memory.read(command_line_at, 4096).split(b"\0")[0]
 
 
-def load(memory: GuestMemory, path: str, **options: object) -> boot.Entry:
+def load(memory: GuestMemory, path: str | boot.ImageFile, **options: object) -> boot.Entry:
     defaults: dict[str, object] = {
         "cpus": 2,
         "mmio64": (1 << 33, 1 << 40),
@@ -197,3 +197,16 @@ def test_a_file_that_shrinks_while_it_is_read(
         os.truncate(path, 4096)
         with pytest.raises(UnreadableImage, match="became shorter"):
             image.read_into(memory.view(MIB, 8192), 0)
+
+
+def test_open_files_are_read_again_where_their_paths_are_gone(
+    write: Write, kernel: str, memory: GuestMemory
+) -> None:
+    paths = kernel, write("initrd", b"initrd")
+    with boot.ImageFile(paths[0], "kernel") as image, boot.ImageFile(paths[1], "initrd") as initrd:
+        for path in paths:
+            os.unlink(path)
+        for _ in range(2):
+            entry = load(memory, image, initrd=initrd)
+            ((address, size, _, _),) = start_info(memory, entry).modules
+            assert memory.read(address, size) == b"initrd"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvmm.debian.cache import Cache, cache_folder
+from pyvmm.debian.cache import Cache, cache_folder, sync
 from pyvmm.debian.errors import DebianError
 
 
@@ -40,6 +40,15 @@ def test_what_was_published_last_is_found_and_what_was_before_stays(cache: Cache
     assert cache.find("things", "thing", "1:1.0") == first
     assert cache.find("things", "thing", "3") is None
     assert [(path / "file").read_text() for path in (first, second)] == ["first", "second"]
+
+
+def test_other_file_systems_are_left_alone(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody else has to write, to a disk that hangs perhaps, is nothing to wait for."""
+    monkeypatch.setattr(os, "sync", lambda: pytest.fail("all of the host's are written"))
+    with cache.locked(silent):
+        publish(cache, "first", "1")
+    with pytest.raises(OSError, match="nowhere"):
+        sync("/nowhere")
 
 
 def test_a_version_that_is_there_is_kept(cache: Cache) -> None:

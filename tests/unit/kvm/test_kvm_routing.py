@@ -138,13 +138,6 @@ class Routing(RuleBasedStateMachine):
 
     @precondition(lambda self: self.allocated)
     @rule(data=st.data())
-    def clear(self, data: st.DataObject) -> None:
-        gsi = data.draw(st.sampled_from(self.allocated))
-        self.routing.clear(gsi)
-        self.wanted.pop(gsi, None)
-
-    @precondition(lambda self: self.allocated)
-    @rule(data=st.data())
     def free(self, data: st.DataObject) -> None:
         gsi = data.draw(st.sampled_from(self.allocated))
         self.routing.free(gsi)

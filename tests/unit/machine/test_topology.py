@@ -16,7 +16,7 @@ def at(slot: int | None = None, *, root_port: bool = False) -> Device:
 
 def test_devices_without_a_slot_take_the_free_ones_in_order() -> None:
     topology = Topology([at(), at(2 << 3), at(2 << 3 | 5), at(), at(1 << 3)])
-    assert topology.slots == [3 << 3, 2 << 3, 2 << 3 | 5, 4 << 3, 1 << 3]
+    assert topology.devfns == [3 << 3, 2 << 3, 2 << 3 | 5, 4 << 3, 1 << 3]
     assert topology.ports == []
     assert topology.last_bus == 0
 
@@ -31,7 +31,7 @@ def test_each_device_behind_a_root_port_has_a_bus() -> None:
             at(5 << 3),
         ]
     )
-    assert topology.slots == [9 << 3, 1 << 3, 2 << 3, 9 << 3 | 1, 5 << 3]
+    assert topology.devfns == [9 << 3, 1 << 3, 2 << 3, 9 << 3 | 1, 5 << 3]
     assert topology.ports == [2, 9]
     assert topology.last_bus == 2
 
@@ -39,7 +39,7 @@ def test_each_device_behind_a_root_port_has_a_bus() -> None:
 def test_there_are_31_places() -> None:
     devices = [at(root_port=bool(number % 2)) for number in range(31)]
     topology = Topology(devices)
-    assert topology.slots == [device << 3 for device in range(1, 32)]
+    assert topology.devfns == [device << 3 for device in range(1, 32)]
     assert topology.last_bus == 15
     with pytest.raises(BusConflict, match=r"no free device number left; use slots such as 03\.1"):
         Topology([*devices, at()])

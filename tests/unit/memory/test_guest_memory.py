@@ -28,10 +28,11 @@ GIB = layout.GIB
 
 
 class Recorder:
-    """An observer that keeps what it was told, and can fail on one region."""
+    """An observer that keeps what it was told, and can fail on one region, or to let one go."""
 
-    def __init__(self, refuse: str = "") -> None:
+    def __init__(self, refuse: str = "", keep: str = "") -> None:
         self.refuse = refuse
+        self.keep = keep
         self.held: list[MemoryRegion] = []
 
     def region_added(self, region: MemoryRegion) -> None:
@@ -40,6 +41,8 @@ class Recorder:
         self.held.append(region)
 
     def region_removed(self, region: MemoryRegion) -> None:
+        if region.name == self.keep:
+            raise RuntimeError(f"keeping {region.name}")
         self.held.remove(region)
 
 
@@ -141,6 +144,49 @@ def test_an_observer_that_refuses_leaves_all_as_it_was() -> None:
             memory.add_observer(Recorder(refuse="low RAM"))
         memory.remove_observer(willing)
         memory.remove_observer(refusing)
+
+
+def test_what_an_observer_does_not_let_go_of_stays() -> None:
+    with GuestMemory(MIB) as memory:
+        keeping, other = Recorder(keep="bar"), Recorder()
+        memory.add_observer(keeping)
+        memory.add_observer(other)
+        bar = device_region(layout.MMIO32_START)
+        memory.add_region(bar)
+        with pytest.raises(RuntimeError, match="keeping bar"):
+            memory.remove_region(bar)
+        assert bar in memory.regions
+        assert bar in keeping.held
+        assert bar not in other.held, "the others are asked all the same"
+        with pytest.raises(Overlap):
+            memory.add_region(device_region(layout.MMIO32_START, name="next"))
+        with pytest.raises(RuntimeError, match="keeping bar"):
+            memory.remove_observer(keeping)
+        assert keeping.held == [bar], "of the rest it lets go"
+        other.held.append(bar)
+        memory.remove_observer(other)
+
+
+def test_memory_that_an_observer_keeps_stays_mapped() -> None:
+    with GuestMemory(MIB) as memory:
+        keeping = Recorder(keep="rom")
+        memory.add_observer(keeping)
+        rom = memory.allocate(16 * MIB, 0x1000, ROM, "rom")
+        with pytest.raises(RuntimeError, match="keeping rom"):
+            memory.remove_region(rom)
+        memory.write(16 * MIB, b"there")
+        refusing = Recorder(refuse="rom")
+        keeping.keep = ""
+        memory.remove_region(rom)
+        memory.add_observer(refusing)
+        keeping.keep = "rom"
+        with pytest.raises(RuntimeError, match=r"^rom"):
+            memory.allocate(16 * MIB, 0x1000, ROM, "rom")
+        memory.write(16 * MIB, b"there")
+        keeping.keep = ""
+        refusing.held.append(memory.regions[-1])
+        memory.remove_observer(refusing)
+        memory.remove_observer(keeping)
 
 
 def test_overlaps_are_refused() -> None:

@@ -11,6 +11,8 @@ from contextlib import suppress
 
 import pytest
 
+from pyvmm.kvm import KvmError
+from pyvmm.memory import DEVICE, MemoryRegion
 from pyvmm.pci.errors import BadDevice
 from pyvmm.vfio import DeviceGone, EventFd, IoEventFd, IrqData
 from tests.unit.pci.conftest import (
@@ -71,6 +73,46 @@ def test_between_its_two_halves_a_reset_may_be_anyones(setting: Setting) -> None
     assert ("reset",) not in setting.device.log
     setting.function.finish_reset()
     assert setting.device.kinds[INTX].enabled
+
+
+class Keeping:
+    """An observer that lets go of no BAR, as KVM does when it has no memory for the change."""
+
+    def __init__(self) -> None:
+        self.kept = True
+
+    def region_added(self, region: MemoryRegion) -> None:
+        pass
+
+    def region_removed(self, region: MemoryRegion) -> None:
+        if region.kind == DEVICE and self.kept:
+            raise KvmError(f"{region.name} stays")
+
+
+def test_what_kvm_keeps_of_a_bar_stays_mapped(setting: Setting) -> None:
+    """The guest still reaches these addresses of ours: nothing else may come to be there."""
+    keeping = Keeping()
+    setting.memory.add_observer(keeping)
+    setting.write(COMMAND, 2, MEMORY)
+    hosts = [region.host for region in setting.memory.regions if region.kind == DEVICE]
+    setting.write(COMMAND, 2, 0)
+    setting.function.close()
+    assert setting.function.guard.counts["BARs not taken back"] >= 1
+    assert any("stays" in report for report in setting.reports)
+    assert len(device_regions(setting)) == len(hosts)
+    assert mapped(hosts) == hosts
+    keeping.kept = False
+    setting.memory.remove_observer(keeping)
+    setting.memory.close()
+    assert mapped(hosts) == [], "with the guest's memory they go too"
+
+
+def mapped(addresses: list[int]) -> list[int]:
+    """Which of them are mapped in this process, to a file."""
+    with open("/proc/self/maps") as maps:
+        fields = [line.split() for line in maps]
+    ranges = [range(*(int(end, 16) for end in one[0].split("-"))) for one in fields if one[5:]]
+    return [address for address in addresses if any(address in one for one in ranges)]
 
 
 def test_a_device_without_reset_is_not_asked_for_one(make: Callable[..., Setting]) -> None:

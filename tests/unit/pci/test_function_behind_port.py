@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,15 @@ import pytest
 from pyvmm.memory import layout
 from pyvmm.pci.errors import BadDevice
 from pyvmm.vfio import DeviceError, DeviceGone
-from tests.unit.pci.conftest import COMMAND, IO, MASTER, MEMORY, Setting, device_regions
+from tests.unit.pci.conftest import (
+    COMMAND,
+    IO,
+    MASTER,
+    MEMORY,
+    Setting,
+    device_regions,
+    make_device,
+)
 from tests.unit.pci.fake_device import INTX
 
 MEMORY_BASE, PREFETCHABLE_BASE, SECONDARY, BRIDGE_CONTROL = 0x20, 0x24, 0x18, 0x3E
@@ -89,9 +98,71 @@ def test_a_bus_reset_is_one_of_the_device(setting: Setting) -> None:
     assert device_regions(setting) == []
     setting.write_port(BRIDGE_CONTROL, 2, 0)
     assert setting.read(COMMAND, 2) == 0
+    assert [setting.read(0x10 + 4 * i, 4) for i in range(6)] == [0, 1, 0xC, 0, 0, 0]
     assert setting.device.kinds[INTX].enabled
+    assert setting.function.guard.counts == {}
+
+
+def test_after_a_bus_reset_it_works_again_when_the_guest_has_restored_it(setting: Setting) -> None:
     setting.write(COMMAND, 2, MEMORY)
-    assert device_regions(setting) != []
+    regions = device_regions(setting)
+    bars = [setting.read(0x10 + 4 * i, 4) for i in range(6)]
+    setting.write_port(BRIDGE_CONTROL, 2, BUS_RESET)
+    setting.write_port(BRIDGE_CONTROL, 2, 0)
+    for i, bar in enumerate(bars):
+        setting.write(0x10 + 4 * i, 4, bar)
+    setting.write(COMMAND, 2, MEMORY)
+    assert device_regions(setting) == regions
+
+
+def test_a_bus_reset_of_what_can_not_be_reset_is_counted(make: Callable[..., Setting]) -> None:
+    device = make_device()
+    device.info = device.info._replace(flags=0)
+    setting = make(device, behind=True)
+    setting.write(COMMAND, 2, MEMORY)
+    for value in (BUS_RESET, 0, BUS_RESET, 0):
+        setting.write_port(BRIDGE_CONTROL, 2, value)
+    assert ("reset",) not in device.log
+    assert setting.function.guard.counts == {"bus resets failed": 2}
+    assert ["it has none" in report for report in setting.reports] == [True]
+    assert [setting.read(0x10 + 4 * i, 4) for i in range(6)] == [0, 1, 0xC, 0, 0, 0]
+
+
+def test_a_bus_reset_after_which_it_does_not_answer(setting: Setting) -> None:
+    setting.device.config[:2] = b"\xff\xff"
+    setting.write_port(BRIDGE_CONTROL, 2, BUS_RESET)
+    assert setting.function.guard.counts == {"bus resets failed": 1}
+    assert "does not answer after its reset" in setting.reports[0]
+
+
+def test_bus_resets_while_other_processors_use_the_device(setting: Setting) -> None:
+    """Nobody waits for another for good, and all is as the last reset left it."""
+    address = setting.function.bars[0].address
+    end = threading.Event()
+    errors: list[BaseException] = []
+
+    def use() -> None:
+        try:
+            while not end.is_set():
+                setting.write(0x10, 4, address)
+                setting.write(COMMAND, 2, MEMORY)
+                setting.load(address + 0x1000, 4)
+                setting.store(address + 0x1800, 4, 0xFEE00000)
+        except BaseException as error:
+            errors.append(error)
+
+    users = [threading.Thread(target=use) for _ in range(2)]
+    for user in users:
+        user.start()
+    for value in (BUS_RESET, 0) * 100:
+        setting.write_port(BRIDGE_CONTROL, 2, value)
+    end.set()
+    for user in users:
+        user.join(30)
+    assert errors == []
+    setting.write_port(BRIDGE_CONTROL, 2, BUS_RESET)
+    assert device_regions(setting) == []
+    assert setting.function.guard.counts == {}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -138,6 +139,17 @@ def test_a_half_migrated_device_is_reset_for_the_next_client(device: MigratingDe
         client.migration.set_state(State.RESUMING)
         device.fake_migration.fails = DeviceError.answered("loading", errno.EINVAL)
     assert device.resets == 1
+    assert device.fake_migration.state == State.RUNNING
+
+
+def test_who_has_the_device_sets_states_where_streams_are_somebodys(
+    device: MigratingDevice,
+) -> None:
+    """Each look at its features is another object: none may keep what has to be closed."""
+    features = device.features
+    assert features.probe(Feature.MIG_DEVICE_STATE) == Access.GET
+    with pytest.raises(DeviceError, match="setting feature MIG_DEVICE_STATE"):
+        features.set(Feature.MIG_DEVICE_STATE, struct.pack("=Ii", State.RESUMING, -1))
     assert device.fake_migration.state == State.RUNNING
 
 

@@ -16,6 +16,7 @@ from pyvmm.uapi.vfio import (
 )
 from pyvmm.vfio import DeviceError, DeviceGone, DeviceInfo
 from pyvmm.vfio.kernel import DependentDevice, HotResetInfo, KernelDevice, NotReset, reset_all
+from pyvmm.vfio.kernel.resets import reset_alone
 from tests.unit.vfio.host.made_host import MadeHost
 
 ONE, OTHER, APART = "0000:05:01.0", "0000:05:02.0", "0000:06:00.0"
@@ -175,3 +176,23 @@ def test_one_that_has_gone(host: Host) -> None:
     host.add(ONE, "flr")
     assert host.reset_all() == {APART: "unplugged"}
     assert host.log == [ONE]
+
+
+# -- one of several, for a guest's reset of its bus ----------------------------------------------
+
+
+@pytest.mark.parametrize("methods", ["flr", "pm", None])
+def test_one_that_has_its_bus_for_itself(host: Host, methods: str | None) -> None:
+    reset_alone(cast(KernelDevice, host.add(APART, methods)))
+    assert host.log == [APART if methods == "flr" else f"bus 06 {fds(host, 5)}"]
+
+
+def test_one_of_a_bus_never_takes_others_along(host: Host) -> None:
+    """Although they are ours: the guest uses them, and has reset this one alone."""
+    other = cast(KernelDevice, host.add(OTHER, "pm"))
+    device = cast(KernelDevice, host.add(ONE, None))
+    with pytest.raises(NotReset, match=f"hot reset, which resets {OTHER} too"):
+        reset_alone(device)
+    assert host.log == []
+    reset_alone(other)
+    assert host.log == [OTHER]
