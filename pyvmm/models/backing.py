@@ -28,10 +28,24 @@ class Dma(Protocol):
     """What of a model moves data between files and memory."""
 
     def dma_from_file(
-        self, fd: int, offset: int, segments: list[Segment], flags: int = 0
+        self,
+        fd: int,
+        offset: int,
+        segments: list[Segment],
+        flags: int = 0,
+        *,
+        straight: bool = False,
     ) -> int: ...
 
-    def dma_to_file(self, fd: int, offset: int, segments: list[Segment], flags: int = 0) -> int: ...
+    def dma_to_file(
+        self,
+        fd: int,
+        offset: int,
+        segments: list[Segment],
+        flags: int = 0,
+        *,
+        straight: bool = False,
+    ) -> int: ...
 
 
 class Backing:
@@ -44,6 +58,7 @@ class Backing:
         self.identity = identity
         """the same each time that the same file is opened"""
         self.read_only = read_only
+        self._in_memory = _is_memory(fd)
         self._quick_flags = self._flags_for_quick_reads()
 
     @classmethod
@@ -93,9 +108,10 @@ class Backing:
         if self._quick_flags is None:
             return False
         try:
-            return dma.dma_from_file(self.fd, offset, segments, self._quick_flags) == size
+            moved = dma.dma_from_file(self.fd, offset, segments, self._quick_flags, straight=True)
         except BlockingIOError:
             return False
+        return moved == size
 
     def read_into(self, dma: Dma, offset: int, segments: list[Segment], size: int) -> None:
         if dma.dma_from_file(self.fd, offset, segments) != size:
@@ -105,7 +121,8 @@ class Backing:
         self, dma: Dma, offset: int, segments: list[Segment], size: int, durable: bool
     ) -> None:
         flags = os.RWF_DSYNC if durable else 0
-        if dma.dma_to_file(self.fd, offset, segments, flags) != size:
+        moved = dma.dma_to_file(self.fd, offset, segments, flags, straight=self._in_memory)
+        if moved != size:
             raise OSError(errno.EIO, "not all is written")
 
     def flush(self) -> None:
@@ -142,7 +159,7 @@ class Backing:
             return os.RWF_NOWAIT
         except OSError:
             # A file in memory, of a kernel that can't tell, does not wait either.
-            return 0 if _is_memory(self.fd) else None
+            return 0 if self._in_memory else None
         return os.RWF_NOWAIT
 
 

@@ -193,20 +193,36 @@ class Model(Device):
         )
 
     def dma_from_file(
-        self, fd: int, offset: int, segments: Sequence[Segment], flags: int = 0
+        self,
+        fd: int,
+        offset: int,
+        segments: Sequence[Segment],
+        flags: int = 0,
+        *,
+        straight: bool = False,
     ) -> int:
-        """Read a file at an offset into memory, in work given to `start`: preadv(2) straight
-        into the segments, each an IOVA and a number of bytes.
+        """Read a file at an offset into memory, in work given to `start`: into the segments, each
+        an IOVA and a number of bytes, 1 MiB at a time.
 
         `flags` are preadv2's; with RWF_NOWAIT it raises BlockingIOError where it would wait.
+        `straight` is for what never waits, with that flag or as the file is in memory: it goes
+        by no buffer if `dma_view` has the memory, and resets, stops and unmaps wait for it.
         Returns the bytes moved, less than asked for at the end of the file. Raises DmaFault,
-        OSError.
+        OSError; some may have moved then.
         """
-        return read_file(self, fd, offset, segments, flags)
+        return read_file(self, fd, offset, segments, flags, straight)
 
-    def dma_to_file(self, fd: int, offset: int, segments: Sequence[Segment], flags: int = 0) -> int:
+    def dma_to_file(
+        self,
+        fd: int,
+        offset: int,
+        segments: Sequence[Segment],
+        flags: int = 0,
+        *,
+        straight: bool = False,
+    ) -> int:
         """Write memory to a file, in work given to `start`; as `dma_from_file`, by pwritev(2)."""
-        return write_file(self, fd, offset, segments, flags)
+        return write_file(self, fd, offset, segments, flags, straight)
 
     def _check_dma(self, iova: int, size: int) -> None:
         self._activity.check_dma(iova, size)
