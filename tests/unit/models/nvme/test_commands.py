@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import time
 
 import pytest
 
 from pyvmm.models.nvme import Nvme
 from pyvmm.models.nvme.spec import Cns, Feature, LogPage
+from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
 from pyvmm.vfio import EventFd
 
 from .driver import (
@@ -460,6 +462,48 @@ class TestDoorbellBuffers:
         drive.admin.run(Admin.IDENTIFY, 1, prp1=DATA)
         assert memory[self.INDEXES // 4 + 2] == 2, "the next one is asked for"
         memory.release()
+
+    def test_intx_goes_down_by_heads_in_memory(
+        self, drive: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drive.model.set_irqs(VFIO_PCI_MSIX_IRQ_INDEX, 0x20, 0, 0, None)
+        queue = drive.ready()
+        drive.admin.run(Admin.DOORBELL_BUFFER_CONFIG, prp1=self.SHADOW, prp2=self.INDEXES)
+        line = drive.model._interrupts.intx
+        begun, go_on = threading.Event(), threading.Event()
+
+        def flush(_fd: int) -> None:
+            begun.set()
+            assert go_on.wait(LIMIT)
+
+        def shadow() -> None:
+            at = self.SHADOW + 8
+            struct.pack_into("<II", drive.memory, at, queue.tail, queue.head)
+
+        def wait_for_line(level: bool) -> None:
+            deadline = time.monotonic() + LIMIT
+            while line.level != level:
+                assert time.monotonic() < deadline
+                time.sleep(0.0005)
+
+        monkeypatch.setattr(os, "fdatasync", flush)
+        for cid in range(2):
+            queue.submit(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA, cid=cid)
+        shadow()
+        queue.ring()
+        found = []
+        while len(found) < 2:
+            found += queue.reap(acknowledge=False)
+        wait_for_line(True)
+        queue.submit(Io.FLUSH, nsid=1, cid=2)
+        shadow()
+        queue.ring()
+        assert begun.wait(LIMIT)
+        wait_for_line(False)
+        go_on.set()
+        wait_for_line(True)
+        assert [done.cid for done in queue.wait()] == [2]
+        assert not line.level
 
     def test_doorbells_that_are_ioeventfds(self) -> None:
         with Driver(Nvme(size=1 << 20, ioeventfd=True)) as drive:
