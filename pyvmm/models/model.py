@@ -82,6 +82,8 @@ class Model(Device):
     """1 to 4 for INTA to INTD; 0 for a device without INTx"""
     workers: int = 1
     """how many pieces of work are done at a time"""
+    waiters: int = 4
+    """and how many of those that wait for others: see start()"""
 
     def __init__(self, name: str = "") -> None:
         """`name` is what messages call it. Raises ModelError, or ValueError for declarations
@@ -96,7 +98,13 @@ class Model(Device):
         self.ram: dict[Ram, memoryview] = {}
         self._closed = False
         self._dma = DmaTable()
-        self._activity = Activity(self.name, self.lock, self._complaints.bug, workers=self.workers)
+        self._activity = Activity(
+            self.name,
+            self.lock,
+            self._complaints.bug,
+            workers=self.workers,
+            waiters=self.waiters,
+        )
         self._migration: ModelMigration | None = None
         self._dma_log: DmaLog | None = None
         self._bars: dict[int, BarRegion] = {}
@@ -164,13 +172,20 @@ class Model(Device):
         """Call a short `method` after so many seconds, unless the device is reset before."""
         self._activity.call_later(seconds, method)
 
-    def start(self, work: Callable[[], T], done: Callable[[T], None] | None = None) -> None:
+    def start(
+        self,
+        work: Callable[[], T],
+        done: Callable[[T], None] | None = None,
+        *,
+        waits: bool = False,
+    ) -> None:
         """Have `work` done by the model's worker, without the lock, then call `done` with what
         it returned, with the lock. A reset in between drops what is left of it.
 
-        One piece is done after the other, or up to `workers` of them at a time.
+        One piece is done after the other, or up to `workers` of them at a time. What `waits`, for
+        files say, holds none of these up: up to `waiters` such pieces are done besides.
         """
-        self._activity.start(work, done)
+        self._activity.start(work, done, waits=waits)
 
     def dma_read(self, iova: int, size: int) -> bytes:
         """Read memory, in work given to `start`. Raises DmaFault."""

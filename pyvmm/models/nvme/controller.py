@@ -57,7 +57,6 @@ class Nvme(Model):
     )
     interrupt_pin = 1
     migratable = False  # queues and features are no registers
-    workers = 5  # the engine, and commands that wait for files
 
     bar0 = Bar(0, 0x4000, wide=True)
 
@@ -218,7 +217,7 @@ class Nvme(Model):
             if self.SHST == _SHUTDOWN_OCCURRING:
                 self.SHST = _SHUTDOWN_COMPLETE
 
-        self.start(flush, flushed)
+        self.start(flush, flushed, waits=True)
 
     def on_reset(self) -> None:
         if self._engine:

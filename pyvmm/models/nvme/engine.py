@@ -142,7 +142,7 @@ class Engine:
                 self._finished.append((sq, command.cid, *outcome))
                 self.wake()
 
-        self.model.start(job)
+        self.model.start(job, waits=True)
         self._deferred += 1
         return None
 

@@ -22,6 +22,7 @@ from .driver import (
     MEMORY,
     PAGE,
     Admin,
+    Done,
     Driver,
     Io,
     Queue,
@@ -491,7 +492,7 @@ class TestDoorbellBuffers:
             queue.submit(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA, cid=cid)
         shadow()
         queue.ring()
-        found = []
+        found: list[Done] = []
         while len(found) < 2:
             found += queue.reap(acknowledge=False)
         wait_for_line(True)
