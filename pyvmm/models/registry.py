@@ -39,7 +39,12 @@ MODELS: Mapping[str, Entry] = {
             Size("size", 64 << 20, "the bytes of the namespace in memory"),
             Choice("block_size", 512, (512, 4096), "the bytes of a block"),
             Switch("read_only", False, "whether writes are refused, and files only read"),
-            Text("serial", "", 20, "the serial number; without, one by the first file's path"),
+            Text(
+                "serial",
+                "",
+                20,
+                "the serial number; without, one by the host and the first file's path",
+            ),
             Switch(
                 "ioeventfd",
                 False,
@@ -62,7 +67,9 @@ MODELS: Mapping[str, Entry] = {
             Size("size", 64 << 20, "the bytes of a drive in memory"),
             Choice("block_size", 512, (512, 4096), "the bytes of a block"),
             Switch("read_only", False, "whether writes are refused, and the file only read"),
-            Text("serial", "", 20, "the serial number; without, one by the file's path"),
+            Text(
+                "serial", "", 20, "the serial number; without, one by the host and the file's path"
+            ),
         ),
     ),
     "virtio-rng": Entry("a virtio source of random numbers (1af4:1044)", "virtio", "VirtioRng"),

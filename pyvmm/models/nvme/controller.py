@@ -96,8 +96,8 @@ class Nvme(Model):
         ioeventfd: bool = False,
     ) -> None:
         """A namespace for each of the files or block devices; without any, one of `size` bytes
-        in memory. Without a serial number, it gets one from its first file's path. `ioeventfd`
-        is for guests that set up doorbell buffers before they use I/O queues.
+        in memory. Without a serial number, it gets one from the host and its first file's path.
+        `ioeventfd` is for guests that set up doorbell buffers before they use I/O queues.
 
         Raises ModelError.
         """

@@ -7,6 +7,7 @@ import os
 import struct
 import threading
 import time
+from uuid import UUID
 
 import pytest
 
@@ -58,10 +59,11 @@ class TestIdentify:
         assert drive.identify(Cns.ACTIVE_NAMESPACES, 0)[:8] == b"\1\0\0\0\0\0\0\0"
         assert not any(drive.identify(Cns.ACTIVE_NAMESPACES, 1))
         descriptors = drive.identify(Cns.NAMESPACE_DESCRIPTORS, 1)
-        assert descriptors[:2] == b"\2\x10"
-        assert descriptors[20:22] == b"\3\x10"
-        assert descriptors[4:20] == descriptors[24:40] == data[104:120]
-        assert not any(descriptors[40:])
+        assert descriptors[:4] == b"\3\x10\0\0"
+        assert UUID(bytes=descriptors[4:20]).version == 4
+        assert not any(descriptors[20:])
+        assert data[24] == 1, "no NGUID that is never used again"
+        assert not any(data[104:128]), "neither NGUID nor EUI64"
 
     def test_what_linux_asks_of_a_newer_controller(self, drive: Driver, queue: Queue) -> None:
         assert not any(drive.identify(Cns.COMMAND_SET_CONTROLLER))
