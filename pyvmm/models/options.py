@@ -128,6 +128,23 @@ class Text(NamedTuple):
         raise _unlike(self.name, f"up to {self.longest} printable ASCII characters", value)
 
 
+class File(NamedTuple):
+    """A path."""
+
+    name: str
+    description: str
+    default: str = ""
+
+    @property
+    def shown(self) -> str:
+        return self.default or "none"
+
+    def parse(self, value: object) -> str:
+        if isinstance(value, str) and value and "\0" not in value:
+            return value
+        raise _unlike(self.name, "a path", value)
+
+
 class Files(NamedTuple):
     """Paths: a list, or text with commas between them."""
 
@@ -149,7 +166,7 @@ class Files(NamedTuple):
         raise _unlike(self.name, "paths, with commas between them but not in them", value)
 
 
-Option = Number | Size | Choice | Switch | Text | Files
+Option = Number | Size | Choice | Switch | Text | File | Files
 
 
 def as_text(value: object) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from pyvmm.models.backing import Backing
 from pyvmm.models.capabilities import Express, MsiX, PowerManagement
+from pyvmm.models.defaults import BLOCK_SIZE, BLOCK_SIZES, DRIVE_SIZE
 from pyvmm.models.errors import ModelError
 from pyvmm.models.fields import Field, Flag
 from pyvmm.models.layout import Identity
@@ -32,7 +33,6 @@ from .spec import CQE_SIZE, SQE_SIZE
 from .statistics import Statistics
 
 MAX_NAMESPACES = 256
-MEMORY_SIZE = 64 << 20  # bytes of a namespace that is in no file
 
 _MAX_PAGE_SHIFT = 4  # MPSMAX: memory pages of 4 KiB to 64 KiB
 _TIMEOUT = 120  # TO, in half seconds: what a slow disk may take to end its writes
@@ -89,8 +89,8 @@ class Nvme(Model):
         name: str = "nvme",
         *,
         files: Sequence[str] = (),
-        size: int = MEMORY_SIZE,
-        block_size: int = 512,
+        size: int = DRIVE_SIZE,
+        block_size: int = BLOCK_SIZE,
         read_only: bool = False,
         serial: str = "",
         ioeventfd: bool = False,
@@ -101,8 +101,9 @@ class Nvme(Model):
 
         Raises ModelError.
         """
-        if block_size not in (512, 4096):
-            raise ModelError(f"blocks of {block_size} bytes: 512 and 4096 are possible")
+        if block_size not in BLOCK_SIZES:
+            possible = " and ".join(map(str, BLOCK_SIZES))
+            raise ModelError(f"blocks of {block_size} bytes: {possible} are possible")
         if len(files) > MAX_NAMESPACES:
             raise ModelError(f"{len(files)} namespaces: {MAX_NAMESPACES} are possible")
         super().__init__(name)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 
 from pyvmm.models.backing import Backing
+from pyvmm.models.defaults import BLOCK_SIZE, BLOCK_SIZES, DRIVE_SIZE
 from pyvmm.models.errors import ModelError
 from pyvmm.models.file_dma import Segment
 from pyvmm.vfio import DmaFault
@@ -14,7 +15,6 @@ from .pci import VirtioDevice, identity, part
 from .virtqueue import Chain, QueueBroken
 
 SECTOR = 512
-MEMORY_SIZE = 64 << 20  # bytes of a drive that is in no file
 MOST_ZEROES = 1 << 16  # sectors of one request to discard or to zero
 
 # Request types (section 5.2.6)
@@ -48,9 +48,9 @@ class VirtioBlk(VirtioDevice):
         self,
         name: str = "virtio-blk",
         *,
-        file: tuple[str, ...] = (),
-        size: int = MEMORY_SIZE,
-        block_size: int = 512,
+        file: str = "",
+        size: int = DRIVE_SIZE,
+        block_size: int = BLOCK_SIZE,
         read_only: bool = False,
         serial: str = "",
     ) -> None:
@@ -58,16 +58,15 @@ class VirtioBlk(VirtioDevice):
 
         Raises ModelError.
         """
-        if block_size not in (512, 4096):
-            raise ModelError(f"blocks of {block_size} bytes: 512 and 4096 are possible")
-        if len(file) > 1:
-            raise ModelError("a virtio-blk drive is one file")
+        if block_size not in BLOCK_SIZES:
+            possible = " and ".join(map(str, BLOCK_SIZES))
+            raise ModelError(f"blocks of {block_size} bytes: {possible} are possible")
         self.block_size = block_size
         features = SIZE_MAX | SEG_MAX | BLK_SIZE | FLUSHES
         super().__init__(name, features=features | (RO if read_only else DISCARDS | ZEROES))
         try:
             if file:
-                self.backing = Backing.open(file[0], read_only=read_only)
+                self.backing = Backing.open(file, read_only=read_only)
             else:
                 self.backing = Backing.memory(size, read_only=read_only)
         except BaseException:
