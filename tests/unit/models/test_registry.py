@@ -69,7 +69,7 @@ def test_an_unknown_option_is_answered_with_what_there_is() -> None:
     [
         ("size", 4096, 4096),
         ("size", "64M", 64 << 20),
-        ("size", "1 gib", 1 << 30),
+        ("size", "1 giB", 1 << 30),
         ("block_size", "4096", 4096),
         ("block_size", 512, 512),
         ("read_only", True, True),
@@ -91,6 +91,8 @@ def test_kinds_of_options(option: str, value: object, parsed: object) -> None:
         ("size", 0, "a size such as 512M or 1GiB"),
         ("size", "", "a size such as 512M or 1GiB"),
         ("size", "M", "a size such as 512M or 1GiB"),
+        ("size", "64iB", "a size such as 512M or 1GiB"),
+        ("size", "1 gib", "a size such as 512M or 1GiB"),
         ("size", "-1M", "a size such as 512M or 1GiB"),
         ("size", "99999999999T", "a size such as 512M or 1GiB"),
         ("block_size", 520, "one of 512, 4096"),
