@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
@@ -61,7 +61,7 @@ from .complaints import Complaints
 from .file_dma import Segment, read_file, write_file
 from .interrupts import Interrupts
 from .layout import Identity, Layout
-from .regions import BarRegion, Ram
+from .regions import Bar, BarRegion, Ram
 from .registers import Doorbell, Register
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Model(Device):
         self._migration: ModelMigration | None = None
         self._dma_log: DmaLog | None = None
         self._bars: dict[int, BarRegion] = {}
+        self._offered: list[tuple[int, Doorbell]] = []
         self._doorbells: dict[int, list[IoEventFd]] = {}
         self._doorbell_fds: list[EventFd] = []
         layout = Layout(self)
@@ -167,6 +168,13 @@ class Model(Device):
     def bus_master(self) -> bool:
         """Whether the device may send memory requests: DMA and messages."""
         return bool(self.config.u16(PCI_COMMAND) & PCI_COMMAND_MASTER)
+
+    def offer_doorbells(self, bar: Bar, doorbells: Iterable[Doorbell]) -> None:
+        """Offer the device's user more doorbells than `bar` declares, before it asks for them.
+
+        They may lie over a trapped area: a write that is no eventfd's is the area's still.
+        """
+        self._offered += [(bar.index, doorbell) for doorbell in doorbells]
 
     def call_later(self, seconds: float, method: Callable[[], None]) -> None:
         """Call a short `method` after so many seconds, unless the device is reset before."""
@@ -340,7 +348,8 @@ class Model(Device):
             self._check_open()
             bar = self._layout.bars.get(index)
             if bar and index not in self._doorbells:
-                self._doorbells[index] = [self._offer(doorbell) for doorbell in bar.doorbells]
+                more = [doorbell for at, doorbell in self._offered if at == index]
+                self._doorbells[index] = [self._offer(one) for one in (*bar.doorbells, *more)]
             return tuple(self._doorbells.get(index, ()))
 
     def reset(self) -> None:

@@ -21,7 +21,6 @@ from pyvmm.models.model import Model
 from pyvmm.models.regions import Bar
 from pyvmm.models.registers import Doorbell
 from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
-from pyvmm.vfio import IoEventFd
 
 from .admin import MAX_ENTRIES
 from .engine import Engine
@@ -107,9 +106,10 @@ class Nvme(Model):
         if len(files) > MAX_NAMESPACES:
             raise ModelError(f"{len(files)} namespaces: {MAX_NAMESPACES} are possible")
         super().__init__(name)
+        if ioeventfd:
+            self.offer_doorbells(self.bar0, _TAILS)
         self.namespaces: dict[int, Namespace] = {}
         self.statistics = Statistics()
-        self._ioeventfd = ioeventfd
         self._engine: Engine | None = None
         self._backings: list[Backing] = []
         try:
@@ -142,12 +142,6 @@ class Nvme(Model):
             self.guest_error("a doorbell while the controller is off")
         else:
             self._engine.ring(at // 4, value)
-
-    def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
-        with self.lock:
-            if self._ioeventfd and index == self.bar0.index and index not in self._doorbells:
-                self._doorbells[index] = [self._offer(tail) for tail in _TAILS]
-        return super().ioeventfds(index)
 
     def ring_unseen(self, _times: int) -> None:
         """A tail doorbell whose value is in a doorbell buffer."""
