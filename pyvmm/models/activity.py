@@ -47,12 +47,14 @@ class Activity:
         report: Callable[[Exception], None],
         *,
         workers: int = 1,
+        waiters: int = 1,
     ) -> None:
         """report is told what the model's methods raise, which ends no thread. workers is how many
-        pieces of work may be done at a time.
+        pieces of work may be done at a time, and waiters how many that wait.
         """
         self.events = EventLoop(f"{name} events")
         self._worker = Worker(f"{name} worker", workers)
+        self._waiter = Worker(f"{name} waiter", waiters)
         self.job = _Job()
         self._lock = lock
         self.report = report
@@ -80,8 +82,17 @@ class Activity:
         else:
             self.guarded(method)
 
-    def start(self, work: Callable[[], T], done: Callable[[T], None] | None) -> None:
-        """Have work done by the worker, without the lock, then call done with its result."""
+    def start(
+        self,
+        work: Callable[[], T],
+        done: Callable[[T], None] | None,
+        *,
+        waits: bool = False,
+    ) -> None:
+        """Have work done, without the lock, then call done with its result.
+
+        What waits has threads of its own, so that it holds up nothing else.
+        """
         epoch = self._epoch
 
         def finish() -> None:
@@ -99,7 +110,7 @@ class Activity:
                 self.job.epoch = epoch
             self.guarded(finish)
 
-        self._worker.submit(job)
+        (self._waiter if waits else self._worker).submit(job)
 
     def dma(self, access: Callable[[], T]) -> T:
         """Do DMA for work under way, which goes on, before and after, while it isn't stopped."""
@@ -116,7 +127,7 @@ class Activity:
 
     def check_dma(self, iova: int, size: int) -> None:
         """Raise DmaFault if work under way may do no DMA right now. Takes no lock."""
-        if not self._worker.current:
+        if not self._is_work:
             # It may have to wait for the very access that would be waiting for it.
             raise RuntimeError("DMA is work: give it to start()")
         if self.job.epoch != self._epoch:
@@ -124,8 +135,13 @@ class Activity:
         if self._stopped and not self.job.views:
             raise _Stopped(iova, size, "the device is stopped")
 
+    @property
+    def _is_work(self) -> bool:
+        """Whether the caller is work under way."""
+        return self._worker.current or self._waiter.current
+
     def _pause_work(self) -> None:
-        if self._stopped and not self.job.views and self._worker.current:
+        if self._stopped and not self.job.views and self._is_work:
             with self._lock:
                 self._pause(self.job.epoch)
 
@@ -170,6 +186,7 @@ class Activity:
         self.drop()
         self.events.close()
         self._worker.close()
+        self._waiter.close()
 
 
 class DmaView(AbstractContextManager[memoryview | None]):

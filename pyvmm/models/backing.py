@@ -19,6 +19,7 @@ from .file_dma import Segment
 _FALLOC_FL_KEEP_SIZE = 0x01  # <linux/falloc.h>
 _FALLOC_FL_PUNCH_HOLE = 0x02
 _ZEROS = bytes(1 << 20)
+_MACHINE_ID = "/etc/machine-id"  # machine-id(5)
 
 _fallocate = ctypes.CDLL(None, use_errno=True).fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -28,10 +29,24 @@ class Dma(Protocol):
     """What of a model moves data between files and memory."""
 
     def dma_from_file(
-        self, fd: int, offset: int, segments: list[Segment], flags: int = 0
+        self,
+        fd: int,
+        offset: int,
+        segments: list[Segment],
+        flags: int = 0,
+        *,
+        straight: bool = False,
     ) -> int: ...
 
-    def dma_to_file(self, fd: int, offset: int, segments: list[Segment], flags: int = 0) -> int: ...
+    def dma_to_file(
+        self,
+        fd: int,
+        offset: int,
+        segments: list[Segment],
+        flags: int = 0,
+        *,
+        straight: bool = False,
+    ) -> int: ...
 
 
 class Backing:
@@ -42,15 +57,17 @@ class Backing:
         self.size = size
         """bytes"""
         self.identity = identity
-        """the same each time that the same file is opened"""
+        """the same each time that the same file of the same host is opened"""
         self.read_only = read_only
+        self._in_memory = _is_memory(fd)
         self._quick_flags = self._flags_for_quick_reads()
 
     @classmethod
     def open(cls, path: str, *, read_only: bool = False) -> Backing:
         """A file or block device, which no other drive may write. Raises ModelError."""
         doing = f"opening {path} as a drive"
-        flags = os.O_CLOEXEC | (os.O_RDONLY if read_only else os.O_RDWR)
+        # What is no drive isn't waited for, as a FIFO's other end would be.
+        flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDONLY if read_only else os.O_RDWR)
         try:
             fd = os.open(path, flags)
         except OSError as error:
@@ -59,17 +76,18 @@ class Backing:
                 errno.EACCES: "let this user write it, or set read_only",
                 errno.EROFS: "set read_only",
                 errno.EISDIR: "name a file or a block device",
+                errno.ENXIO: "name a file or a block device",
             }
             cure = cures.get(error.errno or 0, "")
             raise ModelError(failure(doing, "open", error.errno or 0, cure)) from None
         try:
-            mode = os.fstat(fd).st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+            status = os.fstat(fd)
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
                 raise ModelError(f"{doing}: it is neither a file nor a block device")
             _lock(fd, doing, read_only=read_only)
             size = os.lseek(fd, 0, os.SEEK_END)
-            identity = uuid.uuid5(uuid.NAMESPACE_URL, f"file://{os.path.realpath(path)}")
-            return cls(fd, size, identity, read_only=read_only)
+            os.set_blocking(fd, True)
+            return cls(fd, size, _identity(path, status), read_only=read_only)
         except BaseException:
             os.close(fd)
             raise
@@ -93,9 +111,10 @@ class Backing:
         if self._quick_flags is None:
             return False
         try:
-            return dma.dma_from_file(self.fd, offset, segments, self._quick_flags) == size
+            moved = dma.dma_from_file(self.fd, offset, segments, self._quick_flags, straight=True)
         except BlockingIOError:
             return False
+        return moved == size
 
     def read_into(self, dma: Dma, offset: int, segments: list[Segment], size: int) -> None:
         if dma.dma_from_file(self.fd, offset, segments) != size:
@@ -105,7 +124,8 @@ class Backing:
         self, dma: Dma, offset: int, segments: list[Segment], size: int, durable: bool
     ) -> None:
         flags = os.RWF_DSYNC if durable else 0
-        if dma.dma_to_file(self.fd, offset, segments, flags) != size:
+        moved = dma.dma_to_file(self.fd, offset, segments, flags, straight=self._in_memory)
+        if moved != size:
             raise OSError(errno.EIO, "not all is written")
 
     def flush(self) -> None:
@@ -142,7 +162,7 @@ class Backing:
             return os.RWF_NOWAIT
         except OSError:
             # A file in memory, of a kernel that can't tell, does not wait either.
-            return 0 if _is_memory(self.fd) else None
+            return 0 if self._in_memory else None
         return os.RWF_NOWAIT
 
 
@@ -155,6 +175,18 @@ def _lock(fd: int, doing: str, *, read_only: bool) -> None:
         raise ModelError(f"{doing}: it is another drive already; {cure}") from None
     except OSError:
         pass  # a file system without locks
+
+
+def _identity(path: str, status: os.stat_result) -> uuid.UUID:
+    """Of a file: by its path and the host, or, on a host without an identity, by its inode."""
+    try:
+        with open(_MACHINE_ID) as file:
+            host = file.read().strip()
+    except OSError:
+        host = ""
+    if len(host) != 32:  # none yet, or "uninitialized"
+        host = f"{status.st_dev}:{status.st_ino}"
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"file://{host}{os.path.realpath(path)}")
 
 
 def _is_memory(fd: int) -> bool:

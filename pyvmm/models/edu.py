@@ -13,6 +13,7 @@ from pyvmm.uapi.vfio import VFIO_PCI_MSI_IRQ_INDEX
 from pyvmm.vfio import VfioError
 
 from .capabilities import Msi
+from .defaults import EDU_DMA_MASK
 from .layout import Identity
 from .model import Model
 from .regions import Bar
@@ -64,7 +65,7 @@ class Edu(Model):
     DMA_COUNT = bar0.register(0x90, width=8, sizes=(4, 8), partial=False)
     DMA_COMMAND = bar0.register(0x98, width=8, sizes=(4, 8), partial=False)
 
-    def __init__(self, name: str = "edu", *, dma_mask: int = 0x0FFFFFFF) -> None:
+    def __init__(self, name: str = "edu", *, dma_mask: int = EDU_DMA_MASK) -> None:
         """`dma_mask` has the address bits that the device's DMA can drive."""
         super().__init__(name)
         self.dma_mask = dma_mask

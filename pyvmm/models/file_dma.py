@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""DMA between a file and guest memory: preadv(2) and pwritev(2) into and out of it, no copy.
+"""DMA between a file and guest memory, by preadv(2) and pwritev(2).
 
-Memory is given in segments, (IOVA, bytes), which needn't adjoin. Where memory can't be had as such
-(a client that has given no file for it), the data take the way of `dma_read` and `dma_write`.
+Memory is given in segments, (IOVA, bytes), which needn't adjoin. What never waits goes straight
+into and out of memory, where that can be had as such: in the memory of a peer that has given a file
+for it. All else goes by a buffer and `dma_read` or `dma_write`, so that nobody who resets or stops
+the device, or unmaps memory, waits for a disk. Either way it moves in chunks of bounded size.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -18,22 +20,73 @@ if TYPE_CHECKING:
 Segment = tuple[int, int]
 """an IOVA, and a number of bytes"""
 
-_Transfer = Callable[[int, Sequence[memoryview | bytearray], int, int], int]
+CHUNK = 1 << 20
+"""bytes that move at a time"""
+
+_Transfer = Callable[[int, Sequence[memoryview | bytes], int, int], int]
 
 _MOST = 1024  # segments for one system call (IOV_MAX)
 
 
-def read_file(model: Model, fd: int, offset: int, segments: Sequence[Segment], flags: int) -> int:
+def read_file(
+    model: Model, fd: int, offset: int, segments: Sequence[Segment], flags: int, straight: bool
+) -> int:
     """Model.dma_from_file()."""
-    return _move(model, os.preadv, fd, offset, segments, flags, into_memory=True)
+    done = 0
+    for chunk, wanted in _chunks(segments):
+        moved = None
+        if straight:
+            moved = _move_straight(model, os.preadv, fd, offset + done, chunk, flags, write=True)
+        if moved is None:
+            moved = _read_buffered(model, fd, offset + done, chunk, wanted, flags)
+        done += moved
+        if moved < wanted:
+            break
+    return done
 
 
-def write_file(model: Model, fd: int, offset: int, segments: Sequence[Segment], flags: int) -> int:
+def write_file(
+    model: Model, fd: int, offset: int, segments: Sequence[Segment], flags: int, straight: bool
+) -> int:
     """Model.dma_to_file()."""
-    return _move(model, os.pwritev, fd, offset, segments, flags, into_memory=False)
+    done = 0
+    for chunk, wanted in _chunks(segments):
+        moved = None
+        if straight:
+            moved = _move_straight(model, os.pwritev, fd, offset + done, chunk, flags, write=False)
+        if moved is None:
+            buffers = [memoryview(model.dma_read(*segment)) for segment in chunk]
+            moved = _all(os.pwritev, fd, offset + done, buffers, flags)
+        done += moved
+        if moved < wanted:
+            break
+    return done
 
 
-def _move(
+def _chunks(segments: Sequence[Segment]) -> Iterator[tuple[Sequence[Segment], int]]:
+    """Segments that move together, cut where they are too large, and the bytes of them."""
+    total = sum(size for _, size in segments)
+    if total <= CHUNK and len(segments) <= _MOST:  # as most are
+        if total:
+            yield segments, total
+        return
+    chunk: list[Segment] = []
+    room = CHUNK
+    for iova, size in segments:
+        start, end = iova, iova + size
+        while start < end:
+            part = min(end - start, room)
+            chunk.append((start, part))
+            start += part
+            room -= part
+            if not room or len(chunk) == _MOST:
+                yield chunk, CHUNK - room
+                chunk, room = [], CHUNK
+    if chunk:
+        yield chunk, CHUNK - room
+
+
+def _move_straight(
     model: Model,
     transfer: _Transfer,
     fd: int,
@@ -41,56 +94,31 @@ def _move(
     segments: Sequence[Segment],
     flags: int,
     *,
-    into_memory: bool,
-) -> int:
-    if len(segments) == 1:  # most are, and need no stack
-        ((iova, size),) = segments
-        with model.dma_view(iova, size, write=into_memory) as view:
-            if view is not None:
-                moved = transfer(fd, (view,), offset, flags)
-                if moved == size:
-                    return size
-    done = 0
-    for first in range(0, len(segments), _MOST):
-        batch = segments[first : first + _MOST]
-        wanted = sum(size for _, size in batch)
-        moved = _move_batch(model, transfer, fd, offset + done, batch, flags, into_memory)
-        done += moved
-        if moved < wanted:
-            break
-    return done
-
-
-def _move_batch(
-    model: Model,
-    transfer: _Transfer,
-    fd: int,
-    offset: int,
-    segments: Sequence[Segment],
-    flags: int,
-    into_memory: bool,
-) -> int:
+    write: bool,
+) -> int | None:
+    """The bytes moved; None if some of the memory can't be had as such."""
     with ExitStack() as stack:
         views = []
         for iova, size in segments:
-            view = stack.enter_context(model.dma_view(iova, size, write=into_memory))
+            view = stack.enter_context(model.dma_view(iova, size, write=write))
             if view is None:
-                break
+                return None
             views.append(view)
-        else:
-            return _all(transfer, fd, offset, views, flags)
-    buffers = [bytearray(size) for _, size in segments]
-    if not into_memory:
-        for buffer, (iova, size) in zip(buffers, segments, strict=True):
-            buffer[:] = model.dma_read(iova, size)
-    done = _all(transfer, fd, offset, [memoryview(buffer) for buffer in buffers], flags)
-    if into_memory:
-        left = done
-        for buffer, (iova, size) in zip(buffers, segments, strict=True):
-            part = min(size, left)
-            if part:
-                model.dma_write(iova, memoryview(buffer)[:part])
-            left -= part
+        return _all(transfer, fd, offset, views, flags)
+
+
+def _read_buffered(
+    model: Model, fd: int, offset: int, segments: Sequence[Segment], size: int, flags: int
+) -> int:
+    buffer = memoryview(bytearray(size))
+    done = left = _all(os.preadv, fd, offset, [buffer], flags)
+    at = 0
+    for iova, length in segments:
+        part = min(length, left)
+        if part:
+            model.dma_write(iova, buffer[at : at + part])
+        at += part
+        left -= part
     return done
 
 

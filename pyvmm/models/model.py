@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
@@ -61,7 +61,7 @@ from .complaints import Complaints
 from .file_dma import Segment, read_file, write_file
 from .interrupts import Interrupts
 from .layout import Identity, Layout
-from .regions import BarRegion, Ram
+from .regions import Bar, BarRegion, Ram
 from .registers import Doorbell, Register
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class Model(Device):
     """1 to 4 for INTA to INTD; 0 for a device without INTx"""
     workers: int = 1
     """how many pieces of work are done at a time"""
+    waiters: int = 4
+    """and how many of those that wait for others: see start()"""
 
     def __init__(self, name: str = "") -> None:
         """`name` is what messages call it. Raises ModelError, or ValueError for declarations
@@ -96,10 +98,17 @@ class Model(Device):
         self.ram: dict[Ram, memoryview] = {}
         self._closed = False
         self._dma = DmaTable()
-        self._activity = Activity(self.name, self.lock, self._complaints.bug, workers=self.workers)
+        self._activity = Activity(
+            self.name,
+            self.lock,
+            self._complaints.bug,
+            workers=self.workers,
+            waiters=self.waiters,
+        )
         self._migration: ModelMigration | None = None
         self._dma_log: DmaLog | None = None
         self._bars: dict[int, BarRegion] = {}
+        self._offered: list[tuple[int, Doorbell]] = []
         self._doorbells: dict[int, list[IoEventFd]] = {}
         self._doorbell_fds: list[EventFd] = []
         layout = Layout(self)
@@ -160,17 +169,31 @@ class Model(Device):
         """Whether the device may send memory requests: DMA and messages."""
         return bool(self.config.u16(PCI_COMMAND) & PCI_COMMAND_MASTER)
 
+    def offer_doorbells(self, bar: Bar, doorbells: Iterable[Doorbell]) -> None:
+        """Offer the device's user more doorbells than `bar` declares, before it asks for them.
+
+        They may lie over a trapped area: a write that is no eventfd's is the area's still.
+        """
+        self._offered += [(bar.index, doorbell) for doorbell in doorbells]
+
     def call_later(self, seconds: float, method: Callable[[], None]) -> None:
         """Call a short `method` after so many seconds, unless the device is reset before."""
         self._activity.call_later(seconds, method)
 
-    def start(self, work: Callable[[], T], done: Callable[[T], None] | None = None) -> None:
+    def start(
+        self,
+        work: Callable[[], T],
+        done: Callable[[T], None] | None = None,
+        *,
+        waits: bool = False,
+    ) -> None:
         """Have `work` done by the model's worker, without the lock, then call `done` with what
         it returned, with the lock. A reset in between drops what is left of it.
 
-        One piece is done after the other, or up to `workers` of them at a time.
+        One piece is done after the other, or up to `workers` of them at a time. What `waits`, for
+        files say, holds none of these up: up to `waiters` such pieces are done besides.
         """
-        self._activity.start(work, done)
+        self._activity.start(work, done, waits=waits)
 
     def dma_read(self, iova: int, size: int) -> bytes:
         """Read memory, in work given to `start`. Raises DmaFault."""
@@ -193,20 +216,36 @@ class Model(Device):
         )
 
     def dma_from_file(
-        self, fd: int, offset: int, segments: Sequence[Segment], flags: int = 0
+        self,
+        fd: int,
+        offset: int,
+        segments: Sequence[Segment],
+        flags: int = 0,
+        *,
+        straight: bool = False,
     ) -> int:
-        """Read a file at an offset into memory, in work given to `start`: preadv(2) straight
-        into the segments, each an IOVA and a number of bytes.
+        """Read a file at an offset into memory, in work given to `start`: into the segments, each
+        an IOVA and a number of bytes, 1 MiB at a time.
 
         `flags` are preadv2's; with RWF_NOWAIT it raises BlockingIOError where it would wait.
+        `straight` is for what never waits, with that flag or as the file is in memory: it goes
+        by no buffer if `dma_view` has the memory, and resets, stops and unmaps wait for it.
         Returns the bytes moved, less than asked for at the end of the file. Raises DmaFault,
-        OSError.
+        OSError; some may have moved then.
         """
-        return read_file(self, fd, offset, segments, flags)
+        return read_file(self, fd, offset, segments, flags, straight)
 
-    def dma_to_file(self, fd: int, offset: int, segments: Sequence[Segment], flags: int = 0) -> int:
+    def dma_to_file(
+        self,
+        fd: int,
+        offset: int,
+        segments: Sequence[Segment],
+        flags: int = 0,
+        *,
+        straight: bool = False,
+    ) -> int:
         """Write memory to a file, in work given to `start`; as `dma_from_file`, by pwritev(2)."""
-        return write_file(self, fd, offset, segments, flags)
+        return write_file(self, fd, offset, segments, flags, straight)
 
     def _check_dma(self, iova: int, size: int) -> None:
         self._activity.check_dma(iova, size)
@@ -309,7 +348,8 @@ class Model(Device):
             self._check_open()
             bar = self._layout.bars.get(index)
             if bar and index not in self._doorbells:
-                self._doorbells[index] = [self._offer(doorbell) for doorbell in bar.doorbells]
+                more = [doorbell for at, doorbell in self._offered if at == index]
+                self._doorbells[index] = [self._offer(one) for one in (*bar.doorbells, *more)]
             return tuple(self._doorbells.get(index, ()))
 
     def reset(self) -> None:

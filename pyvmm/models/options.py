@@ -7,10 +7,13 @@ be right, and `shown` is the default as a person writes it.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from .errors import ModelError
 
+# As in a VM's config: config/notation.py, which no model needs. A test compares them.
+_SIZE = re.compile(r"([0-9]{1,18}) ?(?:([KMGTkmgt])(?:iB)?)?")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -55,18 +58,12 @@ class Size(NamedTuple):
         return f"{self.default // factor}{unit}"
 
     def parse(self, value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 62:
-            return value
-        text = value.upper().removesuffix("IB") if isinstance(value, str) else ""
-        unit = text[-1:] if text[-1:] in _UNITS else ""
-        digits = text.removesuffix(unit).rstrip(" ")
-        if (
-            digits.isascii()
-            and digits.isdigit()
-            and len(digits) < 19
-            and 0 < int(digits) * _UNITS[unit] < 1 << 62
-        ):
-            return int(digits) * _UNITS[unit]
+        size: object = value
+        if isinstance(value, str):
+            match = _SIZE.fullmatch(value)
+            size = int(match[1]) * _UNITS[(match[2] or "").upper()] if match else None
+        if isinstance(size, int) and not isinstance(size, bool) and 0 < size < 1 << 62:
+            return size
         raise _unlike(self.name, "a size such as 512M or 1GiB", value)
 
 
@@ -128,6 +125,23 @@ class Text(NamedTuple):
         raise _unlike(self.name, f"up to {self.longest} printable ASCII characters", value)
 
 
+class File(NamedTuple):
+    """A path."""
+
+    name: str
+    description: str
+    default: str = ""
+
+    @property
+    def shown(self) -> str:
+        return self.default or "none"
+
+    def parse(self, value: object) -> str:
+        if isinstance(value, str) and value and "\0" not in value:
+            return value
+        raise _unlike(self.name, "a path", value)
+
+
 class Files(NamedTuple):
     """Paths: a list, or text with commas between them."""
 
@@ -149,7 +163,7 @@ class Files(NamedTuple):
         raise _unlike(self.name, "paths, with commas between them but not in them", value)
 
 
-Option = Number | Size | Choice | Switch | Text | Files
+Option = Number | Size | Choice | Switch | Text | File | Files
 
 
 def as_text(value: object) -> str:

@@ -7,8 +7,9 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .defaults import BLOCK_SIZE, BLOCK_SIZES, DRIVE_SIZE, EDU_DMA_MASK, SERIAL_LENGTH
 from .errors import ModelError
-from .options import Choice, Files, Number, Option, Size, Switch, Text
+from .options import Choice, File, Files, Number, Option, Size, Switch, Text
 
 if TYPE_CHECKING:
     from .model import Model
@@ -28,7 +29,7 @@ MODELS: Mapping[str, Entry] = {
         "QEMU's educational device: factorials, interrupts and DMA (1234:11e8)",
         "edu",
         "Edu",
-        (Number("dma_mask", 0x0FFFFFFF, 0xFFFFFFFF_FFFFFFFF, "the address bits its DMA has"),),
+        (Number("dma_mask", EDU_DMA_MASK, 0xFFFFFFFF_FFFFFFFF, "the address bits its DMA has"),),
     ),
     "nvme": Entry(
         "an NVMe 1.4 controller on files, block devices or memory (1234:0011)",
@@ -36,10 +37,15 @@ MODELS: Mapping[str, Entry] = {
         "Nvme",
         (
             Files("files", "a file or block device for each namespace; without, one in memory"),
-            Size("size", 64 << 20, "the bytes of the namespace in memory"),
-            Choice("block_size", 512, (512, 4096), "the bytes of a block"),
+            Size("size", DRIVE_SIZE, "the bytes of the namespace in memory"),
+            Choice("block_size", BLOCK_SIZE, BLOCK_SIZES, "the bytes of a block"),
             Switch("read_only", False, "whether writes are refused, and files only read"),
-            Text("serial", "", 20, "the serial number; without, one by the first file's path"),
+            Text(
+                "serial",
+                "",
+                SERIAL_LENGTH,
+                "the serial number; without, one by the host and the first file's path",
+            ),
             Switch(
                 "ioeventfd",
                 False,
@@ -58,11 +64,13 @@ MODELS: Mapping[str, Entry] = {
         "virtio",
         "VirtioBlk",
         (
-            Files("file", "the file or block device; without, the drive is in memory"),
-            Size("size", 64 << 20, "the bytes of a drive in memory"),
-            Choice("block_size", 512, (512, 4096), "the bytes of a block"),
+            File("file", "the file or block device; without, the drive is in memory"),
+            Size("size", DRIVE_SIZE, "the bytes of a drive in memory"),
+            Choice("block_size", BLOCK_SIZE, BLOCK_SIZES, "the bytes of a block"),
             Switch("read_only", False, "whether writes are refused, and the file only read"),
-            Text("serial", "", 20, "the serial number; without, one by the file's path"),
+            Text(
+                "serial", "", 20, "the serial number; without, one by the host and the file's path"
+            ),
         ),
     ),
     "virtio-rng": Entry("a virtio source of random numbers (1af4:1044)", "virtio", "VirtioRng"),

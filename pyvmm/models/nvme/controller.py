@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from pyvmm.models.backing import Backing
 from pyvmm.models.capabilities import Express, MsiX, PowerManagement
+from pyvmm.models.defaults import BLOCK_SIZE, BLOCK_SIZES, DRIVE_SIZE
 from pyvmm.models.errors import ModelError
 from pyvmm.models.fields import Field, Flag
 from pyvmm.models.layout import Identity
@@ -20,7 +21,6 @@ from pyvmm.models.model import Model
 from pyvmm.models.regions import Bar
 from pyvmm.models.registers import Doorbell
 from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
-from pyvmm.vfio import IoEventFd
 
 from .admin import MAX_ENTRIES
 from .engine import Engine
@@ -32,7 +32,6 @@ from .spec import CQE_SIZE, SQE_SIZE
 from .statistics import Statistics
 
 MAX_NAMESPACES = 256
-MEMORY_SIZE = 64 << 20  # bytes of a namespace that is in no file
 
 _MAX_PAGE_SHIFT = 4  # MPSMAX: memory pages of 4 KiB to 64 KiB
 _TIMEOUT = 120  # TO, in half seconds: what a slow disk may take to end its writes
@@ -57,7 +56,6 @@ class Nvme(Model):
     )
     interrupt_pin = 1
     migratable = False  # queues and features are no registers
-    workers = 5  # the engine, and commands that wait for files
 
     bar0 = Bar(0, 0x4000, wide=True)
 
@@ -90,26 +88,28 @@ class Nvme(Model):
         name: str = "nvme",
         *,
         files: Sequence[str] = (),
-        size: int = MEMORY_SIZE,
-        block_size: int = 512,
+        size: int = DRIVE_SIZE,
+        block_size: int = BLOCK_SIZE,
         read_only: bool = False,
         serial: str = "",
         ioeventfd: bool = False,
     ) -> None:
         """A namespace for each of the files or block devices; without any, one of `size` bytes
-        in memory. Without a serial number, it gets one from its first file's path. `ioeventfd`
-        is for guests that set up doorbell buffers before they use I/O queues.
+        in memory. Without a serial number, it gets one from the host and its first file's path.
+        `ioeventfd` is for guests that set up doorbell buffers before they use I/O queues.
 
         Raises ModelError.
         """
-        if block_size not in (512, 4096):
-            raise ModelError(f"blocks of {block_size} bytes: 512 and 4096 are possible")
+        if block_size not in BLOCK_SIZES:
+            possible = " and ".join(map(str, BLOCK_SIZES))
+            raise ModelError(f"blocks of {block_size} bytes: {possible} are possible")
         if len(files) > MAX_NAMESPACES:
             raise ModelError(f"{len(files)} namespaces: {MAX_NAMESPACES} are possible")
         super().__init__(name)
+        if ioeventfd:
+            self.offer_doorbells(self.bar0, _TAILS)
         self.namespaces: dict[int, Namespace] = {}
         self.statistics = Statistics()
-        self._ioeventfd = ioeventfd
         self._engine: Engine | None = None
         self._backings: list[Backing] = []
         try:
@@ -142,12 +142,6 @@ class Nvme(Model):
             self.guest_error("a doorbell while the controller is off")
         else:
             self._engine.ring(at // 4, value)
-
-    def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
-        with self.lock:
-            if self._ioeventfd and index == self.bar0.index and index not in self._doorbells:
-                self._doorbells[index] = [self._offer(tail) for tail in _TAILS]
-        return super().ioeventfds(index)
 
     def ring_unseen(self, _times: int) -> None:
         """A tail doorbell whose value is in a doorbell buffer."""
@@ -218,7 +212,7 @@ class Nvme(Model):
             if self.SHST == _SHUTDOWN_OCCURRING:
                 self.SHST = _SHUTDOWN_COMPLETE
 
-        self.start(flush, flushed)
+        self.start(flush, flushed, waits=True)
 
     def on_reset(self) -> None:
         if self._engine:

@@ -64,8 +64,6 @@ class Engine:
     def ring(self, index: int, value: int) -> None:
         """A doorbell: index 2n is the tail of submission queue n, 2n + 1 a completion's head."""
         self.take(index, value)
-        if index & 1 and not self.model.messages_on:
-            self.model.drive_intx()
         self.wake()
 
     def ring_unseen(self) -> None:
@@ -111,6 +109,8 @@ class Engine:
         elif not queue.take(value):
             self.model.guest_error("a doorbell with a value that can't be")
             self.events.report(INVALID_DOORBELL_VALUE)
+        elif index & 1 and not self.model.messages_on:
+            self.model.drive_intx()
 
     def segments(self, command: Command, size: int) -> list[tuple[int, int]]:
         """Where `size` bytes of a command's data are. Raises Rejected, DmaFault."""
@@ -142,7 +142,7 @@ class Engine:
                 self._finished.append((sq, command.cid, *outcome))
                 self.wake()
 
-        self.model.start(job)
+        self.model.start(job, waits=True)
         self._deferred += 1
         return None
 

@@ -44,11 +44,9 @@ def identify(model: Nvme, command: Command) -> bytes:
     if cns == Cns.NAMESPACE and nsid == BROADCAST:
         raise Rejected(Status.INVALID_NAMESPACE, 4)  # what is common to all is not told
     namespace = model.namespaces.get(nsid)
-    if namespace is not None:
-        return namespace.identify() if cns == Cns.NAMESPACE else namespace.descriptors()
-    if cns == Cns.NAMESPACE and 0 < nsid <= len(model.namespaces):
-        return bytes(IDENTIFY_SIZE)
-    raise Rejected(Status.INVALID_NAMESPACE, 4)
+    if namespace is None:
+        raise Rejected(Status.INVALID_NAMESPACE, 4)
+    return namespace.identify() if cns == Cns.NAMESPACE else namespace.descriptors()
 
 
 def active_namespaces(model: Nvme, after: int) -> bytes:

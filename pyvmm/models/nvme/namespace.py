@@ -12,6 +12,8 @@ from .spec import Rejected, Status
 
 IDENTIFY_SIZE = 4096
 
+_UUID = bytes((3, 16, 0, 0))  # a descriptor's NIDT and NIDL
+
 
 class Namespace:
     """One namespace; `id` counts from 1, sizes are in blocks of `block_size` bytes."""
@@ -39,17 +41,14 @@ class Namespace:
 
     def identify(self) -> bytes:
         data = bytearray(IDENTIFY_SIZE)
-        # NSZE, NCAP, NUSE; NSFEAT: deallocation, NGUID never reused; one LBA format, the first
-        struct.pack_into("<QQQBBB", data, 0, self.blocks, self.blocks, self.blocks, 0x09, 0, 0)
+        # NSZE, NCAP, NUSE; NSFEAT: deallocation; one LBA format, the first
+        struct.pack_into("<QQQBBB", data, 0, self.blocks, self.blocks, self.blocks, 0x01, 0, 0)
         data[33] = 0x09  # DLFEAT: deallocated blocks read as zeros, also by Write Zeroes
         struct.pack_into("<Q", data, 48, self.backing.size & 0xFFFFFFFF_FFFFFFFF)  # NVMCAP
         data[99] = int(self.backing.read_only)  # NSATTR: write protected
-        data[104:120] = self.backing.identity.bytes  # NGUID
         struct.pack_into("<HBB", data, 128, 0, self.shift, 0)  # LBAF0
         return bytes(data)
 
     def descriptors(self) -> bytes:
-        """The Namespace Identification Descriptor list (section 5.15.2.3): NGUID and UUID."""
-        identity = self.backing.identity.bytes
-        listed = b"".join(bytes((kind, 16, 0, 0)) + identity for kind in (2, 3))
-        return listed.ljust(IDENTIFY_SIZE, b"\0")
+        """The Namespace Identification Descriptor list (section 5.15.2.3): a UUID."""
+        return (_UUID + self.backing.identity.bytes).ljust(IDENTIFY_SIZE, b"\0")

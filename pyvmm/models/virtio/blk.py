@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 
 from pyvmm.models.backing import Backing
+from pyvmm.models.defaults import BLOCK_SIZE, BLOCK_SIZES, DRIVE_SIZE
 from pyvmm.models.errors import ModelError
 from pyvmm.models.file_dma import Segment
 from pyvmm.vfio import DmaFault
@@ -14,7 +15,6 @@ from .pci import VirtioDevice, identity, part
 from .virtqueue import Chain, QueueBroken
 
 SECTOR = 512
-MEMORY_SIZE = 64 << 20  # bytes of a drive that is in no file
 MOST_ZEROES = 1 << 16  # sectors of one request to discard or to zero
 
 # Request types (section 5.2.6)
@@ -22,12 +22,15 @@ IN, OUT, FLUSH, GET_ID, DISCARD, WRITE_ZEROES = 0, 1, 4, 8, 11, 13
 # Status
 OK, IOERR, UNSUPP = 0, 1, 2
 # Features
-SEG_MAX, RO, BLK_SIZE, FLUSHES, DISCARDS, ZEROES = (1 << bit for bit in (2, 5, 6, 9, 13, 14))
+SIZE_MAX, SEG_MAX, RO, BLK_SIZE = 1 << 1, 1 << 2, 1 << 5, 1 << 6
+FLUSHES, DISCARDS, ZEROES = 1 << 9, 1 << 13, 1 << 14
 
 _HEADER = struct.Struct("<I4xQ")
 _RANGE = struct.Struct("<QII")
-_MOST_RANGES = 16
+_MOST_RANGES = 16  # to discard; to zero it is one, as that may be writing
 _MOST_SEGMENTS = 254  # of data; a header and a status make a full queue
+_SEGMENT_SIZE = 256 << 10  # bytes that a segment is to have at most
+_MOST_DATA = _MOST_SEGMENTS * _SEGMENT_SIZE  # bytes of a request, in segments of any size
 _UNMAP = 1 << 0
 
 
@@ -45,9 +48,9 @@ class VirtioBlk(VirtioDevice):
         self,
         name: str = "virtio-blk",
         *,
-        file: tuple[str, ...] = (),
-        size: int = MEMORY_SIZE,
-        block_size: int = 512,
+        file: str = "",
+        size: int = DRIVE_SIZE,
+        block_size: int = BLOCK_SIZE,
         read_only: bool = False,
         serial: str = "",
     ) -> None:
@@ -55,16 +58,15 @@ class VirtioBlk(VirtioDevice):
 
         Raises ModelError.
         """
-        if block_size not in (512, 4096):
-            raise ModelError(f"blocks of {block_size} bytes: 512 and 4096 are possible")
-        if len(file) > 1:
-            raise ModelError("a virtio-blk drive is one file")
+        if block_size not in BLOCK_SIZES:
+            possible = " and ".join(map(str, BLOCK_SIZES))
+            raise ModelError(f"blocks of {block_size} bytes: {possible} are possible")
         self.block_size = block_size
-        features = SEG_MAX | BLK_SIZE | FLUSHES | (RO if read_only else DISCARDS | ZEROES)
-        super().__init__(name, features=features)
+        features = SIZE_MAX | SEG_MAX | BLK_SIZE | FLUSHES
+        super().__init__(name, features=features | (RO if read_only else DISCARDS | ZEROES))
         try:
             if file:
-                self.backing = Backing.open(file[0], read_only=read_only)
+                self.backing = Backing.open(file, read_only=read_only)
             else:
                 self.backing = Backing.memory(size, read_only=read_only)
         except BaseException:
@@ -79,11 +81,11 @@ class VirtioBlk(VirtioDevice):
 
     def configuration(self) -> bytes:
         """struct virtio_blk_config (section 5.2.4)."""
-        data = struct.pack("<QIII", self.sectors, 0, _MOST_SEGMENTS, 0)
+        data = struct.pack("<QIII", self.sectors, _SEGMENT_SIZE, _MOST_SEGMENTS, 0)
         data += struct.pack("<I12x", self.block_size)
         alignment = self.block_size // SECTOR
         data += struct.pack("<III", MOST_ZEROES, _MOST_RANGES, alignment)
-        return data + struct.pack("<IIB3x", MOST_ZEROES, _MOST_RANGES, 1)
+        return data + struct.pack("<IIB3x", MOST_ZEROES, 1, 1)
 
     def handle(self, queue: int, chain: Chain) -> int:
         header = self.read_chain(chain, _HEADER.size)
@@ -108,7 +110,9 @@ class VirtioBlk(VirtioDevice):
         """The bytes written to memory. Raises OSError, DmaFault, _Unsupported."""
         if kind == IN:
             segments = part(chain.writable, 0, room)
-            self.backing.read_into(self, *self._place(sector, segments))
+            place = self._place(sector, segments)
+            if not self.backing.read_quickly(self, *place):
+                self.backing.read_into(self, *place)
             return room
         if kind == GET_ID:
             return self.fill_chain(chain, self.serial.encode().ljust(20, b"\0")[: min(room, 20)])
@@ -132,13 +136,15 @@ class VirtioBlk(VirtioDevice):
         size = sum(length for _, length in segments)
         if size % SECTOR or sector + size // SECTOR > self.sectors:
             raise OSError("there are no such sectors")
+        if size > _MOST_DATA or len(segments) > _MOST_SEGMENTS:
+            raise OSError("more than a request may move")
         return sector * SECTOR, segments, size
 
     def _clear(self, kind: int, chain: Chain) -> None:
-        most = _HEADER.size + _MOST_RANGES * _RANGE.size
-        data = self.read_chain(chain, most)[_HEADER.size :]
-        if len(data) % _RANGE.size:
-            raise OSError("a part of a range")
+        most = _RANGE.size * (_MOST_RANGES if kind == DISCARD else 1)
+        data = self.read_chain(chain, _HEADER.size + most + 1)[_HEADER.size :]
+        if len(data) > most or len(data) % _RANGE.size:
+            raise OSError("a part of a range, or more of them than may be")
         for sector, count, flags in _RANGE.iter_unpack(data):
             if count > MOST_ZEROES or sector + count > self.sectors:
                 raise OSError("there are no such sectors")

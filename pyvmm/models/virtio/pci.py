@@ -316,7 +316,11 @@ class VirtioDevice(Model):
     def _serve(self, index: int, queue: Virtqueue) -> bool:
         """Do a batch of requests; whether there may be more."""
         chains = queue.take(_AT_ONCE)
-        done = [(chain.head, self.handle(index, chain)) for chain in chains]
+        done = []
+        for chain in chains:
+            if self._reset_asked_for:
+                return False  # whose driver waits for no request any more
+            done.append((chain.head, self.handle(index, chain)))
         if queue.give_back(done):
             self._interrupt(self.queues[index].vector, _QUEUE_INTERRUPT)
         return bool(chains) or not queue.rest()

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pyvmm.config import notation
 from pyvmm.config.document import plain_scalar
+from pyvmm.lab.devices import parse_size
+from pyvmm.models import ModelError
+from pyvmm.models.options import Size
 
 
 @pytest.mark.parametrize(
@@ -117,3 +121,23 @@ def test_sockets() -> None:
 def test_what_has_no_notation_is_left_to_the_schema(value: object) -> None:
     assert notation.size(value, "/") is value
     assert notation.path(value, os.sep) is value
+
+
+@given(st.from_regex(r"[0-9]{0,19} {0,2}[KMGTkmgtP]?[iI]?[bB]?\n?", fullmatch=True))
+@example("64iB")
+@example("64 MiB")
+@example("64 ")
+@example("64Mib")
+def test_sizes_are_written_alike_everywhere(text: str) -> None:
+    """Of a VM, of a model, and of a lab's disk: 0 aside."""
+
+    def told(parse: Callable[[str], object]) -> object:
+        try:
+            return parse(text) or None
+        except (ValueError, ModelError):
+            return None
+
+    lab = told(parse_size)
+    assert told(lambda text: notation.size(text, "/")) == lab
+    fits = isinstance(lab, int) and lab < 1 << 62
+    assert told(Size("size", 1, "").parse) == (lab if fits else None)

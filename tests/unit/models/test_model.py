@@ -24,6 +24,7 @@ from pyvmm.models import (
     Rom,
     Vendor,
 )
+from pyvmm.models.registers import Doorbell
 from pyvmm.uapi.pci_regs import (
     PCI_CAP_ID_EXP,
     PCI_CAP_ID_MSIX,
@@ -447,3 +448,35 @@ def test_running_out_of_descriptors_is_told_and_leaves_nothing() -> None:
             Gadget()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_doorbells_over_a_trapped_area() -> None:
+    class Bells(Model):
+        identity = Gadget.identity
+        bar0 = Bar(0, 4096)
+        BELL = bar0.doorbell(0x00)
+        area = bar0.trapped(0x100, 0x100)
+
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.rung = threading.Semaphore(0)
+            self.written: list[int] = []
+            bells = [Doorbell(0x100 + 4 * one, 4) for one in range(count)]
+            for bell in bells:
+                bell.on_ring(lambda self, _times: self.rung.release())
+            self.offer_doorbells(self.bar0, bells)
+
+        @area.on_write
+        def write(self, at: int, size: int, value: int) -> None:
+            self.written.append(at)
+
+    for count in (0, 2):
+        with Bells(count) as bells:
+            fds = {one.offset: one.fd for one in bells.ioeventfds(0)}
+            assert list(fds) == [0x00, 0x100, 0x104][: 1 + count]
+            assert list(bells.ioeventfds(1)) == []
+            if count:
+                os.eventfd_write(fds[0x104], 1)
+                assert bells.rung.acquire(timeout=10)
+            bells.region_write(0, 0x104, bytes(4))
+            assert bells.written == [4]

@@ -10,10 +10,11 @@ import sys
 import pytest
 
 from pyvmm import models
-from pyvmm.models import ModelError
+from pyvmm.models import Model, ModelError
 from pyvmm.models.edu import Edu
 from pyvmm.models.nvme import Nvme
 from pyvmm.models.options import as_text
+from pyvmm.models.virtio import VirtioBlk
 
 
 @pytest.mark.parametrize("name", models.MODELS)
@@ -68,7 +69,7 @@ def test_an_unknown_option_is_answered_with_what_there_is() -> None:
     [
         ("size", 4096, 4096),
         ("size", "64M", 64 << 20),
-        ("size", "1 gib", 1 << 30),
+        ("size", "1 giB", 1 << 30),
         ("block_size", "4096", 4096),
         ("block_size", 512, 512),
         ("read_only", True, True),
@@ -90,6 +91,8 @@ def test_kinds_of_options(option: str, value: object, parsed: object) -> None:
         ("size", 0, "a size such as 512M or 1GiB"),
         ("size", "", "a size such as 512M or 1GiB"),
         ("size", "M", "a size such as 512M or 1GiB"),
+        ("size", "64iB", "a size such as 512M or 1GiB"),
+        ("size", "1 gib", "a size such as 512M or 1GiB"),
         ("size", "-1M", "a size such as 512M or 1GiB"),
         ("size", "99999999999T", "a size such as 512M or 1GiB"),
         ("block_size", 520, "one of 512, 4096"),
@@ -109,18 +112,24 @@ def test_bad_values_of_other_kinds(option: str, value: object, expected: str) ->
     )
 
 
-def test_the_defaults_of_nvme_s_options_are_the_class_s() -> None:
-    parameters = inspect.signature(Nvme).parameters
-    for option in models.MODELS["nvme"].options:
+def test_a_drive_of_virtio_is_one_file() -> None:
+    for path in ("a,b.img", "/dev/sda"):
+        assert models.check("virtio-blk", {"file": path}) == {"file": path}
+    for value in ("", ["a"], ["a", "b"], 3, None, "a\0"):
+        assert told("virtio-blk", {"file": value}) == (
+            f"virtio-blk: option file: expected a path, got {value!r}"
+        )
+
+
+@pytest.mark.parametrize(("name", "model"), [("nvme", Nvme), ("virtio-blk", VirtioBlk)])
+def test_the_defaults_of_drives_options_are_the_class_s(name: str, model: type[Model]) -> None:
+    parameters = inspect.signature(model).parameters
+    options = {option.name: option for option in models.MODELS[name].options}
+    assert {"name", *options} == set(parameters)
+    for option in options.values():
         assert parameters[option.name].default == option.default
-    assert [option.shown for option in models.MODELS["nvme"].options] == [
-        "none",
-        "64M",
-        "512",
-        "false",
-        "none",
-        "false",
-    ]
+    shown = [option.shown for option in options.values()]
+    assert shown[:5] == ["none", "64M", "512", "false", "none"]
 
 
 @pytest.mark.parametrize("value", ["lots", "", -1, 1 << 64, 1.5, None, True, [1], "0x"])
@@ -143,6 +152,7 @@ models.Model, models.Bar, models.Msi
     ).stdout
     assert set(output.split()) == {
         "pyvmm.models",
+        "pyvmm.models.defaults",
         "pyvmm.models.errors",
         "pyvmm.models.options",
         "pyvmm.models.registry",

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import time
+from uuid import UUID
 
 import pytest
 
 from pyvmm.models.nvme import Nvme
 from pyvmm.models.nvme.spec import Cns, Feature, LogPage
+from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
 from pyvmm.vfio import EventFd
 
 from .driver import (
@@ -20,6 +23,7 @@ from .driver import (
     MEMORY,
     PAGE,
     Admin,
+    Done,
     Driver,
     Io,
     Queue,
@@ -55,10 +59,11 @@ class TestIdentify:
         assert drive.identify(Cns.ACTIVE_NAMESPACES, 0)[:8] == b"\1\0\0\0\0\0\0\0"
         assert not any(drive.identify(Cns.ACTIVE_NAMESPACES, 1))
         descriptors = drive.identify(Cns.NAMESPACE_DESCRIPTORS, 1)
-        assert descriptors[:2] == b"\2\x10"
-        assert descriptors[20:22] == b"\3\x10"
-        assert descriptors[4:20] == descriptors[24:40] == data[104:120]
-        assert not any(descriptors[40:])
+        assert descriptors[:4] == b"\3\x10\0\0"
+        assert UUID(bytes=descriptors[4:20]).version == 4
+        assert not any(descriptors[20:])
+        assert data[24] == 1, "no NGUID that is never used again"
+        assert not any(data[104:128]), "neither NGUID nor EUI64"
 
     def test_what_linux_asks_of_a_newer_controller(self, drive: Driver, queue: Queue) -> None:
         assert not any(drive.identify(Cns.COMMAND_SET_CONTROLLER))
@@ -460,6 +465,48 @@ class TestDoorbellBuffers:
         drive.admin.run(Admin.IDENTIFY, 1, prp1=DATA)
         assert memory[self.INDEXES // 4 + 2] == 2, "the next one is asked for"
         memory.release()
+
+    def test_intx_goes_down_by_heads_in_memory(
+        self, drive: Driver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drive.model.set_irqs(VFIO_PCI_MSIX_IRQ_INDEX, 0x20, 0, 0, None)
+        queue = drive.ready()
+        drive.admin.run(Admin.DOORBELL_BUFFER_CONFIG, prp1=self.SHADOW, prp2=self.INDEXES)
+        line = drive.model._interrupts.intx
+        begun, go_on = threading.Event(), threading.Event()
+
+        def flush(_fd: int) -> None:
+            begun.set()
+            assert go_on.wait(LIMIT)
+
+        def shadow() -> None:
+            at = self.SHADOW + 8
+            struct.pack_into("<II", drive.memory, at, queue.tail, queue.head)
+
+        def wait_for_line(level: bool) -> None:
+            deadline = time.monotonic() + LIMIT
+            while line.level != level:
+                assert time.monotonic() < deadline
+                time.sleep(0.0005)
+
+        monkeypatch.setattr(os, "fdatasync", flush)
+        for cid in range(2):
+            queue.submit(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA, cid=cid)
+        shadow()
+        queue.ring()
+        found: list[Done] = []
+        while len(found) < 2:
+            found += queue.reap(acknowledge=False)
+        wait_for_line(True)
+        queue.submit(Io.FLUSH, nsid=1, cid=2)
+        shadow()
+        queue.ring()
+        assert begun.wait(LIMIT)
+        wait_for_line(False)
+        go_on.set()
+        wait_for_line(True)
+        assert [done.cid for done in queue.wait()] == [2]
+        assert not line.level
 
     def test_doorbells_that_are_ioeventfds(self) -> None:
         with Driver(Nvme(size=1 << 20, ioeventfd=True)) as drive:

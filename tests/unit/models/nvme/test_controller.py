@@ -187,6 +187,23 @@ def test_a_queue_is_deleted_with_commands_in_flight(drive: Driver, slow: Slow) -
     drive.create()
 
 
+def test_others_go_on_while_many_wait_for_files(drive: Driver, slow: Slow) -> None:
+    queue = drive.ready()
+    for cid in range(20):
+        queue.submit(Io.FLUSH, nsid=1, cid=cid)
+    queue.ring()
+    try:
+        for _ in range(Nvme.waiters):
+            assert slow.begun.acquire(timeout=LIMIT)
+        assert drive.admin.run(Admin.IDENTIFY, 1, prp1=DATA).status == Status.SUCCESS
+        queue.submit(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA, cid=99)
+        queue.ring()
+        assert [done.cid for done in queue.wait()] == [99]
+    finally:
+        slow.go_on.release(20)
+    assert {done.cid for done in queue.wait(20)} == set(range(20))
+
+
 def test_no_more_wait_than_so_many(drive: Driver, slow: Slow) -> None:
     drive.enable()
     queues = [drive.create(id, entries=128) for id in (1, 2, 3)]

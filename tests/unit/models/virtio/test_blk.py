@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import struct
+import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from pyvmm.models.virtio import VirtioBlk, blk
 from pyvmm.models.virtio.blk import DISCARD, FLUSH, GET_ID, IN, IOERR, OK, OUT, UNSUPP, WRITE_ZEROES
 from pyvmm.models.virtio.pci import NEEDS_RESET
 
-from .driver import DATA, MEMORY, Driver, Segment
+from .driver import DATA, LIMIT, MEMORY, Driver, Segment
 
 HEADER, STATUS = DATA - 0x100, DATA - 1
 SECTORS = (1 << 20) // 512
@@ -54,7 +57,9 @@ def test_configuration(drive: Drive) -> None:
     read = drive.driver.read
     assert read(0x2000, 8) == SECTORS
     assert read(0x2014, 4) == 512
+    assert read(0x2008, 4) == 256 << 10
     assert read(0x200C, 4) == 254
+    assert (read(0x2028, 4), read(0x2034, 4)) == (16, 1)
     assert read(0x2038, 1) == 1
     assert read(0x2FFC, 4) == 0
 
@@ -94,8 +99,9 @@ def test_zeroes_and_discards(drive: Drive) -> None:
     fd = drive.driver.model.backing.fd  # type: ignore[attr-defined]
     for kind, flags in ((WRITE_ZEROES, 0), (WRITE_ZEROES, 1), (DISCARD, 0)):
         os.pwrite(fd, b"\x11" * 4096, 0)
-        struct.pack_into("<QIIQII", drive.memory, DATA, 1, 2, flags, 5, 1, flags)
-        assert drive.run(kind, 0, [(DATA, 32)]) == (OK, 1)
+        for sector, count in ((1, 2), (5, 1)):
+            struct.pack_into("<QII", drive.memory, DATA, sector, count, flags)
+            assert drive.run(kind, 0, [(DATA, 16)]) == (OK, 1)
         zeros = [not any(os.pread(fd, 512, 512 * n)) for n in range(8)]
         assert zeros == [n in (1, 2, 5) for n in range(8)]
     for sector, count, flags, status in (
@@ -106,6 +112,73 @@ def test_zeroes_and_discards(drive: Drive) -> None:
         struct.pack_into("<QII", drive.memory, DATA, sector, count, flags)
         assert drive.run(WRITE_ZEROES, 0, [(DATA, 16)]) == (status, 1)
     assert drive.run(DISCARD, 0, [(DATA, 10)]) == (IOERR, 1)
+
+
+def test_no_more_ranges_than_it_says(drive: Drive) -> None:
+    drive.memory[DATA : DATA + 17 * 16] = bytes(17 * 16)
+    for kind, most in ((WRITE_ZEROES, 1), (DISCARD, 16)):
+        assert drive.run(kind, 0, [(DATA, 16 * most)]) == (OK, 1)
+        assert drive.run(kind, 0, [(DATA, 16 * (most + 1))]) == (IOERR, 1)
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_what_a_request_takes_of_the_host_is_bounded(mapped: bool) -> None:
+    """However much a driver describes, over the same memory again and again."""
+    with Driver(VirtioBlk(size=80 << 20)) as driver:
+        if not mapped:
+            driver.model.dma.unmap(0, MEMORY)
+            address = ctypes.addressof(ctypes.c_char.from_buffer(driver.memory))
+            driver.model.dma.map(0, MEMORY, address=address)
+        drive = Drive(driver)
+        driver.start(blk.FLUSHES, size=256)
+        segment = (0x20000, 0x40000)
+        for segments, status in (
+            ([segment] * 254, OK),
+            ([segment] * 253 + [(segment[0], 0x40200)], IOERR),
+            ([(0x20000, 0x80000)] * 160, IOERR),
+        ):
+            tracemalloc.start()
+            try:
+                assert drive.run(IN, 0, writable=segments)[0] == status
+                assert drive.run(OUT, 0, segments)[0] == status
+                assert tracemalloc.get_traced_memory()[1] < 5 << 20
+            finally:
+                tracemalloc.stop()
+        table = DATA + 0x1000
+        for count, status in ((254, OK), (255, IOERR)):
+            data = [(DATA, 512, 3, at + 2) for at in range(count)]
+            descriptors = [(HEADER, 16, 1, 1), *data, (STATUS, 1, 2, 0)]
+            packed = b"".join(struct.pack("<QIHH", *one) for one in descriptors)
+            drive.memory[table : table + len(packed)] = packed
+            struct.pack_into("<IIQ", drive.memory, HEADER, IN, 0, 0)
+            driver.describe(0, table, len(packed), 4)
+            driver.make_available(0)
+            driver.notify()
+            driver.used()
+            assert drive.memory[STATUS] == status
+
+
+def test_a_reset_ends_a_batch_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    flushes: list[int] = []
+
+    def flush(fd: int) -> None:
+        flushes.append(fd)
+        begun.set()
+        assert go_on.wait(LIMIT)
+
+    monkeypatch.setattr(os, "fdatasync", flush)
+    with Driver(VirtioBlk(size=1 << 20)) as driver:
+        drive = Drive(driver)
+        struct.pack_into("<IIQ", drive.memory, HEADER, FLUSH, 0, 0)
+        for head in range(0, 16, 2):
+            driver.offer([(HEADER, 16)], [(STATUS, 1)], head)
+        driver.notify()
+        assert begun.wait(LIMIT)
+        driver.write(0x14, 0, 1)
+        go_on.set()
+        driver.wait_for_status(0)
+    assert len(flushes) == 1
 
 
 def test_other_requests(drive: Drive) -> None:
@@ -141,14 +214,12 @@ def test_writes_are_durable_for_who_can_not_flush(
 def test_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.img"
     path.write_bytes(b"\x22" * 5000)
-    with Driver(VirtioBlk(file=(str(path),), read_only=True, block_size=4096)) as driver:
+    with Driver(VirtioBlk(file=str(path), read_only=True, block_size=4096)) as driver:
         drive = Drive(driver)
         assert driver.read(0x2000, 8) == 8
         assert drive.run(IN, 7, writable=[(DATA, 512)]) == (OK, 513)
         assert drive.memory[DATA : DATA + 512] == b"\x22" * 512
         for kind in (OUT, WRITE_ZEROES, DISCARD):
             assert drive.run(kind, 0, [(DATA, 512)]) == (IOERR, 1)
-    with pytest.raises(ModelError, match="one file"):
-        VirtioBlk(file=("a", "b"))
     with pytest.raises(ModelError, match="create it first"):
-        VirtioBlk(file=(str(tmp_path / "none"),))
+        VirtioBlk(file=str(tmp_path / "none"))

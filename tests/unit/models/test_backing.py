@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""Backing: what can be a drive, and what tells one from all others."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from pyvmm.models import ModelError
+from pyvmm.models import backing as backings
+from pyvmm.models.backing import Backing
+
+
+def identity(path: Path) -> str:
+    backing = Backing.open(str(path), read_only=True)
+    backing.close()
+    return str(backing.identity)
+
+
+def test_a_file_s_identity_is_the_host_s_and_the_path_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    machine = tmp_path / "machine-id"
+    monkeypatch.setattr(backings, "_MACHINE_ID", str(machine))
+    seen = set()
+    for path in (first, second):
+        path.write_bytes(bytes(512))
+        for host in ("0" * 32, "1" * 32, "uninitialized", None):
+            machine.write_text(f"{host}\n") if host else machine.unlink()
+            seen.add(identity(path))
+            assert identity(path) in seen
+    assert len(seen) == 6, "without a host's identity, it is the inode's"
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("read_only", [True, False])
+def test_nothing_is_waited_for_that_is_no_drive(tmp_path: Path, read_only: bool) -> None:
+    fifo, listening = tmp_path / "fifo", tmp_path / "socket"
+    os.mkfifo(fifo)
+    with pytest.raises(ModelError, match="neither a file nor a block device"):
+        Backing.open(str(fifo), read_only=read_only)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(listening))
+        with pytest.raises(ModelError, match="name a file or a block device"):
+            Backing.open(str(listening), read_only=read_only)
+
+
+def test_a_drive_s_descriptor_waits(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(bytes(512))
+    backing = Backing.open(str(path))
+    assert os.get_blocking(backing.fd)
+    backing.close()
