@@ -346,7 +346,14 @@ def test_signals_are_passed_on(number: signal.Signals, status: int) -> None:
         assert pyvmm.wait(60) == status
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.proof),
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.proof),
+    ],
+)
 @pytest.mark.parametrize(
     "script",
     ["trap '' INT TERM HUP; echo up; sleep 1000", "rm -rf /run/pyvmm-lab; echo up; sleep 1000"],
@@ -369,6 +376,7 @@ def test_a_command_that_does_not_end_is_left(script: str, number: signal.Signals
         pytest.fail("it didn't end")
 
 
+@pytest.mark.proof
 def test_a_command_for_which_there_is_no_memory() -> None:
     script = "x = []\nwhile True: x.append(bytearray(1 << 20))"
     done = subprocess.run(

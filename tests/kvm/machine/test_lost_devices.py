@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,9 @@ def test_a_process_that_is_killed_before_the_start(make: MakeMachine) -> None:
     (pid,) = children()
     os.kill(pid, signal.SIGKILL)
     assert vm.bus.config_read(1 << 3, 0, 4) == 0xFFFFFFFF
+    deadline = time.monotonic() + 30
+    while not vm._run.device_errors and time.monotonic() < deadline:
+        time.sleep(0.001)  # another thread may have noticed it, and be about to tell
     with pytest.raises(DeviceGone, match=r"was ended by signal 9"):
         vm.start()
     assert notices == []

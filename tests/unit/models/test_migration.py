@@ -431,7 +431,7 @@ places = st.integers(0, 1 << 30)
 changes = st.lists(st.tuples(places, st.binary(min_size=1, max_size=9)), max_size=4)
 
 
-@settings(max_examples=60)
+@settings(max_examples=15)
 @given(changes, places)
 def test_whatever_comes_the_device_is_one_afterwards(
     changes: list[tuple[int, bytes]], cut: int
