@@ -44,15 +44,15 @@ def rows(settings: Settings) -> Iterator[Row]:
         if vmms.has_qemu():
             yield from _measured(lab, "linux", settings)
         yield from _measured(lab, "drive", settings)
-    with _lab("nvme", memory=_MUCH_MEMORY, cpus=2) as lab:
+    with _lab("nvme", memory=_MUCH_MEMORY) as lab:
         yield from _measured(lab, "start", settings)
 
 
 @contextmanager
-def _lab(devices: str, memory: int, cpus: int = 1) -> Iterator[Lab]:
+def _lab(devices: str, memory: int) -> Iterator[Lab]:
     with ExitStack() as stack:
         try:
-            lab = stack.enter_context(Lab(devices, memory=memory, cpus=cpus, progress=_say))
+            lab = stack.enter_context(Lab(devices, memory=memory, progress=_say))
         except LabError as error:
             raise Skipped(f"no lab: {error}") from None
         yield lab

@@ -63,7 +63,7 @@ def _commands(kind: Kind, bdf: str, folder: Path) -> dict[str, list[str]]:
     commands = {PYVMM: [str(ROOT / ".venv" / "bin" / "pyvmm"), "run", "-v", str(path)]}
     if not vmms.has_qemu():
         return commands
-    for name, options in ((Q35, ""), (PREALLOC, ",prealloc=on,prealloc-threads=2")):
+    for name, options in ((Q35, ""), (PREALLOC, ",prealloc=on")):
         ram = f"{kind.in_qemu},id=ram,size={SIZE}{options}"
         device = ("-object", ram, "-device", f"vfio-pci,host={bdf},rombar=0")
         commands[name] = vmms.qemu(

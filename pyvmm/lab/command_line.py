@@ -105,7 +105,9 @@ def machine_arguments(
 ) -> Iterator[str]:
     """What the machine is: all that its state depends on, its RAM's backing aside."""
     yield from ("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none")
-    yield from ("-accel", "tcg,thread=multi,tb-size=512")
+    # On threads of their own, processors have been seen to execute half of what another one had
+    # just patched, and to sleep with interrupts held back: Linux and its KVM don't survive that.
+    yield from ("-accel", "tcg,thread=single,tb-size=512")
     cpu = "qemu64,+svm,+npt,+rdrand,+pdpe1gb"
     yield from ("-cpu", cpu + (",cx16=off" if version < _WITHOUT_CX16_BEFORE else ""))
     yield from ("-smp", str(options.cpus), "-m", f"{options.memory >> 20}M")

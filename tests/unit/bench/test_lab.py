@@ -29,9 +29,7 @@ class FakeLab:
 
     status = 0
 
-    def __init__(
-        self, devices: str, *, memory: int, cpus: int, progress: Callable[[str], None]
-    ) -> None:
+    def __init__(self, devices: str, *, memory: int, progress: Callable[[str], None]) -> None:
         self.commands: list[list[str]] = []
         self.environments: list[dict[str, str]] = []
         LABS.append(self)
