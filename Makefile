@@ -15,10 +15,13 @@ VENV_STAMP := $(VENV)/.made-in-$(shell pwd -P | cksum | tr ' ' -)
 # Many Pythons are started here, in the lab too: each would compile all of pyvmm anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test proof lint bench guests clean help
+.PHONY: demo demo-linux test proof lint bench guests clean help
 
 demo: $(RUN_STAMP) guests ## boot a guest that drives a PCI device; in software if there is no KVM
 	$(BIN)/pyvmm run --lab-without-kvm configs/edu.yaml
+
+demo-linux: $(RUN_STAMP) ## boot Linux with an NVMe drive by the kernel's VFIO, in the lab
+	$(BIN)/pyvmm run --lab --device nvme --memory 2G configs/linux-nvme.yaml
 
 test: $(DEV_STAMP) guests ## run all tests; some: PYTEST_ARGS="tests/unit -k edu"
 	$(BIN)/pytest -n $(WORKERS) $(PYTEST_ARGS)
@@ -64,4 +67,4 @@ clean: ## remove what the others have made
 	$(MAKE) -C guests clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile

@@ -72,10 +72,11 @@ def load(image: ImageFile, placement: Placement) -> PvhKernel:
     Raises NotAGuestImage, MalformedImage, DoesNotFit, AddressTaken, UnreadableImage.
     """
     segments, kernel = parse(image)
+    end = max(segment.address + segment.memory_size for segment in segments)
     # All are placed before the first is written.
     buffers = [
-        placement.claim(segment.address, segment.memory_size, f"{image.path}: {segment.name}")
-        for segment in segments
+        placement.claim(each.address, each.memory_size, f"{image.path}: {each.name}", needed=end)
+        for each in segments
     ]
     for segment, buffer in zip(segments, buffers, strict=True):
         image.read_into(buffer[: segment.file_size], segment.offset)

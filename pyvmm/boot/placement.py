@@ -28,6 +28,7 @@ LOW_RAM_END = 0x9_FC00
 """Conventional memory ends here; what follows up to 1 MiB is the firmware's on a PC."""
 
 _MIB = layout.MIB
+_ANYWHERE = 1 << 64
 
 
 class Placement:
@@ -55,13 +56,17 @@ class Placement:
         """Where the RAM that begins at address 0 ends."""
         return max((end for start, end in self._ram if start == 0), default=0)
 
-    def claim(self, gpa: int, size: int, what: str) -> memoryview:
-        """The buffer of size bytes of RAM at gpa. Raises DoesNotFit, AddressTaken."""
+    def claim(self, gpa: int, size: int, what: str, *, needed: int = 0) -> memoryview:
+        """The buffer of size bytes of RAM at gpa. Raises DoesNotFit, AddressTaken.
+
+        needed is where all that is claimed for the same image ends, for the message.
+        """
         if not any(start <= gpa and gpa + size <= end for start, end in self._ram):
             raise DoesNotFit(
                 f"{what} must lie at {gpa:#x}-{gpa + size - 1:#x}, which is not (all) guest RAM: "
                 f"the guest has {self._memory.ram_size // _MIB} MiB, "
                 f"of which {self.low_ram_end // _MIB} MiB from address 0"
+                f"{_more_memory(max(gpa + size, needed))}"
             )
         for start, end, who in self._taken:
             if gpa < end and start < gpa + size:
@@ -81,10 +86,11 @@ class Placement:
             gpa = self._highest(max(start, layout.VGA_HOLE_END), min(end, limit), size)
             if gpa is not None:
                 return gpa, self.claim(gpa, size, what)
+        below = f", and the kernel takes it below {limit:#x}" if limit < _ANYWHERE else ""
         raise DoesNotFit(
             f"{what} of {-(-size // _MIB)} MiB does not fit guest RAM beside what lies there: the "
-            f"guest has {self._memory.ram_size // _MIB} MiB, and the kernel takes it below "
-            f"{limit:#x}; give the guest more memory, or make the initrd smaller"
+            f"guest has {self._memory.ram_size // _MIB} MiB{below}; give the guest more memory, or "
+            "make the initrd smaller"
         )
 
     def _highest(self, start: int, end: int, size: int) -> int | None:
@@ -96,3 +102,10 @@ class Placement:
             end = min(end, taken_start)
         gpa = end - size & -layout.PAGE_SIZE
         return gpa if gpa >= start else None
+
+
+def _more_memory(end: int) -> str:
+    """The cure for what ends at an address beyond the RAM; "" if no guest has RAM up to there."""
+    if end > layout.LOW_RAM_LIMIT:
+        return ""
+    return f"; give the guest at least {-(-end // _MIB)} MiB of memory, and some to work with"

@@ -58,10 +58,16 @@ def assignability(function: HostFunction, usage: HostUsage) -> Verdict:
 def why_not_openable(function: HostFunction) -> HostDeviceUnavailable | None:
     """What is to be done before VFIO would hand out a function of a group; None if nothing is.
 
+    For what no guest ever gets, such as the host's chipset, it is why.
     Whether somebody else has it open is not looked at: whoever opens it waits, and is told.
     """
-    group = IommuGroup.of(function)
-    verdict = _first_to_be_done(function, group)
+    platform = _platform(function)
+    if platform is not None:
+        return HostDeviceUnavailable(
+            f"{function} can't be assigned: {platform.reason}",
+            "choose a device; `pyvmm devices` lists them",
+        )
+    verdict = _first_to_be_done(function, IommuGroup.of(function))
     if verdict is None:
         return None
     cause = f"{function} can't be assigned yet: {verdict.reason}"
@@ -72,10 +78,9 @@ def why_not_openable(function: HostFunction) -> HostDeviceUnavailable | None:
 
 
 def _obstacles(function: HostFunction, usage: HostUsage) -> list[_Obstacle]:
-    if function.is_bridge:
-        return [_Obstacle("it is a bridge, through which the host reaches other devices")]
-    if function.is_chipset:
-        return [_Obstacle("it is part of the host's chipset")]
+    platform = _platform(function)
+    if platform is not None:
+        return [platform]
     found = [_needed(function, usage)]
     if function.group is None:
         found.append(_no_iommu(function))
@@ -83,6 +88,15 @@ def _obstacles(function: HostFunction, usage: HostUsage) -> list[_Obstacle]:
         group = IommuGroup.of(function)
         found += [_reserved(group), _stuck_neighbours(function, group, usage)]
     return [obstacle for obstacle in found if obstacle]
+
+
+def _platform(function: HostFunction) -> _Obstacle | None:
+    """Of what is there for the other devices."""
+    if function.is_bridge:
+        return _Obstacle("it is a bridge, through which the host reaches other devices")
+    if function.is_chipset:
+        return _Obstacle("it is part of the host's chipset")
+    return None
 
 
 def _needed(function: HostFunction, usage: HostUsage) -> _Obstacle | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pyvmm.debian import cpio
 from pyvmm.debian.kernels import release_of
-from pyvmm.debian.modules import BUILT_IN, ModuleSet, tree
+from pyvmm.debian.modules import BUILT_IN, ModuleSet, canonical, tree
 from pyvmm.memory import layout
 
 from .errors import UnusableBusybox
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # Seconds, in which a VM that was told of it opens it; then it has it, here or not. Scripts that are
 # being written leave many.
 _UNUSED = 24 * 3600.0
+# By it a panic ends the VM at once, and as one. It comes first, as others may panic.
+_PANIC_TELLER = "pvpanic_mmio"
 _FOLDERS = ("dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp")
 
 
@@ -63,14 +65,19 @@ def _entries(recipe: Recipe, busybox: Path) -> Iterator[cpio.Entry]:
 
 
 def _modules(kernel: Path, names: list[str]) -> Generator[cpio.Entry, None, list[str]]:
-    """The files; returns the names of those that are to be loaded, which built-in ones aren't."""
+    """The files; returns the names of those that are to be loaded, which built-in ones aren't.
+
+    What tells of a panic is among them, if the kernel has it as a module.
+    """
     release, folder = release_of(kernel), kernel / "modules"
     modules = ModuleSet(folder)
-    files = tree(modules.closure(names, wanted_by="the config's initrd"))
+    closure = modules.closure(names, wanted_by="the config's initrd", optional=[_PANIC_TELLER])
+    files = tree(closure)
     files[BUILT_IN] = (folder / BUILT_IN).read_bytes()
     for path in sorted(files):
         yield cpio.file(f"lib/modules/{release}/{path}", files[path])
-    return [name for name in names if name in modules]
+    names = [_PANIC_TELLER, *(name for name in names if canonical(name) != _PANIC_TELLER)]
+    return [name for name in names if name in modules and canonical(name) not in modules.built_in]
 
 
 def _applets(busybox: Path) -> list[str]:

@@ -61,7 +61,8 @@ class Monitor:
     def _status(self) -> Iterable[str]:
         vm = self._vm
         config = vm.config
-        yield f"{config.name}: {config.cpus} vCPUs, {config.memory.size >> 20} MiB of RAM"
+        vcpus = "1 vCPU" if config.cpus == 1 else f"{config.cpus} vCPUs"
+        yield f"{config.name}: {vcpus}, {config.memory.size >> 20} MiB of RAM"
         if vm.outcome is not None:
             yield f"has ended: {vm.outcome.detail}"
         elif vm.uptime is None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -19,8 +20,10 @@ pytestmark = [
     pytest.mark.skipif(bool(missing_for_lab()), reason=missing_for_lab() or "all there"),
     pytest.mark.timeout(600),
 ]
-_, SHOWN, _ = blocks("../README.md", "text")
-COMMAND = "run --lab --device nvme --memory 2G configs/linux-nvme.yaml"
+README = "../README.md"
+_, SHOWN, _ = blocks(README, "text")
+DEMO = re.compile(r"^demo-linux: .*\n\t\$\(BIN\)/pyvmm (.*)$", re.MULTILINE)
+(COMMAND,) = DEMO.findall((ROOT / "Makefile").read_text())
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +36,7 @@ def _can_fetch() -> None:
 
 @pytest.mark.proof
 def test_linux_uses_a_drive_as_the_readme_shows() -> None:
-    assert f"$ .venv/bin/pyvmm {COMMAND}\n" in (ROOT / "README.md").read_text()
+    assert f"$ .venv/bin/pyvmm {COMMAND}\n" in [block.code for block in blocks(README, "console")]
     done = subprocess.run(
         [sys.executable, "-m", "pyvmm", *COMMAND.split()],
         cwd=ROOT,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from pyvmm.boot import DoesNotFit, MalformedImage
 from pyvmm.machine.host_devices import HostDevices
 from pyvmm.memory import RAM, MemoryRegion
 from pyvmm.uapi.pci_regs import PCI_CAP_ID_MSI, PCI_MSI_FLAGS
 from pyvmm.vfio import HostDeviceUnavailable
 from pyvmm.vfio.host import HostFunction
 from pyvmm.vfio.pci.capabilities import capabilities
+from tests.bzimages import CODE_AT, bzimage
 from tests.conftest import ROOT
 from tests.lab.conftest import MakeVm
 from tests.lab.drivers import given_to
@@ -49,10 +52,15 @@ class Touched:
         return self._state() != self._before
 
 
-def refusal(make_vm: MakeVm, *devices: str, **keys: object) -> str:
+def refusal(
+    make_vm: MakeVm,
+    *devices: str,
+    error: type[Exception] = HostDeviceUnavailable,
+    **keys: object,
+) -> str:
     """What is said of a VM that can't be built."""
     vm = make_vm("hello", *devices, **keys)
-    with pytest.raises(HostDeviceUnavailable) as caught:
+    with pytest.raises(error) as caught:
         vm.machine.build()
     assert vm.notices == []
     return str(caught.value)
@@ -66,6 +74,36 @@ def test_one_that_is_not_there(backend: str, make_vm: MakeVm, lab_device: GetDev
         "there is no PCI device 0000:7f:00.0 on this host; `pyvmm devices` lists those that "
         "there are"
     )
+    assert not touched
+
+
+@WITH_GUESTS
+def test_a_kernel_that_is_cut_off(
+    backend: str, make_vm: MakeVm, lab_device: GetDevice, tmp_path: Path
+) -> None:
+    """Its device has not even been opened."""
+    edu = lab_device("edu")
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(bzimage()[: CODE_AT + 0x200])
+    touched = Touched(edu)
+    said = refusal(make_vm, edu, kernel=str(kernel), error=MalformedImage)
+    assert said.startswith(f"{kernel} is malformed or cut off: ")
+    assert said.endswith("; build or copy it again")
+    assert not touched
+
+
+@WITH_GUESTS
+def test_an_initrd_that_does_not_fit(
+    backend: str, make_vm: MakeVm, lab_device: GetDevice, tmp_path: Path
+) -> None:
+    edu = lab_device("edu")
+    initrd = tmp_path / "initrd"
+    initrd.touch()
+    os.truncate(initrd, 64 << 20)
+    touched = Touched(edu)
+    said = refusal(make_vm, edu, initrd=str(initrd), memory="64M", error=DoesNotFit)
+    assert said.startswith(f"initrd {initrd} of 64 MiB does not fit guest RAM ")
+    assert said.endswith("; give the guest more memory, or make the initrd smaller")
     assert not touched
 
 

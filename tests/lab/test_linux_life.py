@@ -35,6 +35,7 @@ LOAD = {
 READ = "dd if=/dev/nvme0n1 of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null"
 AT_WORK = f"while {READ}; do :; done &"
 READS = f"until [ -e /dev/nvme0n1 ]; do sleep 1; done; {READ}"
+PANIC = "echo c >/proc/sysrq-trigger"
 COUNT = "grep -c 'MSI.*nvme0q' /proc/interrupts"
 
 
@@ -103,11 +104,12 @@ def test_two_at_once(make_linux: MakeLinux, lab_device: GetDevice) -> None:
     [
         ("", "poweroff -f", End.POWER_OFF, exit_codes.OK),
         ("", "reboot -f", End.RESET, exit_codes.GUEST_RESET),
-        ("", "echo c >/proc/sysrq-trigger", End.RESET, exit_codes.GUEST_RESET),
+        ("", PANIC, End.PANIC, exit_codes.GUEST_PANIC),
+        ("", f"rmmod pvpanic_mmio && {PANIC}", End.RESET, exit_codes.GUEST_RESET),
         ("reboot=triple", "reboot -f", End.CRASH, exit_codes.GUEST_CRASH),
         ("", "exit-guest 7", End.EXIT, 7),
     ],
-    ids=["poweroff", "reboot", "panic", "triple fault", "exit"],
+    ids=["poweroff", "reboot", "panic", "panic that is not told", "triple fault", "exit"],
 )
 def test_how_it_ends(
     make_linux: MakeLinux,

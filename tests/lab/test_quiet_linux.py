@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from pyvmm.machine import End, Machine
+from tests.lab.busy import BUSY
 from tests.lab.guest_images import config_of
 
 PATIENCE = 600
@@ -45,8 +46,7 @@ ALLOWED = {
     r"amd_pstate: the _CPC object is not present in SBIOS or ACPI disabled": (
         "a guest doesn't set the clock of the host's processors"
     ),
-    # Of the lab.
-    r"(hrtimer|clocksource|perf|sched|workqueue|tsc)\b.*": "time is uneven in software",
+    **BUSY,
 }
 
 COMPLAINS = re.compile(

@@ -49,10 +49,10 @@ def held_by(path: str, *, root: str | os.PathLike[str] = "/") -> str:
 
 
 def who_is_busy(path: str, *, root: str | os.PathLike[str] = "/") -> str:
-    """held_by() for a path that is known to be busy: tells also why nobody was found."""
+    """held_by() for a path that is known to be busy, and what to do; or why nobody was found."""
     found = held_by(path, root=root)
     if found:
-        return found
+        return f"{found}; end that first"
     if os.geteuid() != 0:
         return f"{path} is open in another user's process; root can see which (fuser -v {path})"
     return f"{path} is open in a process that can't be seen from here (in another container?)"

@@ -318,7 +318,14 @@ def test_too_little_ram_to_unpack(load_bytes: Callable[[bytes], boot.Entry]) -> 
 def test_an_initrd_that_the_kernel_leaves_no_room_for(memory: GuestMemory, write: Write) -> None:
     path = write("vmlinuz", bzimage(CODE, init_size=14 * MIB))
     initrd = write("initrd", b"i" * (MIB + 1))
-    with pytest.raises(DoesNotFit, match=r"initrd .* of 2 MiB does not fit .* has 16 MiB"):
+    with pytest.raises(DoesNotFit, match=r"initrd .* of 2 MiB does not fit .* has 16 MiB; give"):
+        load(memory, path, initrd=initrd)
+
+
+def test_an_initrd_that_the_kernel_takes_no_higher(memory: GuestMemory, write: Write) -> None:
+    path = write("vmlinuz", bzimage(CODE, xloadflags=1, initrd_addr_max=4 * MIB - 1))
+    initrd = write("initrd", b"i" * (2 * MIB))
+    with pytest.raises(DoesNotFit, match=r"has 16 MiB, and the kernel takes it below 0x400000; g"):
         load(memory, path, initrd=initrd)
 
 

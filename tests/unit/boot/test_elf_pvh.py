@@ -251,6 +251,25 @@ def test_segments_that_have_no_place(
     assert "kernel.elf: program header 2" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("address", "size", "cure"),
+    [
+        (16 * MIB, 1, "; give the guest at least 41 MiB of memory, and some to work with"),
+        (30 * MIB, 16 * MIB, "; give the guest at least 46 MiB of memory, and some to work with"),
+        (0xC000_0000 - 1, 1, "; give the guest at least 3072 MiB of memory, and some to work with"),
+        (0xC000_0000, 1, "of which 16 MiB from address 0"),
+    ],
+)
+def test_how_much_memory_all_of_it_takes_is_told(
+    load_bytes: Callable[[bytes], int], make_elf: MakeElf, address: int, size: int, cure: str
+) -> None:
+    """Whichever segment is the first that doesn't fit."""
+    segments = [(MIB, bytes(64), 64), (address, b"x", size), (40 * MIB, b"x", MIB // 2)]
+    with pytest.raises(DoesNotFit) as raised:
+        load_bytes(make_elf(segments))
+    assert str(raised.value).endswith(cure)
+
+
 def test_nothing_is_written_unless_all_has_a_place(
     memory: GuestMemory, load_bytes: Callable[[bytes], int], make_elf: MakeElf
 ) -> None:

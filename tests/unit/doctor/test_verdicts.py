@@ -7,7 +7,15 @@ import os
 
 import pytest
 
-from pyvmm.doctor import Answer, HostUsage, Verdict, assignability, remedies, reports
+from pyvmm.doctor import (
+    Answer,
+    HostUsage,
+    Verdict,
+    assignability,
+    remedies,
+    reports,
+    why_not_openable,
+)
 from pyvmm.vfio.host import HostFunction
 from tests.unit.vfio.host.made_host import MadeHost
 
@@ -41,6 +49,15 @@ def test_bridges_and_the_chipset(host: MadeHost) -> None:
     bridge = verdict(host, "0000:00:01.0")
     assert (bridge.answer, bridge.cure) == (Answer.NO, "")
     assert bridge.reason.startswith("it is a bridge")
+
+
+@pytest.mark.parametrize("driver", [None, "vfio-pci"])
+def test_a_guest_is_told_the_same_of_the_chipset(host: MadeHost, driver: str | None) -> None:
+    host.function("0000:00:00.0", class_code=0x060000, driver=driver, group=1)
+    assert str(why_not_openable(HostFunction("0000:00:00.0", root=host.root))) == (
+        "0000:00:00.0 can't be assigned: it is part of the host's chipset; choose a device; "
+        "`pyvmm devices` lists them"
+    )
 
 
 def test_no_iommu(host: MadeHost) -> None:

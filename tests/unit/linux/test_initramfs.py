@@ -73,6 +73,26 @@ def test_modules_with_all_they_need_and_built_in_ones_left_out(
     assert "script" not in entries
 
 
+@pytest.mark.parametrize("asked", [("nvme",), ("nvme", "pvpanic-mmio")])
+def test_what_tells_of_a_panic_is_loaded_first(
+    cache: Cache, kernel: Kernel, busybox: Path, asked: tuple[str, ...]
+) -> None:
+    for name, depends in (("pvpanic-mmio", "pvpanic"), ("pvpanic", "")):
+        (kernel.modules / "kernel" / f"{name}.ko").write_bytes(module(depends))
+    entries = made(cache, Recipe(str(kernel.folder), asked, None), busybox)
+    assert entries["etc/modules"].data == b"pvpanic_mmio\nnvme\n"
+    assert f"{TREE}/kernel/pvpanic-mmio.ko" in entries
+    assert f"{TREE}/kernel/pvpanic.ko" in entries
+
+
+def test_what_tells_of_a_panic_may_be_built_in(cache: Cache, kernel: Kernel, busybox: Path) -> None:
+    with (kernel.modules / "modules.builtin").open("a") as names:
+        names.write("kernel/pvpanic-mmio.ko\n")
+    entries = made(cache, Recipe(str(kernel.folder), ("nvme",), None), busybox)
+    assert entries["etc/modules"].data == b"nvme\n"
+    assert not [name for name in entries if "panic" in name]
+
+
 def test_a_guest_with_a_kernel_of_its_own_has_no_modules(cache: Cache, busybox: Path) -> None:
     entries = made(cache, Recipe(None, (), b""), busybox)
     assert "lib" not in entries

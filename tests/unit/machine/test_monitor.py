@@ -95,6 +95,11 @@ def test_status_of_a_machine_that_is_being_built(vm: Vm) -> None:
     assert vm.done == []
 
 
+def test_status_of_one_with_a_single_vcpu(vm: Vm) -> None:
+    vm.config.cpus = 1
+    assert monitor(vm).execute("status").startswith("vm: 1 vCPU, 64 MiB of RAM\n")
+
+
 def test_status_of_one_that_has_ended(vm: Vm) -> None:
     vm.outcome = SimpleNamespace(detail="the guest powered off")
     vm.resets, vm.last_reset = 3, "the guest asked for a reset, by the i8042"

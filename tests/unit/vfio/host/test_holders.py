@@ -24,7 +24,7 @@ def test_in_a_made_up_host(host: MadeHost) -> None:
     ]
     told = held_by(path, root=host.root)
     assert "qemu-system-x86 (process 42 of " in told
-    assert who_is_busy(path, root=host.root) == told
+    assert who_is_busy(path, root=host.root) == f"{told}; end that first"
 
 
 def test_of_this_process(tmp_path: Path) -> None:
