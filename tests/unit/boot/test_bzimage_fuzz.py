@@ -32,8 +32,8 @@ class Watched(Placement):
         super().__init__(memory)
         self.claimed: list[tuple[int, int]] = []
 
-    def claim(self, gpa: int, size: int, what: str) -> memoryview:
-        buffer = super().claim(gpa, size, what)
+    def claim(self, gpa: int, size: int, what: str, *, needed: int = 0) -> memoryview:
+        buffer = super().claim(gpa, size, what, needed=needed)
         self.claimed.append((gpa, gpa + size))
         return buffer
 
