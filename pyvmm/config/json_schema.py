@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ def json_schema() -> dict[str, Any]:
     # Through JSON and back: some defaults are tuples.
     made = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(VmConfig)))
     kinds = made["$defs"]
+    for kind in kinds.values():  # docstrings, which msgspec leaves indented before 0.23
+        kind["description"] = cleandoc(kind["description"])
     config, device, memory = (kinds[name] for name in ("VmConfig", "Device", "Memory"))
     # The structs hold what is meant; a config holds it as people write it.
     _written(memory, "size", SIZE_JSON)
