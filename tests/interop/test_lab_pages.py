@@ -45,6 +45,7 @@ def test_a_driver_reads_what_the_readme_shows() -> None:
     assert output_of(command) == shown
 
 
+@pytest.mark.proof
 def test_the_script_does_what_the_page_says() -> None:
     (block,) = blocks("lab.md", "python")
     (printed,) = (line for line in block.code.splitlines() if "print(lab.devices)" in line)

@@ -217,6 +217,7 @@ def test_one_command_at_a_time(lab: Lab) -> None:
     os.close(given)
 
 
+@pytest.mark.proof
 def test_one_that_is_closed_in_mid_command() -> None:
     """By another thread; and what was closed can be begun again."""
     lab, told, files = Lab(), list[LabError](), open_fds()

@@ -37,6 +37,7 @@ def quieten(edu: str) -> None:
             bar.u64[register] = 0
 
 
+@pytest.mark.proof
 @pytest.mark.every_kernel
 @pytest.mark.usefixtures("guests")
 def test_the_edu_guest(profile: str, lab_device: Callable[[str], str]) -> None:

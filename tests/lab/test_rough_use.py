@@ -140,7 +140,14 @@ class Writer(threading.Thread):
             self.under_way.set()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGTERM, marks=pytest.mark.proof),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.proof),
+        signal.SIGKILL,
+    ],
+)
 def test_a_bind_that_ends_half_way(lab_device: LabDevice, number: int) -> None:
     function = HostFunction(lab_device("edu"))
     give_to(function, STUB)
