@@ -57,6 +57,7 @@ def test_virtio_behind_an_iommu(make_linux: MakeLinux, lab_devices: GetDevices) 
     """Both are of one IOMMU group."""
     vm = make_linux(VIRTIO, [*lab_devices("virtio-net"), *lab_devices("virtio-blk")])
     vm.start()
+    vm.shell("until [ -e /sys/class/net/eth0 ]; do sleep 1; done")
     vm.shell("ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0")
     vm.shell("ping -A -q -W 60 -c 200 10.0.2.2")
     vm.shell(f"{NOISE}; dd if=/tmp/noise of=/dev/vda bs=1M oflag=direct conv=fsync 2>/dev/null")
