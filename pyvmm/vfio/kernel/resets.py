@@ -96,7 +96,9 @@ def _with_its_bus(device: KernelDevice, fds: _Ours) -> tuple[str, ...]:
         foreign = [function.bdf for function in info.devices if function.bdf != device.name]
         if foreign:
             raise DeviceError.answered(
-                f"{device.name}: hot reset, which resets {', '.join(foreign)} too", errno.EPERM
+                f"{device.name}: hot reset, which resets {', '.join(foreign)} too",
+                errno.EPERM,
+                "reset the whole VM, which resets all of its devices on that bus at once",
             )
         fds = _group_fds([device])
     foreign = _foreign(info, fds, device.root)
