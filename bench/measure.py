@@ -90,12 +90,6 @@ def at_least_times(limit: float, samples: Samples, name: str, base: str) -> tupl
     return (Goal(f"at least {limit:g} of {base}", value, value >= limit),)
 
 
-def at_most(limit: float, samples: Samples, name: str) -> tuple[Goal, ...]:
-    """The goal that no sample of name is more than limit."""
-    value = max(samples[name])
-    return (Goal(f"at most {limit:g}", value, value <= limit),)
-
-
 def below_times(limit: float, samples: Samples, name: str, base: str) -> tuple[Goal, ...]:
     """The goal that name takes less than limit times what base takes."""
     if base not in samples:

@@ -86,12 +86,16 @@ class Table:
         cells = [f"{row.title}\n{row.unit}", _spread(measured)]
         for name in self.others:
             if name in row.samples:
-                values = row.samples[name]
-                cells.append(f"{_spread(values)}\nratio {number(ratio(measured, values))}")
+                cells.append(_beside(measured, row.samples[name]))
             else:
                 cells.append("")
         cells.append("\n".join(_verdict(goal) for goal in row.goals))
         return cells
+
+
+def _beside(measured: Sequence[float], base: Sequence[float]) -> str:
+    """The base, and the ratio to it, if it isn't the ratio to nothing."""
+    return f"{_spread(base)}\nratio {number(ratio(measured, base))}" if all(base) else _spread(base)
 
 
 def _spread(values: Sequence[float]) -> str:

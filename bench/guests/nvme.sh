@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # Runs as a Linux guest's script: tells when user space has the drive, and reads from it by
-# bench/c/read_disk.c. bench/in_lab/linux.py counts exits between the lines.
+# bench/c/read_disk.c. bench/in_lab counts exits between the lines.
 disk=/dev/nvme0n1
 
 interrupts() {

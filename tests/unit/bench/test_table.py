@@ -40,6 +40,11 @@ def test_plain_text() -> None:
     assert table().plain() == PLAIN
 
 
+def test_there_is_no_ratio_to_nothing() -> None:
+    row = Row("exits", "per read", {"ours": [0.5], "theirs": [0.0]})
+    assert Table("ours", ["theirs"], [row]).plain().splitlines()[2].split() == ["exits", "0.5", "0"]
+
+
 def test_what_is_no_terminal_gets_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
     table().show()
     assert capsys.readouterr().out == PLAIN + "\n"
