@@ -6,10 +6,14 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from pyvmm.vfio.host import HostFunction
+
+_PATIENCE = 60.0
+"""Seconds that a driver has, on a machine that is busy."""
 
 
 @contextlib.contextmanager
@@ -30,3 +34,15 @@ def give(bdf: str, driver: str) -> None:
     (device / "driver/unbind").write_text(bdf)
     Path("/sys/bus/pci/drivers_probe").write_text(bdf)
     assert HostFunction(bdf).driver == driver
+    if driver == "nvme":
+        _wait_for_nvme(device)
+
+
+def _wait_for_nvme(device: Path) -> None:
+    """Before Linux 6.3 its driver has the device, and then goes on to set it up."""
+    end = time.monotonic() + _PATIENCE
+    states: list[str] = []
+    while states != ["live"]:
+        assert time.monotonic() < end, states
+        time.sleep(0.05)
+        states = [path.read_text().strip() for path in device.glob("nvme/nvme*/state")]

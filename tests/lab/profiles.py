@@ -55,7 +55,14 @@ PROFILES = (
 _OTHER_BARS = "rtl8139,pci-testdev:membar=16777216"
 """BARs smaller than a page, and larger than a huge one."""
 SPECIAL = (
-    Profile("igb", "6.12", "intel", ("type1v2", "iommufd"), f"igb,{_OTHER_BARS}", ("igb",)),
+    Profile(
+        "igb",
+        "6.12",
+        "intel",
+        ("type1v2", "iommufd"),
+        f"igb,{_OTHER_BARS},nec-usb-xhci:msi=on",
+        ("igb",),
+    ),
     Profile("igb-newest", "newest", "intel", ("iommufd",), "igb", ("igb",)),
     Profile(
         "unsafe",

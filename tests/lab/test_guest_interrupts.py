@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from pyvmm.uapi.pci_regs import (
+    PCI_CAP_ID_MSI,
     PCI_CAP_ID_MSIX,
     PCI_COMMAND,
     PCI_COMMAND_MEMORY,
+    PCI_MSI_ADDRESS_LO,
+    PCI_MSI_FLAGS,
+    PCI_MSI_FLAGS_ENABLE,
     PCI_MSIX_FLAGS,
     PCI_MSIX_FLAGS_ENABLE,
     PCI_MSIX_FLAGS_MASKALL,
@@ -135,6 +139,31 @@ def test_a_line_that_two_of_a_group_share(
     devices = on_one_line(neighbours["edu"], neighbours["nvme"])
     vm = make_vm("nvme", *devices, cmdline="shared")
     assert "  ok   both: edu is heard 1 time" in vm.run()
+    assert vm.notices == []
+
+
+@pytest.mark.profiles("igb")
+@WITH_GUESTS
+def test_as_many_messages_of_msi_as_there_are(
+    profile: str, backend: str, make_vm: MakeVm, lab_device: GetDevice
+) -> None:
+    """16: a host that remaps interrupts has them all, in a row as the device wants them."""
+    vm = make_vm("hello", lab_device("nec-usb-xhci"))
+    vm.machine.build()
+    (plugged,) = vm.machine.devices
+    function, name = plugged.function, plugged.device.name
+    (at,) = (c.offset for c in capabilities(function.config_read) if c.id == PCI_CAP_ID_MSI)
+    off = function.config_read(at + PCI_MSI_FLAGS, 2)
+    function.config_write(at + PCI_MSI_ADDRESS_LO, 4, 0xFEE00000)
+    for messages in (16, 4, 1, 16):
+        size = messages.bit_length() - 1
+        function.config_write(at + PCI_MSI_FLAGS, 2, off | size << 4 | PCI_MSI_FLAGS_ENABLE)
+        interrupts = Path("/proc/interrupts").read_text()
+        assert re.findall(rf"vfio-msi\[(\d+)\]\({name}\)", interrupts) == [
+            str(message) for message in range(messages)
+        ]
+        function.config_write(at + PCI_MSI_FLAGS, 2, off)
+        assert f"vfio-msi[0]({name})" not in Path("/proc/interrupts").read_text()
     assert vm.notices == []
 
 

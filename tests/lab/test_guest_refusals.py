@@ -223,6 +223,38 @@ def test_memory_that_devices_can_not_reach(
     assert not touched
 
 
+@WITH_GUESTS
+def test_memory_where_a_region_is_reserved(
+    backend: str, make_vm: MakeVm, lab_device: GetDevice, tmp_path: Path
+) -> None:
+    """As some hosts have them, in the midst of what others use."""
+    edu = lab_device("edu")
+    group = HostFunction(edu).group
+    told = Path(f"/sys/kernel/iommu_groups/{group}/reserved_regions")
+    start, end = 0x80_0000, 0x8F_FFFF
+    also = tmp_path / "reserved_regions"
+    also.write_text(f"0x{start:016x} 0x{end:016x} reserved\n{told.read_text()}")
+    touched = Touched(edu)
+    with bind_mounted(also, told):
+        said = refusal(make_vm, edu, memory="64M")
+    assert said.startswith(f"{edu} can't reach all of the guest's ")
+    assert said.endswith(
+        f": [{start:#x}, {end + 1:#x}) is reserved of group {group}; give the guest less memory: "
+        "8M at most"
+    )
+    assert not touched
+    make_vm("edu", edu, memory="64M").run()
+
+
+@contextmanager
+def bind_mounted(source: Path, target: Path) -> Iterator[None]:
+    subprocess.run(["mount", "--bind", str(source), str(target)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
+
+
 @pytest.mark.profiles("noiommu")
 @pytest.mark.smoke
 def test_one_without_an_iommu(profile: str, make_vm: MakeVm, lab_device: GetDevice) -> None:

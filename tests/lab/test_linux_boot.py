@@ -97,7 +97,7 @@ def complaints(guest: Boot) -> list[str]:
 
 
 @pytest.mark.boots(*({"kernel": f"debian:6.12-cloud{image}", "initrd": INITRD} for image in IMAGES))
-@pytest.mark.parametrize("cpus", [1, 4])
+@pytest.mark.parametrize("cpus", [1, 8])
 @pytest.mark.parametrize("image", IMAGES, ids=["vmlinux", "vmlinuz"])
 def test_one_kernel_both_ways(image: str, cpus: int) -> None:
     guest = Boot(f"debian:6.12-cloud{image}", cpus=cpus)

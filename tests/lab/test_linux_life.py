@@ -12,6 +12,7 @@ import pytest
 
 from pyvmm.cli import exit_codes
 from pyvmm.machine import End
+from pyvmm.vfio.kernel import KernelDevice
 from tests.conftest import ROOT
 from tests.lab.conftest import MakeLinux
 from tests.lab.guest_images import GUESTS, for_profile
@@ -54,6 +55,33 @@ def test_reboots_with_a_drive_at_work(
         vm.prompt()
         assert vm.machine.resets == turn
     vm.shell(READS)
+    assert vm.shell(COUNT) == ["3"]
+    assert vm.notices == []
+
+
+@pytest.mark.boots(SHELL)
+def test_a_bus_that_is_reset_in_use(
+    backend: str, make_linux: MakeLinux, lab_device: GetDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the port above the drive, as Linux does it; its driver goes on."""
+    by_bus: list[str] = []
+    reset = KernelDevice.reset_by_bus
+
+    def reset_by_bus(device: KernelDevice) -> None:
+        reset(device)
+        by_bus.append(device.name)
+
+    monkeypatch.setattr(KernelDevice, "reset_by_bus", reset_by_bus)
+    drive = lab_device("nvme")
+    vm = make_linux(SHELL, [{"host": drive, "root_port": True}], cpus=2)
+    vm.start()
+    vm.shell(READS)
+    vm.shell("function=$(readlink -f /sys/class/nvme/nvme0/device)")
+    vm.shell("echo bus >$function/reset_method")
+    for turn in range(1, 4):
+        vm.shell("echo 1 >$function/reset")
+        assert by_bus == [drive] * turn
+        vm.shell(READS)
     assert vm.shell(COUNT) == ["3"]
     assert vm.notices == []
 

@@ -30,8 +30,10 @@ GetDevice = Callable[[str], str]
 CARDS = boots("e1000e", "igb", kernel=GUESTS, script="network.sh")
 VIRTUAL = boots("igbvf", kernel=GUESTS, script="network.sh")
 BUSYBOX = "/run/pyvmm-lab/busybox"
-FEW = "packets=400"
 MANY = "packets=10000"
+RELOADED = boots("e1000e", kernel=GUESTS)
+PING = "ping -A -q -W 60 -c 100 10.0.2.2"
+HAS_CARRIER = "until [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 1; done"
 
 
 @pytest.mark.boots(CARDS)
@@ -44,7 +46,7 @@ def test_frames_by_msix(kind: str, make_linux: MakeLinux, bdf: str) -> None:
 
 @pytest.mark.boots(CARDS)
 def test_frames_by_intx(kind: str, make_linux: MakeLinux, bdf: str) -> None:
-    vm = make_linux(CARDS, [bdf], f"pci=nomsi interrupts=intx {FEW}")
+    vm = make_linux(CARDS, [bdf], f"pci=nomsi interrupts=intx {MANY}")
     vm.passes()
     assert vm.notices == []
 
@@ -64,8 +66,27 @@ def without_msix(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.boots(CARDS)
 def test_frames_by_msi(make_linux: MakeLinux, lab_device: GetDevice, without_msix: None) -> None:
     """With e1000e, Linux tries MSI first, and finds that QEMU's card has none, assigned or not."""
-    vm = make_linux(CARDS, [lab_device("igb")], f"interrupts=msi {FEW}")
+    vm = make_linux(CARDS, [lab_device("igb")], f"interrupts=msi {MANY}")
     vm.passes()
+    assert vm.notices == []
+
+
+@pytest.mark.boots(RELOADED)
+def test_drivers_that_change_interrupts(make_linux: MakeLinux, lab_device: GetDevice) -> None:
+    """The same card by MSI-X and INTx in turn. With MSI, Linux finds none, and goes on by INTx."""
+    vm = make_linux(RELOADED, [lab_device("e1000e")])
+    vm.start()
+    vm.shell("dmesg -n 1")
+    msix, msi, intx = 2, 1, 0
+    for mode in (msix, intx, msix, msi, msix, intx, intx, msix, msix):
+        vm.shell(f"modprobe -r e1000e; modprobe e1000e IntMode={mode}")
+        vm.shell(f"ip link set eth0 up; {HAS_CARRIER}; ip addr add 10.0.2.15/24 dev eth0")
+        vm.shell(PING)
+        kinds = vm.shell("cat /sys/class/net/eth0/device/msi_irqs/* 2>/dev/null | sort -u; true")
+        assert kinds == (["msix"] if mode == msix else [])
+        lines = [line for line in vm.shell("cat /proc/interrupts") if "eth0" in line]
+        assert len(lines) == (3 if mode == msix else 1)
+        assert all(("MSIX" in line or "MSI" in line) == (mode == msix) for line in lines)
     assert vm.notices == []
 
 
@@ -90,7 +111,7 @@ def virtual(lab_device: GetDevice) -> Iterator[str]:
 @pytest.mark.boots(VIRTUAL)
 def test_a_virtual_function(make_linux: MakeLinux, virtual: str, lab_device: GetDevice) -> None:
     """Its owner is the host's meanwhile."""
-    vm = make_linux(VIRTUAL, [virtual], f"interrupts=msix {FEW}")
+    vm = make_linux(VIRTUAL, [virtual], f"interrupts=msix {MANY}")
     vm.passes()
     assert vm.notices == []
     assert HostFunction(lab_device("igb")).driver == "igb"
