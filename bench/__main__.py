@@ -14,7 +14,7 @@ from time import monotonic
 
 from pyvmm.kvm import KvmError, System
 
-from . import build, exits, irqfd, lab, mapped, memory, startup, vmms
+from . import build, exits, irqfd, lab, mapped, memory, prealloc, startup, vmms
 from .errors import BenchError, Skipped
 from .measure import Row
 from .settings import Settings
@@ -22,6 +22,7 @@ from .table import Table
 
 ON_KVM = {
     "startup": startup.rows,
+    "prealloc": prealloc.rows,
     "exits": exits.rows,
     "irqfd": irqfd.rows,
     "memory": memory.rows,

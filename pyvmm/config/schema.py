@@ -51,6 +51,15 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"expected": "one of auto, private, shared, thp, hugetlb-2M and hugetlb-1G"},
         ),
     ] = "auto"
+    prealloc: Annotated[
+        bool,
+        Meta(
+            description="true: all of it is there before the guest runs, so that no page has to be "
+            "waited for later; all processors see to it. Where the host's devices pin guest RAM "
+            "it is so anyway.",
+            extra={"expected": "true or false"},
+        ),
+    ] = False
 
 
 class Initrd(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -275,8 +284,8 @@ class VmConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory: Annotated[
         Memory,
         Meta(
-            description="The guest's RAM: a size, or a mapping with size and backing.",
-            extra={"expected": "a size such as 64M, or a mapping with size and backing"},
+            description="The guest's RAM: a size, or a mapping with size, backing and prealloc.",
+            extra={"expected": "a size such as 64M, or a mapping with size, backing and prealloc"},
         ),
     ] = Memory()
     devices: Annotated[

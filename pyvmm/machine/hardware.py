@@ -103,11 +103,13 @@ class Hardware:
                 "memory: echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"
             )
         population: Population | None = None
-        if any(device.host for device in config.devices):
-            # They pin all of it. What is built meanwhile needs one processor at most.
+        pinned = any(device.host for device in config.devices)
+        if pinned or config.memory.prealloc:
+            # What is built meanwhile needs one processor at most.
             from pyvmm.memory.population import Population
 
-            population = parts.enter_context(Population(self.memory.regions))
+            population = Population(self.memory.regions, even_alone=config.memory.prealloc)
+            parts.enter_context(population)
         done("guest RAM")
         system = parts.enter_context(System())
         self._processors = processors = Processors(system, config)
@@ -141,7 +143,11 @@ class Hardware:
         self._console.connect(self.platform.serial.receive)
         done("platform")
         if population is not None:
-            population.wait()
+            if not population.wait() and config.memory.prealloc:
+                self._notice(
+                    "memory.prealloc is true, but this host's kernel does not do that "
+                    "(MADV_POPULATE_WRITE, Linux 5.14): the guest gets its memory as it uses it"
+                )
             done("all RAM there")
         self._build_pci(run)
         done("PCI")

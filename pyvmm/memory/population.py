@@ -34,11 +34,17 @@ _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 class Population:
     """Populates regions from when it is made; a context manager, at whose end its threads are.
 
-    wait() is for whoever needs the pages there. Where it would gain nothing it does nothing: on
-    one processor, for little memory, on kernels before 5.14. Whoever maps them gets them then.
+    wait() is for whoever needs the pages there. One thread alone is no quicker than who pins
+    them, so that there is none then, unless even_alone says that nobody does.
     """
 
-    def __init__(self, regions: Iterable[MemoryRegion], threads: int | None = None) -> None:
+    def __init__(
+        self,
+        regions: Iterable[MemoryRegion],
+        threads: int | None = None,
+        *,
+        even_alone: bool = False,
+    ) -> None:
         """threads is how many there may be; None: one for each processor."""
         self._slices = [
             (region.host + offset, min(_SLICE, region.size - offset))
@@ -51,7 +57,7 @@ class Population:
             threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
         threads = min(threads, len(self._slices))
         self._threads: list[threading.Thread] = []
-        if threads < 2:
+        if threads < 2 and not even_alone:
             return
         try:
             for number in range(threads):
@@ -70,16 +76,16 @@ class Population:
             if _madvise(address, size, _MADV_POPULATE_WRITE):
                 self._failed = ctypes.get_errno()
 
-    def wait(self) -> None:
-        """Return when all pages are there, or not to be had so on this kernel.
+    def wait(self) -> bool:
+        """Return when all pages are there; False if they are not to be had so, here.
 
         Raises GuestMemoryError, which is OutOfHostMemory where that is what the host lacks.
         """
         self._join()
         number = self._failed
-        # A kernel that doesn't know it, or a filter of system calls.
+        # A kernel that doesn't know it (before 5.14), or a filter of system calls.
         if number in (0, errno.EINVAL, errno.ENOSYS, errno.EPERM):
-            return
+            return not number and not self._slices
         from ..uapi.ioctl import failure
 
         # EFAULT: a touch would have been SIGBUS, for lack of huge pages most of all.

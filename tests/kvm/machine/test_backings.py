@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import mmap
+
 import pytest
 
 from pyvmm.memory import OutOfHostMemory
 from tests.kvm.machine.conftest import LIMIT, MakeMachine
+from tests.resident import pages_there
 
 pytestmark = pytest.mark.kvm
 
@@ -67,3 +70,32 @@ def test_huge_pages_that_the_host_does_not_give_are_told(
     vm.start()
     assert vm.wait(LIMIT)
     assert [("shmem_enabled" in notice) for notice in notices] == ([] if enabled else [True])
+
+
+@pytest.mark.parametrize("backing", ["private", "shared"])
+@pytest.mark.parametrize("processors", [1, None])
+def test_all_of_it_is_there_before_the_guest_runs(
+    make: MakeMachine, monkeypatch: pytest.MonkeyPatch, backing: str, processors: int | None
+) -> None:
+    if processors is not None:
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: range(processors))
+    notices: list[str] = []
+    memory = {"size": 64 * MIB, "backing": backing, "prealloc": True}
+    vm = make("hello", notices.append, memory=memory)
+    vm.build()
+    assert pages_there(vm.memory) == 64 * MIB // mmap.PAGESIZE
+    assert notices == []
+
+
+def test_a_kernel_that_cant_have_it_there_is_told(
+    make: MakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyvmm.memory.population._MADV_POPULATE_WRITE", 9999)
+    notices: list[str] = []
+    vm = make("hello", notices.append, memory={"size": 64 * MIB, "prealloc": True})
+    vm.start()
+    outcome = vm.wait(LIMIT)
+    assert outcome is not None
+    assert outcome.ok
+    (notice,) = notices
+    assert notice.startswith("memory.prealloc is true, but this host's kernel does not do that")

@@ -79,7 +79,7 @@ def test_what_was_loaded_is_read_only(write_config: WriteConfig) -> None:
 def test_what_was_loaded_compares_and_shows_its_values(write_config: WriteConfig) -> None:
     config = load(write_config("kernel: /a\n"))
     plain: object = vars(config.memory)
-    assert repr(config.memory) == "Loaded(size=67108864, backing='auto')"
+    assert repr(config.memory) == "Loaded(size=67108864, backing='auto', prealloc=False)"
     assert "memory=Loaded(size=" in repr(config)
     assert config.memory == load(write_config("kernel: /b\n")).memory
     assert config != load(write_config("kernel: /b\n"))

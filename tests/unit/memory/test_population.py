@@ -14,20 +14,9 @@ import pytest
 from pyvmm.memory import PRIVATE, SHARED, GuestMemory, GuestMemoryError, OutOfHostMemory
 from pyvmm.memory import population as module
 from pyvmm.memory.population import Population
+from tests.resident import pages_there
 
 SIZE = 64 << 20
-libc = ctypes.CDLL(None, use_errno=True)
-libc.mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
-
-
-def pages_there(memory: GuestMemory) -> int:
-    """How many pages of RAM are there: see mincore(2)."""
-    there = 0
-    for region in memory.regions:
-        pages = (ctypes.c_ubyte * (region.size // mmap.PAGESIZE))()
-        assert libc.mincore(region.host, region.size, pages) == 0
-        there += sum(page & 1 for page in pages)
-    return there
 
 
 @pytest.fixture(params=[PRIVATE, SHARED])
@@ -53,7 +42,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_all_pages_are_there(memory: GuestMemory) -> None:
     assert pages_there(memory) == 0
     with Population(memory.regions, 2) as population:
-        population.wait()
+        assert population.wait()
     assert pages_there(memory) == SIZE // mmap.PAGESIZE
 
 
@@ -90,15 +79,21 @@ def test_several_threads_share_the_work(
 
 def test_one_processor_gains_nothing(memory: GuestMemory) -> None:
     with Population(memory.regions, 1) as population:
-        population.wait()
+        assert not population.wait()
     assert pages_there(memory) == 0
+
+
+def test_one_processor_does_it_all_the_same(memory: GuestMemory) -> None:
+    with Population(memory.regions, 1, even_alone=True) as population:
+        assert population.wait()
+    assert pages_there(memory) == SIZE // mmap.PAGESIZE
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM])
 def test_a_kernel_that_cant(memory: GuestMemory, failing: list[int], number: int) -> None:
     failing[:] = [number]
     with Population(memory.regions, 2) as population:
-        population.wait()
+        assert not population.wait()
 
 
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EFAULT])
