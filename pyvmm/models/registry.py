@@ -73,6 +73,12 @@ MODELS: Mapping[str, Entry] = {
             ),
         ),
     ),
+    "virtio-console": Entry(
+        "a virtio console at a UNIX socket (1af4:1043)",
+        "virtio",
+        "VirtioConsole",
+        (File("socket", "where one client at a time has it; without, nobody hears the guest"),),
+    ),
     "virtio-rng": Entry("a virtio source of random numbers (1af4:1044)", "virtio", "VirtioRng"),
 }
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from .blk import VirtioBlk
+from .console import VirtioConsole
 from .pci import VirtioDevice
 from .rng import VirtioRng
 from .virtqueue import Chain, Virtqueue
 
-__all__ = ["Chain", "VirtioBlk", "VirtioDevice", "VirtioRng", "Virtqueue"]
+__all__ = ["Chain", "VirtioBlk", "VirtioConsole", "VirtioDevice", "VirtioRng", "Virtqueue"]

@@ -120,6 +120,12 @@ class VirtioDevice(Model):
         """Do a request, as work; the bytes written. DmaFault and QueueBroken end the device."""
         raise NotImplementedError
 
+    def at_once(self, queue: int) -> int:
+        """How many requests of a queue can be done now, one at least unless something else is
+        waited for: when that has come, call notified().
+        """
+        return _AT_ONCE
+
     def configuration(self) -> bytes:
         """The device type's own configuration (section 4.1.4.6)."""
         return b""
@@ -315,7 +321,10 @@ class VirtioDevice(Model):
 
     def _serve(self, index: int, queue: Virtqueue) -> bool:
         """Do a batch of requests; whether there may be more."""
-        chains = queue.take(_AT_ONCE)
+        most = self.at_once(index)
+        if not most:
+            return False
+        chains = queue.take(most)
         done = []
         for chain in chains:
             if self._reset_asked_for:

@@ -25,7 +25,7 @@ from tests.kvm.docs.conftest import ROOT, Block, blocks, check_output, run
 pytestmark = pytest.mark.kvm
 
 SERVER, CLIENT, SAMPLER, SAMPLES, _ = blocks("models.md", "python")
-COMMANDS, _ = blocks("models.md", "console")
+COMMANDS, _, _ = blocks("models.md", "console")
 PATHS = {SERVER: "/tmp/counter.sock", SAMPLER: "/tmp/sampler.sock"}
 
 

@@ -507,7 +507,7 @@ def test_a_transfer_of_the_test_device_goes_on_elsewhere(memory: Memory) -> None
         assert pages[:8] == b"\7\0\0\0\x08\0\0\0"
 
 
-@pytest.mark.parametrize("name", ["nvme", "virtio-rng", "virtio-blk"])
+@pytest.mark.parametrize("name", ["nvme", "virtio-rng", "virtio-blk", "virtio-console"])
 def test_models_that_can_not_save_all_of_it(name: str) -> None:
     with models.create(name) as model:
         with pytest.raises(DeviceError, match="can't save all of its state") as caught:

@@ -121,6 +121,11 @@ class Driver:
     def notify(self) -> None:
         self.write(0x3000 + 4 * self.queue, self.queue, 2)
 
+    def waiting_used(self) -> int:
+        """How many requests have come back that used() has not returned."""
+        index: int = struct.unpack_from("<H", self.memory, USED + 2)[0]
+        return (index - self.seen) & 0xFFFF
+
     def used(self, count: int = 1) -> list[tuple[int, int]]:
         """So many requests that come back: head and bytes written."""
         deadline = time.monotonic() + LIMIT
