@@ -32,31 +32,39 @@ def read_file(
     model: Model, fd: int, offset: int, segments: Sequence[Segment], flags: int, straight: bool
 ) -> int:
     """Model.dma_from_file()."""
-    done = 0
-    for chunk, wanted in _chunks(segments):
+
+    def move(at: int, chunk: Sequence[Segment], size: int) -> int:
         moved = None
         if straight:
-            moved = _move_straight(model, os.preadv, fd, offset + done, chunk, flags, write=True)
-        if moved is None:
-            moved = _read_buffered(model, fd, offset + done, chunk, wanted, flags)
-        done += moved
-        if moved < wanted:
-            break
-    return done
+            moved = _move_straight(model, os.preadv, fd, at, chunk, flags, write=True)
+        return _read_buffered(model, fd, at, chunk, size, flags) if moved is None else moved
+
+    return _chunk_by_chunk(offset, segments, move)
 
 
 def write_file(
     model: Model, fd: int, offset: int, segments: Sequence[Segment], flags: int, straight: bool
 ) -> int:
     """Model.dma_to_file()."""
-    done = 0
-    for chunk, wanted in _chunks(segments):
+
+    def move(at: int, chunk: Sequence[Segment], _size: int) -> int:
         moved = None
         if straight:
-            moved = _move_straight(model, os.pwritev, fd, offset + done, chunk, flags, write=False)
-        if moved is None:
-            buffers = [memoryview(model.dma_read(*segment)) for segment in chunk]
-            moved = _all(os.pwritev, fd, offset + done, buffers, flags)
+            moved = _move_straight(model, os.pwritev, fd, at, chunk, flags, write=False)
+        return _write_buffered(model, fd, at, chunk, flags) if moved is None else moved
+
+    return _chunk_by_chunk(offset, segments, move)
+
+
+def _chunk_by_chunk(
+    offset: int,
+    segments: Sequence[Segment],
+    move: Callable[[int, Sequence[Segment], int], int],
+) -> int:
+    """Move chunks at their offsets, up to one that isn't moved whole; the number of bytes."""
+    done = 0
+    for chunk, wanted in _chunks(segments):
+        moved = move(offset + done, chunk, wanted)
         done += moved
         if moved < wanted:
             break
@@ -120,6 +128,13 @@ def _read_buffered(
         at += part
         left -= part
     return done
+
+
+def _write_buffered(
+    model: Model, fd: int, offset: int, segments: Sequence[Segment], flags: int
+) -> int:
+    buffers = [memoryview(model.dma_read(*segment)) for segment in segments]
+    return _all(os.pwritev, fd, offset, buffers, flags)
 
 
 def _all(transfer: _Transfer, fd: int, offset: int, views: Sequence[memoryview], flags: int) -> int:

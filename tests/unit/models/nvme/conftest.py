@@ -7,7 +7,7 @@ import pytest
 
 from pyvmm.models.nvme import Nvme
 
-from .driver import Driver
+from .driver import Driver, Queue
 
 
 @pytest.fixture
@@ -16,3 +16,9 @@ def drive() -> Iterator[Driver]:
     with Driver(Nvme(size=1 << 20)) as drive:
         yield drive
         assert not [kind for kind in drive.model.counters if kind.endswith("in the model")]
+
+
+@pytest.fixture
+def queue(drive: Driver) -> Queue:
+    """Its first I/O queue, the drive being on."""
+    return drive.ready()

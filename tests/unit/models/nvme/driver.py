@@ -27,6 +27,8 @@ LIMIT = 30.0  # seconds; nothing here takes as long
 
 # Where things are in memory; data are from DATA on.
 QUEUES, LISTS, DATA = 0x10000, 0x80000, 0x100000
+BLOCKS = (1 << 20) // 512
+"""Of the drive that conftest.py has"""
 
 
 class Done(NamedTuple):
@@ -194,6 +196,13 @@ class Driver:
         done = self.admin.run(Admin.IDENTIFY, cns, nsid=nsid, prp1=DATA)
         assert done.status == Status.SUCCESS
         return self.memory[DATA : DATA + PAGE]
+
+    def log_page(self, id: int, size: int, offset: int = 0, rae: int = 0) -> bytes:
+        words = size // 4 - 1
+        cdw10 = (words & 0xFFFF) << 16 | rae << 15 | id
+        done = self.admin.run(Admin.GET_LOG_PAGE, cdw10, words >> 16, offset, prp1=DATA)
+        assert done.status == Status.SUCCESS
+        return self.memory[DATA : DATA + size]
 
 
 def blocks(first: int, count: int) -> tuple[int, int, int]:

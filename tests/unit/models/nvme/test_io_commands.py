@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""I/O commands, each with what it does and with what it refuses."""
+
+from __future__ import annotations
+
+import os
+import struct
+
+import pytest
+
+from pyvmm.models.nvme.spec import Feature
+
+from .driver import (
+    BLOCKS,
+    DATA,
+    LISTS,
+    MEMORY,
+    PAGE,
+    Admin,
+    Driver,
+    Io,
+    Queue,
+    Status,
+    blocks,
+)
+
+
+class TestReadsAndWrites:
+    def test_there_and_back(self, drive: Driver, queue: Queue) -> None:
+        content = os.urandom(64 * 512)
+        drive.memory[DATA : DATA + len(content)] = content
+        pages = [DATA + at for at in range(PAGE, len(content), PAGE)]
+        struct.pack_into(f"<{len(pages)}Q", drive.memory, LISTS, *pages)
+        command = {"nsid": 1, "prp1": DATA, "prp2": LISTS}
+        assert queue.run(Io.WRITE, *blocks(100, 64), **command).status == Status.SUCCESS
+        drive.memory[DATA : DATA + len(content)] = bytes(len(content))
+        assert queue.run(Io.READ, *blocks(100, 64), **command).status == Status.SUCCESS
+        assert drive.memory[DATA : DATA + len(content)] == content
+        kind = 0x30 << 56 | 32  # the same by an SGL
+        struct.pack_into("<QI4xQI4x", drive.memory, LISTS, DATA + 100, 500, DATA + 9000, 12)
+        done = queue.run(Io.READ, *blocks(101, 1), nsid=1, prp1=LISTS, prp2=kind, flags=0x40)
+        assert done.status == Status.SUCCESS
+        assert drive.memory[DATA + 100 : DATA + 600] == content[512:1012]
+        assert drive.memory[DATA + 9000 : DATA + 9012] == content[1012:1024]
+
+    @pytest.mark.parametrize(
+        ("first", "count", "nsid", "status"),
+        [
+            (BLOCKS - 1, 1, 1, Status.SUCCESS),
+            (BLOCKS - 1, 2, 1, Status.LBA_OUT_OF_RANGE),
+            (BLOCKS, 1, 1, Status.LBA_OUT_OF_RANGE),
+            ((1 << 64) - 1, 0x10000, 1, Status.LBA_OUT_OF_RANGE),
+            (0, 1, 0, Status.INVALID_NAMESPACE),
+            (0, 1, 2, Status.INVALID_NAMESPACE),
+            (0, 1, 0xFFFFFFFF, Status.INVALID_NAMESPACE),
+        ],
+    )
+    @pytest.mark.parametrize("opcode", [Io.READ, Io.WRITE, Io.WRITE_ZEROES, Io.COMPARE])
+    def test_blocks_that_there_are_not(
+        self, queue: Queue, opcode: Io, first: int, count: int, nsid: int, status: Status
+    ) -> None:
+        done = queue.run(opcode, *blocks(first, count), nsid=nsid, prp1=DATA)
+        assert done.status == status
+
+    def test_more_than_one_command_may_move(self, drive: Driver) -> None:
+        """1 MiB is all that this drive has: so make it a larger one."""
+        namespace = drive.model.namespaces[1]
+        os.ftruncate(namespace.backing.fd, 4 << 20)
+        namespace.blocks = (4 << 20) // 512
+        queue = drive.ready()
+        done = queue.run(Io.READ, *blocks(0, 2049), nsid=1, prp1=DATA)
+        assert done.status == Status.INVALID_FIELD
+
+    @pytest.mark.parametrize("opcode", [Io.READ, Io.WRITE])
+    def test_memory_that_is_not_there(self, queue: Queue, opcode: Io) -> None:
+        for iova in (MEMORY, (1 << 64) - PAGE, MEMORY - PAGE):
+            done = queue.run(opcode, *blocks(0, 16), nsid=1, prp1=iova, prp2=MEMORY)
+            assert (done.status, done.dnr) == (Status.DATA_TRANSFER_ERROR, False)
+
+    def test_a_write_that_must_be_durable(
+        self, drive: Driver, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        flags: list[int] = []
+        write = os.pwritev
+
+        def pwritev(fd: int, views: list[memoryview], offset: int, how: int) -> int:
+            flags.append(how)
+            return write(fd, views, offset)
+
+        monkeypatch.setattr(os, "pwritev", pwritev)
+        for cdw12, cache in ((0, 1), (1 << 30, 1), (0, 0)):
+            drive.admin.run(Admin.SET_FEATURES, Feature.VOLATILE_WRITE_CACHE, cache)
+            assert queue.run(Io.WRITE, 0, 0, cdw12, nsid=1, prp1=DATA).status == Status.SUCCESS
+        assert flags == [0, os.RWF_DSYNC, os.RWF_DSYNC]
+
+    def test_a_full_disk(self, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+        for number, status in ((28, Status.CAPACITY_EXCEEDED), (5, Status.WRITE_FAULT)):
+
+            def fail(*_: object, number: int = number) -> int:
+                raise OSError(number, "it fails")
+
+            monkeypatch.setattr(os, "pwritev", fail)
+            done = queue.run(Io.WRITE, *blocks(0, 1), nsid=1, prp1=DATA)
+            assert (done.status, done.dnr) == (status, False)
+
+    def test_compare(self, drive: Driver, queue: Queue) -> None:
+        drive.memory[DATA : DATA + 1024] = b"\x11" * 1024
+        assert queue.run(Io.WRITE, *blocks(4, 2), nsid=1, prp1=DATA).status == Status.SUCCESS
+        assert queue.run(Io.COMPARE, *blocks(4, 2), nsid=1, prp1=DATA).status == Status.SUCCESS
+        drive.memory[DATA + 1000] = 0
+        done = queue.run(Io.COMPARE, *blocks(4, 2), nsid=1, prp1=DATA)
+        assert done.status == Status.COMPARE_FAILURE
+
+    @pytest.mark.parametrize("deallocate", [0, 1 << 25])
+    @pytest.mark.parametrize("possible", [True, False])
+    def test_write_zeroes(
+        self,
+        drive: Driver,
+        queue: Queue,
+        monkeypatch: pytest.MonkeyPatch,
+        deallocate: int,
+        possible: bool,
+    ) -> None:
+        if not possible:
+            backing = drive.model.namespaces[1].backing
+            monkeypatch.setattr(backing, "deallocate", lambda *_: False)
+        drive.memory[DATA : DATA + 2048] = b"\x11" * 2048
+        assert queue.run(Io.WRITE, *blocks(8, 4), nsid=1, prp1=DATA).status == Status.SUCCESS
+        assert queue.run(Io.WRITE_ZEROES, 9, 0, 1 | deallocate, nsid=1).status == Status.SUCCESS
+        assert queue.run(Io.READ, *blocks(8, 4), nsid=1, prp1=DATA).status == Status.SUCCESS
+        one = b"\x11" * 512
+        assert drive.memory[DATA : DATA + 2048] == one + bytes(1024) + one
+
+    def test_deallocating(self, drive: Driver, queue: Queue) -> None:
+        fd = drive.model.namespaces[1].backing.fd
+        os.pwrite(fd, b"\x11" * (1 << 20), 0)
+        before = os.fstat(fd).st_blocks
+        struct.pack_into("<IIQIIQ", drive.memory, DATA, 0, 64, 0, 0, 64, 1024)
+        for attributes in (0, 4):
+            done = queue.run(Io.DATASET_MANAGEMENT, 1, attributes, nsid=1, prp1=DATA)
+            assert done.status == Status.SUCCESS
+            assert (os.fstat(fd).st_blocks < before) == bool(attributes)
+        assert os.pread(fd, 64 * 512, 0) == bytes(64 * 512)
+        assert os.pread(fd, 1, 64 * 512) == b"\x11"
+        struct.pack_into("<IIQ", drive.memory, DATA, 0, 2, BLOCKS - 1)
+        done = queue.run(Io.DATASET_MANAGEMENT, 0, 4, nsid=1, prp1=DATA)
+        assert done.status == Status.LBA_OUT_OF_RANGE
+
+    def test_flush_of_one_and_of_all(
+        self, drive: Driver, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced: list[int] = []
+        monkeypatch.setattr(os, "fdatasync", synced.append)
+        for nsid, status in ((1, 0), (0xFFFFFFFF, 0), (0, 0xB), (2, 0xB)):
+            assert queue.run(Io.FLUSH, nsid=nsid).status == status
+        assert len(synced) == 2
