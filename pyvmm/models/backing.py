@@ -49,8 +49,17 @@ class Dma(Protocol):
     ) -> int: ...
 
 
+class NotDurable(OSError):
+    """What was written before may be lost, and no flush will ever tell so again."""
+
+
 class Backing:
-    """Owns the descriptor. Methods raise OSError; they wait, but for the quick ones."""
+    """Owns the descriptor. Methods raise OSError; they wait, but for the quick ones.
+
+    The kernel tells once that it could not write something to a disk, and forgets it with that: the
+    next fdatasync(2) succeeds. So after one that failed none does, nor any durable write: each
+    raises NotDurable.
+    """
 
     def __init__(self, fd: int, size: int, identity: uuid.UUID, *, read_only: bool) -> None:
         self.fd = fd
@@ -59,6 +68,7 @@ class Backing:
         self.identity = identity
         """the same each time that the same file of the same host is opened"""
         self.read_only = read_only
+        self._lost: int | None = None  # the errno of the first flush that failed
         self._in_memory = _is_memory(fd)
         self._quick_flags = self._flags_for_quick_reads()
 
@@ -124,12 +134,31 @@ class Backing:
         self, dma: Dma, offset: int, segments: list[Segment], size: int, durable: bool
     ) -> None:
         flags = os.RWF_DSYNC if durable else 0
-        moved = dma.dma_to_file(self.fd, offset, segments, flags, straight=self._in_memory)
+        self._check_durable(durable)
+        try:
+            moved = dma.dma_to_file(self.fd, offset, segments, flags, straight=self._in_memory)
+        except OSError as error:
+            if durable:
+                self._lose(error)
+            raise
         if moved != size:
             raise OSError(errno.EIO, "not all is written")
 
     def flush(self) -> None:
-        os.fdatasync(self.fd)
+        self._check_durable(True)
+        try:
+            os.fdatasync(self.fd)
+        except OSError as error:
+            raise self._lose(error) from None
+
+    def _check_durable(self, durable: bool) -> None:
+        if durable and self._lost is not None:
+            raise NotDurable(self._lost, os.strerror(self._lost))
+
+    def _lose(self, error: OSError) -> NotDurable:
+        """Remember that what was written is not durable."""
+        self._lost = error.errno or errno.EIO
+        return NotDurable(self._lost, os.strerror(self._lost))
 
     def deallocate(self, offset: int, size: int) -> bool:
         """Give blocks back, which read as zeros then; False if this file can't do that."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 from pyvmm.vfio import EventFd
 from pyvmm.vfio.user.listening_socket import ListeningSocket
+from pyvmm.vfio.user.passed_fds import close_socket
 
 from .errors import ModelError
 
@@ -94,15 +95,15 @@ class Stream:
             client = self._accepted()
             if client is None:
                 continue
-            with client:
-                client.setblocking(False)
-                with self._lock:
-                    self._client = client
-                with suppress(OSError):  # it has gone
-                    self._serve(client)
-                with self._lock:
-                    self._client = None
-                    self._said.clear()
+            client.setblocking(False)
+            with self._lock:
+                self._client = client
+            with suppress(OSError):  # it has gone
+                self._serve(client)
+            with self._lock:
+                self._client = None
+                self._said.clear()
+            close_socket(client)
             self._changed()
 
     def _accepted(self) -> socket.socket | None:

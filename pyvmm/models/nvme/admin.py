@@ -61,13 +61,23 @@ class AdminCommands:
     def _get_log_page(self, _sq: SubmissionQueue, command: Command) -> int:
         return get_log_page(self._engine, command)
 
-    def _set_features(self, _sq: SubmissionQueue, command: Command) -> int:
-        return self._engine.features.set(
+    def _set_features(self, sq: SubmissionQueue, command: Command) -> int | None:
+        features = self._engine.features
+        cached = features.write_cache
+        result = features.set(
             command.cdw10 & 0xFF,
             command.cdw11,
             save=bool(command.cdw10 >> 31),
             io_queues=len(self._engine.cqs) > 1,
         )
+        if cached and not features.write_cache:
+            # What was written by then is to be as durable as what is written from now on.
+            return self._engine.defer(sq, command, self._flush_all, changes=False)
+        return result
+
+    def _flush_all(self) -> None:
+        for namespace in self._engine.model.namespaces.values():
+            namespace.backing.flush()
 
     def _get_features(self, _sq: SubmissionQueue, command: Command) -> int:
         id, select = command.cdw10 & 0xFF, command.cdw10 >> 8 & 7

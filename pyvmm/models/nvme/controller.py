@@ -111,6 +111,9 @@ class Nvme(Model):
         self.namespaces: dict[int, Namespace] = {}
         self.statistics = Statistics()
         self._engine: Engine | None = None
+        self._leaving: set[Engine] = set()
+        """Of before resets of the function, with commands that still change files"""
+        self._flushing = self._flush_again = False
         self._backings: list[Backing] = []
         try:
             for path in files:
@@ -174,8 +177,8 @@ class Nvme(Model):
             self._shut_down()
 
     def _enable(self) -> None:
-        if self.RDY or self._engine:
-            return  # once it has stopped
+        if self.RDY or self._engine or self._leaving:
+            return  # once it has stopped, or those of before have left the files alone
         valid = self.CSS == 0 and self.AMS == 0 and self.MPS <= _MAX_PAGE_SHIFT
         page = 4096 << self.MPS
         if not (valid and self.ASQS and self.ACQS) or self.ASQ % page or self.ACQ % page:
@@ -199,24 +202,40 @@ class Nvme(Model):
     def _shut_down(self) -> None:
         """Make everything durable, whichever way of shutting down is asked for."""
         self.SHST = _SHUTDOWN_OCCURRING
-        backings = [backing for backing in self._backings if not backing.read_only]
+        if self._flushing:  # one at a time, however often it is asked for
+            self._flush_again = True
+            return
+        self._flushing = True
+        self.start(self._flush, self._flushed, waits=True)
 
-        def flush() -> None:
-            for backing in backings:
-                try:
+    def _flush(self) -> bool:
+        """Whether all is durable."""
+        durable = True
+        for backing in self._backings:
+            try:
+                if not backing.read_only:
                     backing.flush()
-                except OSError as error:
-                    self.file_error(error)
+            except OSError as error:
+                self.file_error(error)
+                durable = False
+        return durable
 
-        def flushed(_: None) -> None:
-            if self.SHST == _SHUTDOWN_OCCURRING:
-                self.SHST = _SHUTDOWN_COMPLETE
-
-        self.start(flush, flushed, waits=True)
+    def _flushed(self, durable: bool) -> None:
+        self._flushing = False
+        if self._flush_again:
+            self._flush_again = False
+            self._shut_down()
+        elif self.SHST == _SHUTDOWN_OCCURRING:
+            self.SHST = _SHUTDOWN_COMPLETE
+            if not durable:
+                self.CFS = True
 
     def on_reset(self) -> None:
+        self._flushing = self._flush_again = False
         if self._engine:
             self._engine.abandon()
+            if self._engine.changing:
+                self._leaving.add(self._engine)
             self._engine = None
 
     # For the engine.
@@ -251,6 +270,12 @@ class Nvme(Model):
             self.drive_intx()
             if self.EN:
                 self._enable()
+
+    def left_alone(self, engine: Engine) -> None:
+        """With the lock: an engine of before a reset changes no file any more."""
+        self._leaving.discard(engine)
+        if self.EN and not self.CFS:
+            self._enable()
 
     def fatal(self, engine: Engine, what: str) -> None:
         """The engine has come to an end that only a reset gets the controller out of."""

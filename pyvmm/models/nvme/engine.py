@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pyvmm.models.backing import NotDurable
 from pyvmm.vfio import DmaFault, VfioError
 
 from . import data_pointer
@@ -57,6 +58,8 @@ class Engine:
         self._broken = False
         self._abandoned = False
         self._deferred = 0
+        self.changing = 0
+        """Commands under way that change a file, which a reset of the function doesn't stop"""
         self._finished: deque[tuple[SubmissionQueue, int, int, int]] = deque()
 
     # Called by the controller, with its lock.
@@ -127,19 +130,32 @@ class Engine:
         """Read a command's data from memory."""
         return b"".join(self.model.dma_read(*segment) for segment in self.segments(command, size))
 
-    def defer(self, sq: SubmissionQueue, command: Command, do: Callable[[], None]) -> int | None:
-        """Have a command done that waits, by another thread. Returns None, as its `Work` does."""
+    def defer(
+        self, sq: SubmissionQueue, command: Command, do: Callable[[], None], *, changes: bool
+    ) -> int | None:
+        """Have a command done that waits, by another thread. Returns None, as its `Work` does.
+
+        `changes`: it changes a file, so that whoever uses it next waits for its end.
+        """
 
         def work(_sq: SubmissionQueue, _command: Command) -> int:
             do()
             return 0
 
         def job() -> None:
+            with self.model.lock:
+                if self._abandoned:
+                    return
+                self.changing += changes
             outcome: tuple[int, int] = 0, Status.INTERNAL_ERROR
             try:
                 outcome = self._attempt(work, sq, command) or outcome
             finally:
                 self._finished.append((sq, command.cid, *outcome))
+                with self.model.lock:
+                    self.changing -= changes
+                    if self._abandoned and not self.changing:
+                        self.model.left_alone(self)
                 self.wake()
 
         self.model.start(job, waits=True)
@@ -220,7 +236,9 @@ class Engine:
         )
 
     def _fetchable(self, sq: SubmissionQueue) -> bool:
-        return sq.head != sq.tail and sq.deleted is None and self._deferred < MOST_DEFERRED
+        # Those of the admin queue are how a driver learns of a stuck disk.
+        may_defer = not sq.id or self._deferred < MOST_DEFERRED
+        return sq.head != sq.tail and sq.deleted is None and may_defer
 
     def _serve(self, sq: SubmissionQueue) -> bool:
         iova, count = sq.fetch(BURST)
@@ -244,15 +262,23 @@ class Engine:
             return self._failed(sq, command, Status.DATA_TRANSFER_ERROR)
         except OSError as error:
             self.model.file_error(error)
-            return self._failed(sq, command, _status_of(error, command))
+            status = _status_of(error, command)
+            return self._failed(sq, command, status, never=isinstance(error, NotDurable))
         except VfioError:  # no thread to do it
             return self._failed(sq, command, Status.INTERNAL_ERROR)
         return None if result is None else (result, Status.SUCCESS)
 
     def _failed(
-        self, sq: SubmissionQueue, command: Command, status: Status, where: int = -1
+        self,
+        sq: SubmissionQueue,
+        command: Command,
+        status: Status,
+        where: int = -1,
+        *,
+        never: bool = False,
     ) -> tuple[int, int]:
-        field = status | MORE | (0 if status in RETRYABLE else DNR)
+        """`never`: to try again would be in vain."""
+        field = status | MORE | (DNR if never or status not in RETRYABLE else 0)
         self.errors.add(sq.id, command, field, where)
         return 0, field
 

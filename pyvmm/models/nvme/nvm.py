@@ -74,9 +74,8 @@ class NvmCommands:
         backing, model = namespace.backing, self._engine.model
         if backing.read_quickly(model, offset, segments, size):
             return 0
-        return self._engine.defer(
-            sq, command, partial(backing.read_into, model, offset, segments, size)
-        )
+        read = partial(backing.read_into, model, offset, segments, size)
+        return self._engine.defer(sq, command, read, changes=False)
 
     def _write(self, sq: SubmissionQueue, command: Command) -> int | None:
         namespace, offset, size = self._blocks(command)
@@ -91,7 +90,7 @@ class NvmCommands:
         if size <= _QUICK_WRITE and not durable:
             write()
             return 0
-        return self._engine.defer(sq, command, write)
+        return self._engine.defer(sq, command, write, changes=True)
 
     def _compare(self, sq: SubmissionQueue, command: Command) -> int | None:
         namespace, offset, size = self._blocks(command)
@@ -107,7 +106,7 @@ class NvmCommands:
                     raise Rejected(Status.COMPARE_FAILURE)
                 at += length
 
-        return self._engine.defer(sq, command, compare)
+        return self._engine.defer(sq, command, compare, changes=False)
 
     def _flush(self, sq: SubmissionQueue, command: Command) -> int | None:
         if command.nsid == BROADCAST:
@@ -119,7 +118,7 @@ class NvmCommands:
             for namespace in chosen:
                 namespace.backing.flush()
 
-        return self._engine.defer(sq, command, flush)
+        return self._engine.defer(sq, command, flush, changes=False)
 
     def _write_zeroes(self, sq: SubmissionQueue, command: Command) -> int | None:
         namespace, offset, size = self._blocks(command)
@@ -133,7 +132,7 @@ class NvmCommands:
             if durable:
                 backing.flush()
 
-        return self._engine.defer(sq, command, write_zeroes)
+        return self._engine.defer(sq, command, write_zeroes, changes=True)
 
     def _manage_dataset(self, sq: SubmissionQueue, command: Command) -> int | None:
         namespace = self._namespace(command)
@@ -154,7 +153,7 @@ class NvmCommands:
                 if not namespace.backing.deallocate(offset, size):
                     break  # it is a hint, too
 
-        return self._engine.defer(sq, command, deallocate)
+        return self._engine.defer(sq, command, deallocate, changes=True)
 
     def _check_transfer(self, size: int) -> None:
         if size > MAX_TRANSFER:

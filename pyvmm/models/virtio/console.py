@@ -33,9 +33,9 @@ class VirtioConsole(VirtioDevice):
                 raise
 
     def close(self) -> None:
+        super().close()  # first, so that no work needs the stream any more
         if self._stream is not None:
             self._stream.close()
-        super().close()
 
     def configuration(self) -> bytes:
         """struct virtio_console_config (section 5.3.4), of whose features there are none."""

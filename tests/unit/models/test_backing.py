@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from pyvmm.models import ModelError
 from pyvmm.models import backing as backings
-from pyvmm.models.backing import Backing
+from pyvmm.models.backing import Backing, NotDurable
+from pyvmm.models.file_dma import Segment
 
 
 def identity(path: Path) -> str:
@@ -54,4 +56,63 @@ def test_a_drive_s_descriptor_waits(tmp_path: Path) -> None:
     path.write_bytes(bytes(512))
     backing = Backing.open(str(path))
     assert os.get_blocking(backing.fd)
+    backing.close()
+
+
+class Memory:
+    """Takes all that is written to files, or fails as it is told."""
+
+    def __init__(self) -> None:
+        self.error: OSError | None = None
+
+    def dma_to_file(
+        self,
+        fd: int,
+        offset: int,
+        segments: list[Segment],
+        flags: int = 0,
+        *,
+        straight: bool = False,
+    ) -> int:
+        if self.error:
+            raise self.error
+        return sum(size for _, size in segments)
+
+    dma_from_file = dma_to_file
+
+
+def test_a_flush_that_failed_fails_ever_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells it once."""
+    backing = Backing.memory(1 << 20)
+    memory = Memory()
+    errors = [OSError(errno.EIO, "lost")]
+
+    def fdatasync(_fd: int) -> None:
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    backing.write_from(memory, 0, [(0, 512)], 512, True)
+    for _ in range(2):
+        with pytest.raises(NotDurable) as caught:
+            backing.flush()
+        assert caught.value.errno == errno.EIO
+        with pytest.raises(NotDurable):
+            backing.write_from(memory, 0, [(0, 512)], 512, True)
+        backing.write_from(memory, 0, [(0, 512)], 512, False)
+    backing.close()
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_durable_write_that_failed_is_as_one(durable: bool) -> None:
+    backing = Backing.memory(1 << 20)
+    memory = Memory()
+    memory.error = OSError(errno.EIO, "lost")
+    with pytest.raises(OSError, match="lost"):
+        backing.write_from(memory, 0, [(0, 512)], 512, durable)
+    if durable:
+        with pytest.raises(NotDurable):
+            backing.flush()
+    else:
+        backing.flush()
     backing.close()

@@ -163,14 +163,17 @@ class Driver:
 
     def enable(self, entries: int = 32, cc: int = ENABLE) -> Queue:
         """The admin queue of a controller that is on."""
+        self.begin_to_enable(entries, cc)
+        self.wait_for(RDY)
+        return self.admin
+
+    def begin_to_enable(self, entries: int = 32, cc: int = ENABLE) -> None:
         admin = Queue(self, 0, entries)
         self.write(AQA, (entries - 1) * 0x10001)
         self.write(ASQ, admin.submission, 8)
         self.write(ACQ, admin.completion, 8)
         self.write(CC, cc)
-        self.wait_for(RDY)
         self.admin = admin
-        return admin
 
     def disable(self) -> None:
         self.write(CC, 0)

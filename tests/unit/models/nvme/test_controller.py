@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from pyvmm.models import ModelError
 from pyvmm.models import backing as backings
+from pyvmm.models.backing import Backing
 from pyvmm.models.nvme import Nvme
 from pyvmm.models.nvme.engine import BURST, MOST_DEFERRED
 from pyvmm.uapi.vfio import VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
@@ -101,6 +103,36 @@ def test_shutting_down_makes_all_durable(drive: Driver, monkeypatch: pytest.Monk
     drive.enable()
 
 
+def test_however_often_it_is_shut_down(drive: Driver, slow: Slow) -> None:
+    """It flushes once at a time, and once more for those that came meanwhile."""
+    drive.enable()
+    for _ in range(100):
+        drive.write(CC, ENABLE | 1 << 14)
+        drive.write(CC, ENABLE)
+    drive.write(CC, ENABLE | 1 << 14)
+    assert slow.begun.acquire(timeout=LIMIT)
+    slow.go_on.release()
+    assert slow.begun.acquire(timeout=LIMIT)
+    assert drive.read(CSTS) & 3 << 2 == 1 << 2, "what was written meanwhile is not durable yet"
+    slow.go_on.release()
+    drive.wait_for(2 << 2, 3 << 2)
+    assert not slow.begun.acquire(timeout=0.05)
+
+
+def test_shutting_down_what_can_not_be_durable(
+    drive: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fdatasync(_fd: int) -> None:
+        raise OSError(errno.EIO, "lost")
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    queue = drive.ready()
+    done = queue.run(Io.FLUSH, nsid=1)
+    assert (done.status, done.dnr) == (Status.WRITE_FAULT, True)
+    drive.write(CC, ENABLE | 1 << 14)
+    drive.wait_for(2 << 2 | CFS, 3 << 2 | CFS)
+
+
 def test_queues_in_memory_that_is_not_there(drive: Driver) -> None:
     drive.write(AQA, 0x1F001F)
     drive.write(ASQ, 1 << 40, 8)
@@ -168,6 +200,58 @@ def test_a_function_reset_in_the_midst(drive: Driver, slow: Slow) -> None:
     assert queue.reap() == []
 
 
+def test_a_function_reset_while_a_file_changes(
+    drive: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for before comes before all that is asked for after."""
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
+    zero = Backing.write_zeroes
+
+    def write_zeroes(backing: Backing, offset: int, size: int, *, deallocate: bool) -> None:
+        begun.release()
+        assert go_on.acquire(timeout=LIMIT)
+        zero(backing, offset, size, deallocate=deallocate)
+
+    monkeypatch.setattr(Backing, "write_zeroes", write_zeroes)
+    queue = drive.ready()
+    queue.submit(Io.WRITE_ZEROES, *blocks(0, 8), nsid=1)
+    queue.submit(Io.WRITE_ZEROES, *blocks(8, 8), nsid=1)
+    queue.ring()
+    for _ in range(2):
+        assert begun.acquire(timeout=LIMIT)
+    drive.model.reset()
+    drive.memory[DATA : DATA + 16 * 512] = b"new!" * (16 * 128)
+    drive.begin_to_enable()
+    go_on.release()
+    time.sleep(0.01)
+    assert drive.read(CSTS) == 0, "the other one is still under way"
+    go_on.release()
+    drive.wait_for(RDY)
+    queue = drive.create()
+    done = queue.run(Io.WRITE, *blocks(0, 16), nsid=1, prp1=DATA, prp2=DATA + PAGE)
+    assert done.status == Status.SUCCESS
+    backing = drive.model.namespaces[1].backing
+    assert backing.read(0, 16 * 512) == b"new!" * (16 * 128)
+
+
+def test_a_function_reset_before_a_file_changes(drive: Driver, slow: Slow) -> None:
+    """What has not begun by then never does."""
+    queue = drive.ready()
+    for cid in range(Nvme.waiters):
+        queue.submit(Io.FLUSH, nsid=1, cid=cid)
+    queue.submit(Io.WRITE_ZEROES, *blocks(0, 8), nsid=1)
+    queue.ring()
+    for _ in range(Nvme.waiters):
+        assert slow.begun.acquire(timeout=LIMIT)
+    drive.model.reset()
+    backing = drive.model.namespaces[1].backing
+    os.pwrite(backing.fd, b"new!", 0)
+    slow.go_on.release(Nvme.waiters + 1)
+    queue = drive.ready()
+    assert queue.run(Io.FLUSH, nsid=1).status == Status.SUCCESS, "it is behind all others"
+    assert backing.read(0, 4) == b"new!"
+
+
 def test_a_queue_is_deleted_with_commands_in_flight(drive: Driver, slow: Slow) -> None:
     queue = drive.ready()
     for cid in range(3):
@@ -220,6 +304,7 @@ def test_no_more_wait_than_so_many(drive: Driver, slow: Slow) -> None:
         time.sleep(0.001)
     time.sleep(0.01)
     assert sum(queue.in_flight for queue in engine.sqs.values()) < MOST_DEFERRED + BURST
+    assert drive.admin.run(Admin.IDENTIFY, 1, prp1=DATA).status == Status.SUCCESS
     slow.go_on.release(3 * 127)
     for queue in queues:
         assert {done.cid for done in queue.wait(127)} == set(range(127))

@@ -88,10 +88,13 @@ class TestReadsAndWrites:
             return write(fd, views, offset)
 
         monkeypatch.setattr(os, "pwritev", pwritev)
+        flushes: list[int] = []
+        monkeypatch.setattr(os, "fdatasync", flushes.append)
         for cdw12, cache in ((0, 1), (1 << 30, 1), (0, 0)):
             drive.admin.run(Admin.SET_FEATURES, Feature.VOLATILE_WRITE_CACHE, cache)
             assert queue.run(Io.WRITE, 0, 0, cdw12, nsid=1, prp1=DATA).status == Status.SUCCESS
         assert flags == [0, os.RWF_DSYNC, os.RWF_DSYNC]
+        assert flushes == [drive.model.namespaces[1].backing.fd], "when the cache was switched off"
 
     def test_a_full_disk(self, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
         for number, status in ((28, Status.CAPACITY_EXCEEDED), (5, Status.WRITE_FAULT)):

@@ -205,9 +205,15 @@ def test_writes_are_durable_for_who_can_not_flush(
         return write(fd, views, offset)
 
     monkeypatch.setattr(os, "pwritev", pwritev)
-    assert drive.run(OUT, 0, [(DATA, 512)]) == (OK, 1)
-    drive.driver.start()
-    assert drive.run(OUT, 0, [(DATA, 512)]) == (OK, 1)
+    flushes: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", flushes.append)
+    struct.pack_into("<QII", drive.memory, DATA + 0x1000, 0, 8, 0)
+    for features in (blk.FLUSHES, 0):
+        drive.driver.start(features)
+        assert drive.run(OUT, 0, [(DATA, 512)]) == (OK, 1)
+        for kind in (DISCARD, WRITE_ZEROES):
+            assert drive.run(kind, 0, [(DATA + 0x1000, 16)]) == (OK, 1)
+        assert len(flushes) == (0 if features else 2)
     assert flags == [0, os.RWF_DSYNC]
 
 
