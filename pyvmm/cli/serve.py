@@ -83,8 +83,9 @@ def command(options: argparse.Namespace) -> int:
                 _serve(list(servers.values()))
                 shown = status.shown
             if options.verbose or shown:
-                for name, server in servers.items():
-                    say(summary(name, server))
+                for (name, server), device in zip(servers.items(), devices, strict=True):
+                    for line in summary(name, server, device):
+                        say(line)
     return 0
 
 

@@ -15,11 +15,12 @@ from .failures import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rich.live import Live
     from rich.table import Table
 
+    from pyvmm.models import Model
     from pyvmm.vfio.user import Server
 
 _STDERR = 2
@@ -95,11 +96,14 @@ class Status:
         return table
 
 
-def summary(name: str, server: Server) -> str:
-    """A line on all that a server has served."""
+def summary(name: str, server: Server, device: Model) -> Iterator[str]:
+    """Lines on all that a server has served, and on what of it was odd."""
     found = server.statistics
     clients = f"{found.clients} client" + ("" if found.clients == 1 else "s")
-    return f"{name}: {clients}, {found.reads} reads, {found.writes} writes, {found.others} others"
+    yield f"{name}: {clients}, {found.reads} reads, {found.writes} writes, {found.others} others"
+    for what, count in {**device.figures(), **device.counters}.items():
+        if count:
+            yield f"{name}: {what}: {count}"
 
 
 def ordinal(number: int) -> str:

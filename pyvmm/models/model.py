@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
@@ -254,6 +254,10 @@ class Model(Device):
 
     def on_reset(self) -> None:
         """For models to override: put back what is not in registers, which already are."""
+
+    def figures(self) -> Mapping[str, int]:
+        """For models to override: what they have done that people may want to know, by name."""
+        return {}
 
     migratable: bool = True
     """False for a model that has state besides, and no on_save()"""

@@ -9,7 +9,7 @@ doorbells of I/O queues can be ioeventfds, whose ringing is no exit to Python.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyvmm.models.backing import Backing
 from pyvmm.models.capabilities import Express, MsiX, PowerManagement
@@ -237,6 +237,15 @@ class Nvme(Model):
             if self._engine.changing:
                 self._leaving.add(self._engine)
             self._engine = None
+
+    def figures(self) -> Mapping[str, int]:
+        counts = self.statistics
+        return {
+            "commands that read": counts.reads,
+            "bytes read": counts.bytes_read,
+            "commands that wrote": counts.writes,
+            "bytes written": counts.bytes_written,
+        }
 
     # For the engine.
 

@@ -91,10 +91,14 @@ def test_each_at_its_own_path(start: Start, tmp_path: Path, number: int) -> None
         Client.connect(paths[2], timeout=LIMIT) as three,
     ):
         assert [identity(client) for client in (one, two, three)] == [EDU, TESTDEV, EDU]
+        for _ in range(3):
+            one.region_read(0, 0x70, 4)
         said = end(server, number)
     assert not os.listdir(tmp_path)
     assert f"pyvmm: testdev at {paths[1]}: a client has connected\n" in said
     assert f"pyvmm: edu at {paths[2]}: 1 client, 1 reads, 0 writes, " in said
+    assert f"pyvmm: edu at {paths[0]}: reads of nothing: 3\n" in said
+    assert f"pyvmm: edu at {paths[2]}: reads" not in said
 
 
 def test_if_one_cannot_be_none_is(start: Start, tmp_path: Path) -> None:
