@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from pyvmm.machine import Machine
+from pyvmm.machine import End, Machine
 from pyvmm.models import create
 from tests.conftest import open_fds
 from tests.kvm.between import Between
@@ -277,6 +278,28 @@ def test_one_whose_server_goes_at_the_reset(make: MakeMachine, servers: Servers)
         assert notices[1:] == [f"vfio-user server {servers.path} is back"]
         assert vm.devices[0].resets == 1
         vm.close()
+
+
+@pytest.mark.parametrize("how", ["stop", "close"])
+def test_the_end_does_not_wait_for_it(make: MakeMachine, servers: Servers, how: str) -> None:
+    """Somebody listens where its server was, and doesn't say a word."""
+    servers.start("edu")
+    guest = Guest(make, servers, "hello", "echo", timeout=3600)
+    vm = guest.starts()
+    guest.loses_it(servers)
+    servers.path.unlink()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(servers.path))
+        silent.listen()
+        vm.request_reset("it may be back")
+        connected, _ = silent.accept()
+        with connected:
+            if how == "close":
+                vm.close()
+            else:
+                assert vm.stop().end is End.STOPPED
+    assert [notice for notice in guest.notices[1:] if "hung up on" not in notice] == []
+    assert vm.resets == 0
 
 
 def test_without_a_reset(make: MakeMachine, servers: Servers) -> None:
