@@ -32,16 +32,19 @@ class DeviceOpeners:
     host's devices, which open_host_devices() opens. Iterating gives, in the config's order, what
     opens a device: open(lost) raises VfioError or ModelError, and has lost(error) called, on any
     thread, when the device's server goes. connections are the sockets of those in other processes.
+    One in another process may be opened again, once the one of before is closed; then open() may
+    also raise ModelProcessFailed.
     """
 
     def __init__(self, configs: Sequence[DeviceConfig]) -> None:
         """Start the processes. Raises ModelError, ModelProcessFailed."""
-        self._processes: list[ModelProcess] = []
+        self._processes: dict[int, ModelProcess] = {}
         self._host: HostDevices | None = None
         self._host_addresses = [config.host for config in configs if config.host is not None]
         self._openers: list[Open] = []
         self.connections: list[socket.socket] = []
-        self._hung_up = False
+        self.hung_up = False
+        """All calls to devices in other processes fail, those to devices yet to be opened, too."""
         try:
             for index, config in enumerate(configs):
                 self._openers.append(self._opener(index, config))
@@ -65,12 +68,25 @@ class DeviceOpeners:
             raise models.ModelError(f"devices[{index}]: {error}") from None
         if not config.process:
             return partial(_create, config)
+        self._start_process(index, config)
+        return partial(self._open_process, index, config)
+
+    def _start_process(self, index: int, config: DeviceConfig) -> ModelProcess:
         from .model_process import ModelProcess
 
-        process = ModelProcess(config.model, config.options)
-        self._processes.append(process)
+        assert config.model is not None
+        process = self._processes[index] = ModelProcess(config.model, config.options)
         self._connected(process.socket)
-        return partial(_connect, config, self._connected, process=process)
+        return process
+
+    def _open_process(
+        self, index: int, config: DeviceConfig, lost: Callable[[VfioError], None]
+    ) -> Device:
+        process = self._processes[index]
+        if process.socket.fileno() < 0:  # it has had its one client
+            process.close()
+            process = self._start_process(index, config)
+        return _connect(config, self._connected, lost, process=process)
 
     def open_host_devices(self, memory: Iterable[MemoryRegion]) -> bool:
         """Open those of the host for a guest with this memory; whether there are any.
@@ -91,8 +107,8 @@ class DeviceOpeners:
         return self._host.take(address)
 
     def _connected(self, sock: socket.socket) -> None:
-        self.connections.append(sock)
-        if self._hung_up:
+        self.connections = [*(each for each in self.connections if each.fileno() >= 0), sock]
+        if self.hung_up:
             self.hang_up()
 
     def hang_up(self) -> None:
@@ -101,8 +117,8 @@ class DeviceOpeners:
         A server may hold up whoever calls it, each time just not long enough to be given up.
         Takes no lock: from any thread or signal handler.
         """
-        self._hung_up = True
-        for sock in tuple(self.connections):
+        self.hung_up = True
+        for sock in self.connections:
             with suppress(OSError):  # closed, or hung up already
                 sock.shutdown(_SHUT_RDWR)
 
@@ -111,7 +127,7 @@ class DeviceOpeners:
         if self._host is not None:
             self._host.close()
         while self._processes:
-            self._processes.pop().close()
+            self._processes.popitem()[1].close()
 
 
 def _create(config: DeviceConfig, _lost: Callable[[VfioError], None]) -> Device:

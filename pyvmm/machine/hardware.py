@@ -8,6 +8,7 @@ again is what the guest could set up.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 from pyvmm import boot
 from pyvmm.kvm import System
@@ -23,7 +24,7 @@ from .processors import Processors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pyvmm.config import VmConfig
     from pyvmm.kvm import Vcpu, Vm
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .phases import Phases
     from .plugged_device import PluggedDevice
     from .run import Run
+    from .slot import Slot
     from .topology import Topology
 
 
@@ -54,7 +56,6 @@ class Hardware:
         self, config: VmConfig, console: Console, notice: Callable[[str], None], phases: Phases
     ) -> None:
         self.ports, self.mmio = AddressMap("ports"), AddressMap("MMIO")
-        self.devices: list[PluggedDevice] = []
         self.vcpus: list[Vcpu] = []
         """None before they are all there, and after close()."""
         self.parts = ExitStack()
@@ -63,6 +64,7 @@ class Hardware:
         self._notice = notice
         self._phases = phases
         self._openers: DeviceOpeners | None = None
+        self._slots: list[Slot] = []
         self._topology: Topology | None = None
         self._kernel: str | boot.ImageFile | None
         self._initrd: str | boot.ImageFile | None
@@ -192,13 +194,16 @@ class Hardware:
         from .dma import DmaSpaces
         from .pci_devices import put_on_bus
         from .plugged_device import PluggedDevice
+        from .slot import Slot, way_back
 
         spaces = DmaSpaces(self.memory, self._notice)
         for open, device in zip(openers, self._config.devices, strict=True):
             run.check_not_ended()
-            plugged = PluggedDevice(
+            until = way_back(device)
+            plug = partial(
+                PluggedDevice,
                 open,
-                run.lost_device,
+                partial(run.lost_device, until=until),
                 vm=self.vm,
                 memory=self.memory,
                 spaces=spaces,
@@ -208,25 +213,36 @@ class Hardware:
                 settle=run.settle,
                 rom=device.rom,
             )
-            self.devices.append(self.parts.enter_context(plugged))
+            absent = partial(run.absent_device, until=until)
+            slot = Slot(plug, comes_back=bool(until), absent=absent)
+            self._slots.append(self.parts.enter_context(slot))
         self._phases.done("devices, DMA")
         functions = [plugged.function for plugged in self.devices]
         assert self._topology is not None
         put_on_bus(functions, self._topology, self.bus, self._windows)
-        for _, error in self._reset_pci():
+        for _, error in self._reset_devices(self.devices):
             raise error
+        self._reset_bridges()
 
-    def _reset_pci(self) -> list[tuple[PluggedDevice, VfioError | PciError]]:
-        """Reset all on the bus. Returns devices that are lost, and why."""
-        lost: list[tuple[PluggedDevice, VfioError | PciError]] = []
-        if self.devices:
-            from .resets import reset_devices
+    def _reset_devices(
+        self, devices: Sequence[PluggedDevice]
+    ) -> list[tuple[PluggedDevice, VfioError | PciError]]:
+        """Returns those that are lost, and why."""
+        if not devices:
+            return []
+        from .resets import reset_devices
 
-            lost = reset_devices(self.devices, self._notice)
-        # After them: a port's link is as the device on it has it by then.
+        return reset_devices(devices, self._notice)
+
+    def _reset_bridges(self) -> None:
+        """After the devices: a port's link is as the device on it has it by then."""
         for bridge in (self._host_bridge, *self.bus.bridges):
             bridge.reset()
-        return lost
+
+    @property
+    def devices(self) -> list[PluggedDevice]:
+        """Those of the config, in its order, from build() on; also what is lost of them."""
+        return [slot.plugged for slot in self._slots]
 
     # -- from then on -------------------------------------------------------------------------
 
@@ -234,8 +250,8 @@ class Hardware:
         """Bring everything back to where a guest begins. No vCPU may be in the guest.
 
         RAM keeps what it has, as a PC's does over a reset, but for the images, which are read
-        again. A device that doesn't answer after it is lost to the guest. Raises BootError,
-        KvmError, GuestMemoryError.
+        again. A device that doesn't answer after it is lost to the guest; one that was lost comes
+        back if it can. Raises BootError, KvmError, GuestMemoryError.
         """
         from pyvmm.kvm.reset import reset
 
@@ -246,12 +262,32 @@ class Hardware:
         for vcpu in self.vcpus:
             self._processors.set_boot_msrs(vcpu)
         self._config_ports.reset()
-        for plugged, error in self._reset_pci():
-            plugged.lose(error)
+        self._reset_or_lose(self.devices)
+        # After that, as it may be now that one turns out to be lost whose server is back already.
+        self.bring_back()
+        self._reset_bridges()
         for plugged in self.devices:
             plugged.resets += plugged.function.guard.gone is None
         # Not before all DMA has ended.
         self._load().apply(self.vcpus[0])
+
+    def bring_back(self) -> list[PluggedDevice]:
+        """Plug in again what is lost and can be had; those that are back, and reset.
+
+        People are told of each, and why others are not. No vCPU may be in the guest.
+        """
+        if self._openers is not None and self._openers.hung_up:
+            return []
+        back = [slot.plugged for slot in self._slots if slot.bring_back()]
+        self._reset_or_lose(back)
+        back = [plugged for plugged in back if plugged.function.guard.gone is None]
+        for plugged in back:
+            self._notice(f"{plugged.device.name} is back")
+        return back
+
+    def _reset_or_lose(self, devices: Sequence[PluggedDevice]) -> None:
+        for plugged, error in self._reset_devices(devices):
+            plugged.lose(error)
 
     @property
     def held_by_others(self) -> bool:

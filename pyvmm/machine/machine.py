@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from time import monotonic
 
 from .console import Console
-from .errors import MachineStopped
+from .errors import MachineError, MachineStopped
 from .hardware import Hardware
 from .images import find_images
 from .latch import Latch
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pyvmm.kvm import Vm
     from pyvmm.memory import GuestMemory
     from pyvmm.pci.bus import Bus
+
+    from .plugged_device import PluggedDevice
 
 # Seconds that all devices in other processes have in order to be let go of. Then they are hung up
 # on.
@@ -71,7 +73,6 @@ class Machine:
         self.notice = notice
         self.hardware = Hardware(config, self.console, notice, self.phases)
         self.ports, self.mmio = self.hardware.ports, self.hardware.mmio
-        self.devices = self.hardware.devices
         self._run = Run(config, self.hardware, notice, self._ended)
         self._tell_ended = ended
         self._tell_undone = undone
@@ -161,6 +162,27 @@ class Machine:
     def request_reset(self, reason: str) -> None:
         """Have the guest reset, without waiting. Raises RuntimeError before start()."""
         self._ask_for_reset(reason)
+
+    def replug(self) -> list[str]:
+        """Have back what was lost and can be had, as a reset would, without one; their names.
+
+        The guest, which is held meanwhile, finds them as at power-on, once it looks for them: its
+        driver doesn't know the new device by the old one's state. Raises RuntimeError on a
+        vCPU's thread, for which it has to wait, and MachineError if another one is kept by a
+        device, or whoever takes the output, for more than a second.
+        """
+        threads = self._run.threads
+        if threads is None or self._run.outcome is not None:
+            return []
+        if threads.has_caller:
+            raise RuntimeError("devices can't be plugged in again on a vCPU's thread")
+        with threads.paused(_PATIENCE) as busy:
+            if busy:
+                names = " and ".join(busy)
+                raise MachineError(f"{names} can't be held to plug devices in; try it again")
+            if self._run.outcome is not None:  # by now: nothing is to be plugged in any more
+                return []
+            return [plugged.device.name for plugged in self.hardware.bring_back()]
 
     def _ask_for_reset(self, reason: str) -> Latch:
         """What opens when it boots again, or when the run has ended."""
@@ -268,6 +290,11 @@ class Machine:
     def is_built(self) -> bool:
         """All of it is there; also after it was closed."""
         return self._run.threads is not None
+
+    @property
+    def devices(self) -> list[PluggedDevice]:
+        """Those of the config, in its order, from build() on; one that comes back is another."""
+        return self.hardware.devices
 
     @property
     def uptime(self) -> float | None:

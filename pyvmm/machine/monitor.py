@@ -2,7 +2,8 @@
 """Monitor: commands that ask about a machine, or do something to it, from text to text.
 
 Who types them is elsewhere: a terminal after Ctrl-A C (stdio.py), or a client of the monitor's
-socket (monitor_socket.py). No command waits for the guest or for a device.
+socket (monitor_socket.py). No command waits for the guest, and but one for a device: `replug`,
+for the servers of lost ones.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from pyvmm.kvm import KvmError
 
 from .counters import counters
+from .errors import MachineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _COMMANDS = {
     "exits": "KVM's counters by kind, and accesses that nobody answers",
     "vcpus": "where each vCPU is",
     "reset": "reset the guest, as a PC's button does",
+    "replug": "have lost devices back whose servers run again, without a reset",
     "quit": "end the run",
     "help": "this list",
 }
@@ -88,6 +91,15 @@ class Monitor:
             return ["there is no guest that runs"]
         self._vm.request_reset("reset by the monitor")
         return ["the guest is reset"]
+
+    def _replug(self) -> Iterable[str]:
+        try:
+            names = self._vm.replug()
+        except MachineError as error:
+            return [str(error)]
+        if not names:
+            return ["no device has come back"]
+        return [f"{name} is back: have the guest look for it" for name in names]
 
     def _quit(self) -> Iterable[str]:
         self._vm.request_stop("quit by the monitor")

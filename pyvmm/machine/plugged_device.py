@@ -107,6 +107,13 @@ class PluggedDevice:
             self._notices.close()
         self._take_back()
 
+    def discard(self) -> None:
+        """Take it back while the guest goes on: notice is told of what goes wrong with that."""
+        try:
+            self._take_back()
+        except (VfioError, KvmError) as failure:
+            self._notice(str(failure))
+
     def lose(self, error: Exception) -> None:
         """It is lost to the guest, as somebody else has found out, and perhaps still there."""
         self._gone(error if isinstance(error, VfioError) else DeviceGone(str(error)))
@@ -144,10 +151,7 @@ class PluggedDevice:
         # Nobody begins to use it any more; who has begun may have its file's number in hand.
         self._settle()
         self._silence()
-        try:
-            self._take_back()
-        except (VfioError, KvmError) as failure:
-            self._notice(str(failure))
+        self.discard()
 
 
 def _rom_image(rom: str | None) -> bytes | None:

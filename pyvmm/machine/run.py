@@ -255,16 +255,28 @@ class Run:
 
     # -- its devices --------------------------------------------------------------------------
 
-    def lost_device(self, error: Exception) -> None:
-        """A device is no longer there. A guest that runs goes on without it."""
+    def lost_device(self, error: Exception, until: str = "") -> None:
+        """A device is no longer there. A guest that runs goes on without it.
+
+        until says, for people, what has it come back, if anything does.
+        """
         with self._lock:
             self.device_errors.append(error)
             running = self._running
         if running:
-            try:
-                self._notice(f"{error}; the guest goes on without the device")
-            except BaseException as bug:  # on a device's thread perhaps, which has its own work
-                self._bug(bug)
+            self._tell_absent(error, until)
+
+    def absent_device(self, error: Exception, until: str) -> None:
+        """One that was lost before could not be had back; no news once the run has ended."""
+        if self.outcome is None:
+            self._tell_absent(error, until)
+
+    def _tell_absent(self, error: Exception, until: str) -> None:
+        until = until and f" until {until}"
+        try:
+            self._notice(f"{error}; the guest goes on without the device{until}")
+        except BaseException as bug:  # on a device's thread perhaps, which has its own work
+            self._bug(bug)
 
     def settle(self) -> None:
         """Wait until no vCPU is in a handler in which it is now. Not from a vCPU's thread."""

@@ -42,6 +42,7 @@ from .errors import BadDevice, BadLayer, PciError
 from .function_lock import FunctionLock
 from .guard import Guard
 from .handlers import Layer, RegionHandler, stack
+from .identity import identity
 from .interfaces import Report, Vm
 from .interrupts import Interrupts
 from .intx import Intx
@@ -102,6 +103,7 @@ class Assigned(Function):
         self._interrupts = Interrupts(self.guard, self._intx, declared.msi, declared.msix)
         ids = snapshot.u16(PCI_VENDOR_ID), snapshot.u16(PCI_DEVICE_ID)
         self._rom = RomHandler(device, self.guard, ids, rom)
+        self.identity = identity(snapshot, self._bars, self._interrupts.vectors)
 
         _check_layers(device, self._bars, layers)
         if declared.msix is not None:

@@ -47,7 +47,7 @@ class Bar:
     up to what a register can express. Raises ValueError for what no register can.
     """
 
-    __slots__ = ("_boot", "_config", "_offset", "index", "kind", "prefetchable", "size")
+    __slots__ = ("_config", "_offset", "boot_address", "index", "kind", "prefetchable", "size")
 
     def __init__(
         self, config: ConfigSpace, index: int, kind: Kind, size: int, prefetchable: bool = False
@@ -66,7 +66,8 @@ class Bar:
             )
         self._config = config
         self._offset = PCI_ROM_ADDRESS if kind == ROM else PCI_BASE_ADDRESS_0 + 4 * index
-        self._boot = 0
+        self.boot_address = 0
+        """Where reset() brings it: what place() was given."""
 
     def __str__(self) -> str:
         return "expansion ROM" if self.kind == ROM else f"BAR {self.index}"
@@ -94,12 +95,12 @@ class Bar:
         """Give it an address, a multiple of its size, which reset() returns to."""
         if address % self.size:
             raise ValueError(f"{self} can't be at {address:#x}: not a multiple of {self.size:#x}")
-        self._boot = address
+        self.boot_address = address
         self.reset()
 
     def reset(self) -> None:
         """Back to the address of place(), or to 0; a ROM is off."""
-        self._set(self._boot)
+        self._set(self.boot_address)
 
     def clear(self) -> None:
         """To 0, as after a reset of the function alone; a ROM is off."""

@@ -185,6 +185,17 @@ class Bus:
                 one.multifunction = True
         function.attached(self, at & 0xFF)
 
+    def replace(self, function: Function, by: Function) -> None:
+        """Put a function with the same BARs in the place of one, its BARs where that one's were.
+
+        It is still to be reset. No vCPU may be in the guest.
+        """
+        for new, old in zip(by.bars, function.bars, strict=True):
+            new.place(old.boot_address)
+        self._functions[function.devfn] = by
+        by.multifunction = function.multifunction
+        by.attached(self, function.devfn)
+
     def intx_gsi(self, device: int, pin: int) -> int:
         """The GSI that a pin (1 is INTA) of a device of this bus is wired to."""
         if self.bridge is None:

@@ -7,6 +7,7 @@ takes one kind only while the others are off, so what must go goes first.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from pyvmm.kvm import KvmError
@@ -44,6 +45,14 @@ class Interrupts:
             in_use.reconcile(True)
         except (VfioError, KvmError) as error:
             self._guard.failed("interrupt changes refused", error)
+
+    @property
+    def vectors(self) -> Iterator[tuple[str, int]]:
+        """The kinds of interrupt with vectors, MSI and MSI-X, and how many each has."""
+        if self.msi is not None:
+            yield "MSI", self.msi.size
+        if self.msix is not None:
+            yield "MSI-X", self.msix.size
 
     def in_use(self) -> str:
         """The kind in use and how much of it, for people."""

@@ -126,7 +126,7 @@ class Client(Device):
         on_connected: Callable[[socket.socket], None] | None = None,
         posted_writes: bool = False,
     ) -> Client:
-        """Connect to the server that listens at path. Raises DeviceGone if none does.
+        """Connect to the server that listens at path. Raises VfioError: DeviceGone if none does.
 
         on_connected is given the socket, which the client owns. Whoever shuts it down, on any
         thread, hangs up: from then on every call fails at once, and what is left of this one.

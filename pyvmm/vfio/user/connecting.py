@@ -9,26 +9,32 @@ import socket
 import stat
 
 from ...uapi.ioctl import failure
-from ..errors import DeviceGone
+from ..errors import DeviceGone, VfioError
 from .transport import pack_timeval
 
 
 def connect(path: str, name: str, timeout: float) -> socket.socket:
-    """A connected socket; name is what messages call it. Raises DeviceGone."""
+    """A connected socket; name is what messages call it.
+
+    Raises DeviceGone where nobody serves, and VfioError if this process is out of descriptors.
+    """
     if "\0" in path[1:]:  # which may come first: in the name of an abstract socket
         raise DeviceGone(f"connecting to {name!r}: no path has a null character")
     # Only a full queue of waiting clients makes this wait at all.
     patience = pack_timeval(timeout)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    doing = f"connecting to {name}"
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as e:
+        cure = "raise the limit of open files (ulimit -n)"
+        raise VfioError(failure(doing, "socket", e.errno or 0), cure) from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         sock.connect(path)
     except OSError as e:
         sock.close()
         number = e.errno or errno.ENAMETOOLONG
-        raise DeviceGone(
-            failure(f"connecting to {name}", "connect", number), _cure(path, number)
-        ) from None
+        raise DeviceGone(failure(doing, "connect", number), _cure(path, number)) from None
     return sock
 
 

@@ -60,7 +60,7 @@ def test_one_that_does_not_open(no_leaks: None) -> None:
 
 def test_a_process_that_dies_before_it_is_opened(no_leaks: None) -> None:
     owner = DeviceOpeners(configs({"model": "edu", "process": True}))
-    (process,) = owner._processes
+    (process,) = owner._processes.values()
     os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(DeviceGone, match=r"hung up; the process of edu .* signal 9 \(Killed\)"):
         next(iter(owner))(never)
@@ -75,7 +75,7 @@ def test_a_process_has_the_time_that_it_takes_to_start(
     monkeypatch.setattr("pyvmm.machine.model_process.START_LIMIT", start)
     monkeypatch.setattr("pyvmm.machine.model_process._GRACE", 0.01)
     owner = DeviceOpeners(configs({"model": "edu", "process": True, "timeout": timeout}))
-    (process,) = owner._processes
+    (process,) = owner._processes.values()
     os.kill(process.pid, signal.SIGSTOP)
     with pytest.raises(DeviceSilent, match=r"answer VFIO_USER_VERSION within 0\.2 s; .* too busy"):
         next(iter(owner))(never)
@@ -84,7 +84,7 @@ def test_a_process_has_the_time_that_it_takes_to_start(
 
 def test_a_process_that_starts_slowly(no_leaks: None) -> None:
     owner = DeviceOpeners(configs({"model": "edu", "process": True, "timeout": LIMIT / 10}))
-    (process,) = owner._processes
+    (process,) = owner._processes.values()
     os.kill(process.pid, signal.SIGSTOP)
     timer = threading.Timer(LIMIT / 8, os.kill, (process.pid, signal.SIGCONT))
     timer.start()
@@ -103,7 +103,7 @@ def test_a_process_that_dies_later(no_leaks: None) -> None:
         told.set()
 
     owner = DeviceOpeners(configs({"model": "edu", "process": True}))
-    (process,) = owner._processes
+    (process,) = owner._processes.values()
     with next(iter(owner))(note):
         os.kill(process.pid, signal.SIGKILL)
         # Nobody has to touch the device for it to be noticed.

@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyvmm.kvm import KvmError
+from pyvmm.machine.errors import MachineError
 from pyvmm.machine.monitor import PROMPT, Monitor
 from pyvmm.machine.monitor_socket import MonitorSocket
 from pyvmm.machine.unix_server import UnixServer
 
 LONG = 60.0
-COMMANDS = ["status", "devices", "exits", "vcpus", "reset", "quit", "help"]
+COMMANDS = ["status", "devices", "exits", "vcpus", "reset", "replug", "quit", "help"]
 
 
 class Vm:
@@ -35,6 +36,7 @@ class Vm:
         self.last_reset = ""
         self.done: list[str] = []
         self.fails = False
+        self.back: list[str] = []
 
     def whereabouts(self) -> str:
         if self.fails:
@@ -43,6 +45,11 @@ class Vm:
 
     def request_reset(self, reason: str) -> None:
         self.done.append(reason)
+
+    def replug(self) -> list[str]:
+        if self.fails:
+            raise MachineError("vCPU 0 can't be held")
+        return self.back
 
     def request_stop(self, reason: str) -> None:
         self.done.append(reason)
@@ -70,6 +77,8 @@ def monitor(vm: Vm) -> Monitor:
         ("status", "vm: 2 vCPUs, 64 MiB of RAM\nhas been running for 12 s\n"),
         ("reset", "the guest is reset\n"),
         ("q", "the run ends\n"),
+        ("re", "re: reset and replug begin like that; `help` lists them\n"),
+        ("replug", "no device has come back\n"),
     ],
 )
 def test_answers(vm: Vm, line: str, answer: str) -> None:
@@ -81,6 +90,14 @@ def test_what_the_commands_do(vm: Vm) -> None:
     asked.execute("reset")
     asked.execute("quit")
     assert vm.done == ["reset by the monitor", "quit by the monitor"]
+
+
+def test_what_is_plugged_in_again(vm: Vm) -> None:
+    vm.back = ["edu", "nvme"]
+    lines = [f"{name} is back: have the guest look for it" for name in ("edu", "nvme")]
+    assert monitor(vm).execute("replug").splitlines() == lines
+    vm.fails = True
+    assert monitor(vm).execute("replug") == "vCPU 0 can't be held\n"
 
 
 def test_help_names_each_command(vm: Vm) -> None:

@@ -363,6 +363,20 @@ def test_connecting_to_nothing(path: Path) -> None:
         Client.connect("/" + "n" * 200)
 
 
+def test_connecting_without_a_descriptor_left(path: Path) -> None:
+    """A VM that has a device come back lives on."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ListeningSocket(path):
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+        try:
+            with pytest.raises(VfioError, match=r"device.sock: socket: EMFILE .*ulimit -n"):
+                Client.connect(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 def test_connecting_to_a_server_whose_queue_is_full(path: Path) -> None:
     with ListeningSocket(path) as listening:
         listening.sock.listen(0)
