@@ -85,16 +85,19 @@ def test_a_guest_that_is_not_through(said: str, why: str, monkeypatch: pytest.Mo
         linux_guest.live(lines(said), READINGS)
 
 
+@pytest.mark.parametrize("quick", [True, False])
 @pytest.mark.parametrize("has_qemu", [True, False])
-def test_rows_of_software_drives(has_qemu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_software_drives(
+    has_qemu: bool, quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def live(command: Sequence[str], readings: Sequence[Reading]) -> Life:
         return Life(1.0, 2.0, [Found(8.0, 0, 0.5) for _ in readings])
 
     monkeypatch.setattr(model_drive, "live", live)
     monkeypatch.setattr(model_drive, "count_exits", lambda: None)
     monkeypatch.setattr("bench.vmms.has_qemu", lambda: has_qemu)
-    rows = list(model_drive.rows(Settings(quick=True), [""]))
-    who = ["pyvmm", model_drive.IOEVENTFD, *["QEMU q35"] * has_qemu]
+    rows = list(model_drive.rows(Settings(quick), [""]))
+    who = ["pyvmm", *[model_drive.IOEVENTFD] * (not quick), *["QEMU q35"] * has_qemu]
     units = [row.unit for row in rows]
     assert units == ["IOPS", "per read", "IOPS", "per read", "MiB/s", "per read"]
     assert all(list(row.samples) == who for row in rows)
