@@ -19,6 +19,7 @@ from .errors import BenchError, Skipped
 from .measure import Row
 from .settings import Settings
 from .table import Table
+from .user import section as user
 
 ON_KVM = {
     "startup": startup.rows,
@@ -28,8 +29,9 @@ ON_KVM = {
     "memory": memory.rows,
     "mapped": mapped.rows,
 }
+IN_PROCESSES = {"user": user.rows}
 IN_LAB = {"lab": lab.rows}
-SECTIONS = ON_KVM | IN_LAB
+SECTIONS = ON_KVM | IN_PROCESSES | IN_LAB
 _LIMIT = 1200
 """Seconds for a row. Everything has limits of its own; this is for what hangs in spite of them."""
 
@@ -88,10 +90,14 @@ def _missing_for_kvm() -> str:
 
 
 def _tables(rows: Mapping[str, Sequence[Row]]) -> list[Table]:
-    """One for the VMMs on this machine, and one for what is measured in the lab."""
+    """For the VMMs on this machine, for devices in other processes, and for what is the lab's."""
     vmm_names = [name for name in vmms.CONTENDERS if name != vmms.PYVMM]
     tables = []
-    for sections, others in ((ON_KVM, vmm_names), (IN_LAB, lab.OTHERS)):
+    for sections, others in (
+        (ON_KVM, vmm_names),
+        (IN_PROCESSES, user.OTHERS),
+        (IN_LAB, lab.OTHERS),
+    ):
         found = [row for name in sections for row in rows.get(name, ())]
         if found:
             tables.append(Table(vmms.PYVMM, others, found))

@@ -37,19 +37,25 @@ def rows(settings: Settings) -> Iterator[Row]:
     noting = {"LD_PRELOAD": str(build.preload("map_times")), "MAP_TIMES": str(NOTES)}
     for name in ("map_dma", "read_disk"):
         build.program(name)
-    build.linux_config(_say)
-    with _lab(_DEVICES, memory=_MEMORY) as lab:
-        yield from _measured(lab, "map_dma", settings, **noting)
+    prepare_linux()
+    with booted(_DEVICES, memory=_MEMORY) as lab:
+        yield from measured(lab, "map_dma", settings, **noting)
         # Before one of the drives becomes the kernel's.
         if vmms.has_qemu():
-            yield from _measured(lab, "linux", settings)
-        yield from _measured(lab, "drive", settings)
-    with _lab("nvme", memory=_MUCH_MEMORY) as lab:
-        yield from _measured(lab, "start", settings)
+            yield from measured(lab, "linux", settings)
+        yield from measured(lab, "drive", settings)
+    with booted("nvme", memory=_MUCH_MEMORY) as lab:
+        yield from measured(lab, "start", settings)
+
+
+def prepare_linux() -> None:
+    """Have what it takes to boot Linux in a lab. Raises BenchError."""
+    build.linux_config(_say)
 
 
 @contextmanager
-def _lab(devices: str, memory: int) -> Iterator[Lab]:
+def booted(devices: str, memory: int) -> Iterator[Lab]:
+    """A lab with these devices and so many bytes of memory. Raises Skipped if none is to be had."""
     with ExitStack() as stack:
         try:
             lab = stack.enter_context(Lab(devices, memory=memory, progress=_say))
@@ -58,7 +64,8 @@ def _lab(devices: str, memory: int) -> Iterator[Lab]:
         yield lab
 
 
-def _measured(lab: Lab, part: str, settings: Settings, **environment: str) -> list[Row]:
+def measured(lab: Lab, part: str, settings: Settings, **environment: str) -> list[Row]:
+    """The rows of one of bench.in_lab's parts. Raises BenchError."""
     command = [sys.executable, "-m", "bench.in_lab", part, *["--quick"] * settings.quick]
     with tempfile.TemporaryFile() as output:
         try:

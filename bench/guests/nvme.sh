@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 # Runs as a Linux guest's script: tells when user space has the drive, and reads from it by
 # bench/c/read_disk.c. bench/in_lab counts exits between the lines.
+#
+# On the kernel's command line is reads=DEPTH:COUNT:SIZE,...: how many at a time, how many in all,
+# and of how many bytes.
 disk=/dev/nvme0n1
 
 interrupts() {
@@ -10,14 +13,13 @@ interrupts() {
 
 wait_for $disk || exit
 echo "bench: up"
-blocks=$(($(cat /sys/block/nvme0n1/size) / 8))
-read_disk $disk $blocks 320 32 >/dev/null # fills caches
-# How many at a time, and how many of them.
-for each in "1 2000" "32 20000"; do
-    set -- $each
+bytes=$(($(cat /sys/block/nvme0n1/size) * 512))
+read_disk $disk $((bytes / 4096)) 320 32 4096 >/dev/null # fills caches
+for each in $(echo "$reads" | tr , ' '); do
+    set -- $(echo "$each" | tr : ' ')
     before=$(interrupts)
     echo "bench: begin"
-    took=$(read_disk $disk $blocks "$2" "$1")
+    took=$(read_disk $disk $((bytes / $3)) "$2" "$1" "$3")
     echo "bench: end"
     echo "bench: took $took ns for $2, $1 at a time: $(($(interrupts) - before)) interrupts"
 done

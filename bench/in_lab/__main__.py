@@ -12,9 +12,15 @@ from pyvmm.vfio import VfioError
 
 from ..errors import BenchError
 from ..settings import Settings
-from . import drive, linux, map_dma, start
+from . import drive, linux, map_dma, model_drive, start
 
-PARTS = {"map_dma": map_dma.rows, "drive": drive.rows, "linux": linux.rows, "start": start.rows}
+PARTS = {
+    "map_dma": map_dma.rows,
+    "drive": drive.rows,
+    "linux": linux.rows,
+    "start": start.rows,
+    "model_drive": model_drive.rows,
+}
 
 
 def main() -> int:

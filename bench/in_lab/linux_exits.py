@@ -4,44 +4,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from ..measure import Row, exactly
-from ..vmms import PYVMM
+from pyvmm.memory.layout import ECAM_BASE, ECAM_SIZE
+
+from ..vmms import Q35
 from .exit_kinds import IN_KERNEL, SERIAL, counting
-from .linux_vm import DEPTHS, TITLE, Contender
+from .linux_guest import Reading, live
+
+PYVMM_ECAM = range(ECAM_BASE, ECAM_BASE + ECAM_SIZE)
+_ECAM = {Q35: range(0xB000_0000, 0xC000_0000)}
 
 
-class _Counted:
-    """Exits of one VM, by kind, and those of its reads, by depth."""
-
-    def __init__(self, contender: Contender) -> None:
-        self.reading: dict[int, float] = {}
-        with counting() as exits, contender.guest() as guest:
-            guest.comes_up()
-            self.boot = exits.so_far(contender.ecam)
-            for depth in DEPTHS:
-                guest.begins_to_read()
-                before = _of_the_vmm(exits.so_far(contender.ecam))
-                reads = guest.has_read(depth).reads
-                self.reading[depth] = (_of_the_vmm(exits.so_far(contender.ecam)) - before) / reads
+class Exits(NamedTuple):
+    boot: Counter[str]
+    """until user space, by kind"""
+    per_read: list[float]
+    """of each Reading: those to the VMM, but for the serial port's, on which the script tells"""
 
 
-def _of_the_vmm(kinds: Mapping[str, int]) -> int:
-    """But for the serial port, on which the script tells of its reads."""
-    return sum(count for kind, count in kinds.items() if kind not in (IN_KERNEL, SERIAL))
+def counted(name: str, command: Sequence[str], readings: Sequence[Reading]) -> Exits:
+    """Count those of one VM, which nothing else is measured of. Raises BenchError.
 
+    name is the VMM's: it tells where the guest's configuration space is.
+    """
+    ecam = _ECAM.get(name, PYVMM_ECAM)
+    seen: list[Counter[str]] = []
+    with counting() as exits:
 
-def rows(contenders: Mapping[str, Contender]) -> Iterator[Row]:
-    """One VM of each: what they do is always the same, but for the guest's time."""
-    counted = {name: _Counted(contender) for name, contender in contenders.items()}
-    everything: Counter[str] = Counter()
-    for vm in counted.values():
-        everything += vm.boot
-    for kind, _ in everything.most_common():
-        samples = {name: [float(vm.boot[kind])] for name, vm in counted.items()}
-        yield Row(f"{TITLE}: of those exits, {kind}", "exits", samples)
-    for depth in DEPTHS:
-        title = f"reads of 4 KiB in it, {depth} at a time: exits to the VMM but for the serial port"
-        samples = {name: [vm.reading[depth]] for name, vm in counted.items()}
-        yield Row(title, "per read", samples, exactly(0, samples, PYVMM))
+        def to_the_vmm() -> int:
+            kinds = exits.so_far(ecam)
+            seen.append(kinds)
+            return sum(count for kind, count in kinds.items() if kind not in (IN_KERNEL, SERIAL))
+
+        life = live(command, readings, to_the_vmm)
+    return Exits(seen[0], [found.exits for found in life.found])

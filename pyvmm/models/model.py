@@ -320,11 +320,12 @@ class Model(Device):
             if index == VFIO_PCI_ROM_REGION_INDEX:
                 return self._layout.rom[offset : offset + size]
             region = self._bars[index]
-            pieces = [
-                self._read(region, at, length).to_bytes(length, "little")
-                for at, length in region.cut(offset, size)
-            ]
-            return b"".join(pieces)
+            pieces = region.cut(offset, size)
+            if len(pieces) == 1:  # as a bus carries it
+                return self._read(region, offset, size).to_bytes(size, "little")
+            return b"".join(
+                self._read(region, at, length).to_bytes(length, "little") for at, length in pieces
+            )
 
     def region_write(self, index: int, offset: int, data: bytes) -> None:
         info = self.region_info(index)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from pyvmm.uapi.ioctl import failure
@@ -254,13 +254,13 @@ class BarRegion:
         self._mappings.append(mapping)
         return mapping.view
 
-    def cut(self, offset: int, size: int) -> Iterable[tuple[int, int]]:
+    def cut(self, offset: int, size: int) -> Sequence[tuple[int, int]]:
         """Cut an access into (offset, size) of those a bus would carry: naturally aligned, of
         8 bytes at most. What is in RAM stays whole.
         """
         if size in (1, 2, 4, 8) and offset % size == 0:
             return ((offset, size),)
-        return self._cut(offset, offset + size)
+        return tuple(self._cut(offset, offset + size))
 
     def _cut(self, offset: int, end: int) -> Iterator[tuple[int, int]]:
         while offset < end:

@@ -54,6 +54,7 @@ class Engine:
         self._admin = AdminCommands(self)
         self._nvm = NvmCommands(self)
         self._running = False
+        self._to_look = False  # a doorbell was rung whose value is yet to be looked at
         self._stopping = False
         self._broken = False
         self._abandoned = False
@@ -88,7 +89,10 @@ class Engine:
     def wake(self, *, to_look: bool = False) -> None:
         """Have it run, if there is something to do, or to look whether there is."""
         with self.model.lock:
-            if not (self._running or self._abandoned) and (to_look or self._ready()):
+            if to_look:
+                # Also while it runs: it may have looked for the last time before it rests.
+                self._to_look = True
+            if not (self._running or self._abandoned) and self._ready():
                 self.model.start(self._run, self._ran)
                 self._running = True
 
@@ -210,6 +214,7 @@ class Engine:
             return self._settle()
         if self._broken:
             return False
+        self._to_look = False
         if self.shadow:
             self.shadow.load(self)
         progress = False
@@ -230,7 +235,8 @@ class Engine:
         if self._broken:
             return False
         return bool(
-            any(self._fetchable(sq) and sq.cq.room > 0 for sq in self.sqs.values())
+            self._to_look
+            or any(self._fetchable(sq) and sq.cq.room > 0 for sq in self.sqs.values())
             or any(cq.waiting and cq.used < cq.entries - 1 for cq in self.cqs.values())
             or self.events.deliverable
         )

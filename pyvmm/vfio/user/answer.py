@@ -47,13 +47,9 @@ def answer(message: Message, handler: Handler, peer: str) -> bytes | Reply | int
 
 def pack_reply(message: Message, reply: bytes | Reply | int) -> tuple[bytes, Sequence[int]]:
     """The reply to a command in bytes, and its fds. An errno is a header, and nothing else."""
-    fds: Sequence[int] = ()
-    flags, error = F_TYPE_REPLY, 0
-    if isinstance(reply, bytes):
-        payload = reply
-    elif isinstance(reply, Reply):
-        payload, fds, _ = reply
-    else:
-        payload, flags, error = b"", F_TYPE_REPLY | F_ERROR, reply
+    if isinstance(reply, int):
+        flags = F_TYPE_REPLY | F_ERROR
+        return HEADER.pack(message.id, message.command, HEADER_SIZE, flags, reply), ()
+    payload, fds = (reply, ()) if isinstance(reply, bytes) else reply[:2]
     size = HEADER_SIZE + len(payload)
-    return HEADER.pack(message.id, message.command, size, flags, error) + payload, fds
+    return HEADER.pack(message.id, message.command, size, F_TYPE_REPLY, 0) + payload, fds

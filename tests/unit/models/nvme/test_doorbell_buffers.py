@@ -11,6 +11,8 @@ import time
 import pytest
 
 from pyvmm.models.nvme import Nvme
+from pyvmm.models.nvme.engine import Engine
+from pyvmm.models.nvme.shadow import ShadowDoorbells
 from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
 from pyvmm.vfio import EventFd
 
@@ -112,6 +114,28 @@ class TestDoorbellBuffers:
                 assert queue.wait()[0].cid == 5
         with Nvme(size=1 << 20) as model:
             assert list(model.ioeventfds(0)) == []
+
+    def test_a_doorbell_right_before_it_rests(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It has looked for the last time by then, and an ioeventfd tells no value."""
+        ask = ShadowDoorbells.ask_for_doorbells
+        armed = threading.Event()
+        with Driver(Nvme(size=1 << 20, ioeventfd=True)) as drive:
+            queue = drive.ready()
+
+            def ask_and_be_rung(shadow: ShadowDoorbells, engine: Engine) -> None:
+                ask(shadow, engine)
+                if armed.is_set():
+                    armed.clear()
+                    struct.pack_into("<I", drive.memory, self.SHADOW + 8, queue.tail)
+                    with drive.model.lock:
+                        drive.model.ring_unseen(1)
+
+            monkeypatch.setattr(ShadowDoorbells, "ask_for_doorbells", ask_and_be_rung)
+            drive.admin.run(Admin.DOORBELL_BUFFER_CONFIG, prp1=self.SHADOW, prp2=self.INDEXES)
+            queue.submit(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA, cid=5)
+            armed.set()
+            drive.admin.run(Admin.IDENTIFY, 1, prp1=DATA)
+            assert queue.wait()[0].cid == 5
 
     def test_what_can_not_be_in_memory(self, drive: Driver, queue: Queue) -> None:
         for prp1, prp2 in ((0, 0), (LISTS + 4, LISTS), (LISTS, LISTS + 8)):

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+/*
+ * ping_pong ASKED ANSWERED COUNT: send ASKED bytes to another process over a UNIX stream socket, and
+ * wait for ANSWERED bytes, COUNT times; prints how many nanoseconds it took.
+ */
+#include <err.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_SIZE	4096
+#define WARM_UP		100
+#define ENDS_WITHIN_S	60
+
+static char buffer[MAX_SIZE];
+
+static uint64_t now_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+static void ask(int sock, size_t asked, size_t answered, int count)
+{
+	while (count--) {
+		if (send(sock, buffer, asked, 0) != (ssize_t)asked)
+			err(1, "send");
+		if (recv(sock, buffer, answered, 0) != (ssize_t)answered)
+			err(1, "recv");
+	}
+}
+
+static void answer(int sock, size_t asked, size_t answered)
+{
+	while (recv(sock, buffer, asked, 0) > 0)
+		if (send(sock, buffer, answered, 0) != (ssize_t)answered)
+			err(1, "send");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 4)
+		errx(2, "usage: ping_pong ASKED ANSWERED COUNT");
+	size_t asked = atoi(argv[1]), answered = atoi(argv[2]);
+	int count = atoi(argv[3]), socks[2];
+	uint64_t start;
+
+	if (!asked || asked > MAX_SIZE || !answered || answered > MAX_SIZE)
+		errx(2, "messages have 1 to %d bytes", MAX_SIZE);
+	alarm(ENDS_WITHIN_S);
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, socks))
+		err(1, "socketpair");
+	switch (fork()) {
+	case -1:
+		err(1, "fork");
+	case 0:
+		close(socks[0]);
+		answer(socks[1], asked, answered);
+		return 0;
+	}
+	close(socks[1]);
+	ask(socks[0], asked, answered, WARM_UP);
+	start = now_ns();
+	ask(socks[0], asked, answered, count);
+	printf("%llu\n", (unsigned long long)(now_ns() - start));
+	return 0;
+}
