@@ -15,9 +15,12 @@ def quiesce(device: Device) -> None:
     It is reset, as the kernel's vfio-pci does to a device that is closed: timers and work are
     dropped, and registers that tell of them with them. Most devices keep their configuration
     space over that, so bus mastering is switched off besides: what the device still does, or is
-    made to do before its next driver is there, reaches no memory.
+    made to do before its next driver is there, reaches no memory. Its doorbells are revoked: a
+    client may keep their eventfds for ever, and would ring the next one's device.
     """
     name = device.name
+    with survive(f"{name}: revoking its doorbells"):
+        device.revoke_ioeventfds()  # first: what was rung until now, the reset undoes
     if device.info.resettable:
         with survive(f"{name}: resetting it after its client"):
             device.reset()
