@@ -8,7 +8,10 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from ...uapi.pci_regs import PCI_VENDOR_ID
+from ...uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from .. import eventfd_signal
 from ..device import Device, IoEventFd, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
@@ -167,7 +170,11 @@ class Client(Device):
     def map_region(self, index: int, area: Interval) -> Mapping:
         with self._lock:  # close() closes the file
             mapping = super().map_region(index, area)
-            self._end_posting()
+            try:
+                self._end_posting()
+            except BaseException:
+                mapping.close()
+                raise
             return mapping
 
     def region_fd(self, index: int) -> int:
@@ -208,8 +215,11 @@ class Client(Device):
             self._write_in_pieces(index, offset, data)
             return
         asked = REGION_ACCESS.pack(offset, index, len(data))
-        if self._posted and self._posted.takes(index):
+        posted = self._posted  # which another thread may end at any time
+        if posted and posted.takes(index):
             self._channel.post(VFIO_USER_REGION_WRITE, asked + data)
+            if self._posted is None:
+                self._await_posted()  # it may have come too late for who ended it
             return
         reply = self._channel.call(VFIO_USER_REGION_WRITE, asked + data)
         if reply.flags & F_ERROR:
@@ -225,8 +235,17 @@ class Client(Device):
             self.region_write(index, offset + at, data[at : at + most])
 
     def _end_posting(self) -> None:
-        """From now on the device is also reached past the socket."""
-        self._posted = None
+        """From now on the device is also reached past the socket. What was posted is carried out
+        before this returns. Raises VfioError.
+        """
+        if self._posted:
+            self._posted = None
+            self._await_posted()
+
+    def _await_posted(self) -> None:
+        """Ask for something that is answered after all that was posted, and changes nothing."""
+        with suppress(DeviceError):  # an answer it is all the same
+            self.region_read(VFIO_PCI_CONFIG_REGION_INDEX, PCI_VENDOR_ID, 1)
 
     def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
         with self._lock:
