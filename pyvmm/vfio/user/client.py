@@ -80,6 +80,9 @@ class Client(Device):
         self._irqs: dict[int, IrqInfo] = {}
         self._doorbells: dict[int, tuple[IoEventFd, ...]] = {}
         self._eventfds: list[EventFd] = []
+        self._features: RemoteFeatures | None = None
+        self._migration: RemoteMigration | None = None
+        self._dma_logging: RemoteDmaLogging | None = None
         self._pid = os.getpid()
         self._dma: ClientDma | None = None
         self._twin: TwinSocket | None = None
@@ -277,22 +280,32 @@ class Client(Device):
 
     @property
     def features(self) -> RemoteFeatures:
-        from .remote_features import RemoteFeatures
+        with self._lock:
+            if self._features is None:
+                from .remote_features import RemoteFeatures
 
-        # Bringing a device into another state may take as long as resetting it.
-        return RemoteFeatures(self._queries, self.name, self._max_transfer, self._patience)
+                # Bringing a device into another state may take as long as resetting it.
+                most, patience = self._max_transfer, self._patience
+                self._features = RemoteFeatures(self._queries, self.name, most, patience)
+            return self._features
 
     @property
     def migration(self) -> RemoteMigration:
-        from .remote_migration import RemoteMigration
+        with self._lock:
+            if self._migration is None:
+                from .remote_migration import RemoteMigration
 
-        return RemoteMigration(self.features)
+                self._migration = RemoteMigration(self.features)
+            return self._migration
 
     @property
     def dma_logging(self) -> RemoteDmaLogging:
-        from .remote_dma_logging import RemoteDmaLogging
+        with self._lock:
+            if self._dma_logging is None:
+                from .remote_dma_logging import RemoteDmaLogging
 
-        return RemoteDmaLogging(self.features)
+                self._dma_logging = RemoteDmaLogging(self.features)
+            return self._dma_logging
 
     def reset(self) -> None:
         self._queries.ask("resetting", VFIO_USER_DEVICE_RESET, b"", timeout=self._patience)
