@@ -107,7 +107,7 @@ class Client(Device):
             if twin:
                 self._twin = TwinSocket(twin, name, self._handle, timeout, self._channel.fail)
             self._max_transfer = self._server.max_data_xfer_size
-            self._remote_irqs = RemoteIrqs(self._queries, name, self._server.max_msg_fds)
+            self._remote_irqs = RemoteIrqs(self._queries, self, self._server.max_msg_fds)
             takes_files = self._server.max_msg_fds > 0
             self._dma = ClientDma(self._queries.ask, self._server.pgsizes, takes_files=takes_files)
             self.info = self._queries.device()
