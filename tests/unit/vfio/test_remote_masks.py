@@ -54,7 +54,7 @@ class Masking(FakeDevice):
             return
         self.told.append((action, start, count))
         if action not in self.takes:
-            raise DeviceError.answered("masking", errno.ENOTTY)
+            raise DeviceError.answered("masking", errno.EINVAL)
         for vector in range(start, start + count):
             self.bytes[BAR][TABLE + 16 * vector + 12] = action == MASK
         self.deliver()
