@@ -167,6 +167,16 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             extra={"expected": "a number of seconds, at least 0.001 and at most a year"},
         ),
     ] = 5.0
+    posted_writes: Annotated[
+        bool,
+        Meta(
+            description="true: the guest's writes to memory BARs of a device in another process "
+            "wait for no answer, as on PCI Express; for servers that know the No_reply flag, as "
+            "pyvmm's, QEMU's and libvfio-user's do. Where BARs are mapped or have doorbells by "
+            "eventfd it changes nothing. false: each is waited for, and its errors are counted.",
+            extra={"expected": "true or false"},
+        ),
+    ] = False
     slot: Annotated[
         Annotated[int, Meta(ge=1 << 3, lt=32 << 3)] | None,
         Meta(
@@ -199,6 +209,11 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ConfigInvalid(
                 f"process is for a model; the device of a {given[0]} has its place already",
                 key=("process",),
+            )
+        if self.posted_writes and self.socket is None and not self.process:
+            raise ConfigInvalid(
+                "posted_writes is for a device in another process, of a socket or with process",
+                key=("posted_writes",),
             )
         if self.model is None and self.options:
             raise ConfigInvalid(

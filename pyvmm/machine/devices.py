@@ -160,10 +160,15 @@ def _connect(
                 timeout=config.timeout,
                 first_timeout=max(config.timeout, START_LIMIT),
                 on_gone=on_gone,
+                posted_writes=config.posted_writes,
             )
         assert config.socket is not None
         return Client.connect(
-            config.socket, timeout=config.timeout, on_gone=on_gone, on_connected=connected
+            config.socket,
+            timeout=config.timeout,
+            on_gone=on_gone,
+            on_connected=connected,
+            posted_writes=config.posted_writes,
         )
     except DeviceGone as error:
         raise _explained(error, process) from None

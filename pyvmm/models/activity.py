@@ -61,6 +61,8 @@ class Activity:
         self._changed = threading.Condition(lock)
         self._stopped = False
         self._held: list[Callable[[], object]] = []
+        self._times: dict[Callable[[int], object], int] = {}
+        """of what is held, how often it happened, if that may be any number of times"""
         # Each reset begins a new epoch; timers and work that belong to an old one are dropped.
         self._epoch = 0
 
@@ -81,6 +83,17 @@ class Activity:
             self._held.append(method)
         else:
             self.guarded(method)
+
+    def happen_times(self, method: Callable[[int], object], times: int) -> None:
+        """Call a short method with how often something happened, now or once, with the sum, when
+        the model goes on: others make it happen as often as they like. With the lock held.
+        """
+        if self._stopped:
+            if method not in self._times:
+                self._held.append(lambda: method(self._times.pop(method)))
+            self._times[method] = self._times.get(method, 0) + times
+        else:
+            self.guarded(lambda: method(times))
 
     def start(
         self,
@@ -161,9 +174,13 @@ class Activity:
 
         DMA may still be under way. Not with the lock held.
         """
-        self.events.settle(_SETTLING)
+        self.settle()
         with self._lock:
             self._stopped = True
+
+    def settle(self) -> None:
+        """Have eventfds that were signalled before now acted on. Not with the lock held."""
+        self.events.settle(_SETTLING)
 
     def go_on(self) -> None:
         """Undo stop()."""
@@ -179,6 +196,7 @@ class Activity:
         with self._lock:
             self._epoch += 1
             self._held.clear()
+            self._times.clear()
             self._changed.notify_all()
 
     def close(self) -> None:

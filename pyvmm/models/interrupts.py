@@ -45,7 +45,6 @@ class Intx:
         self.level = False
         self.disabled = False
         """by the interrupt disable bit of the command register"""
-        self.on = False
         self.masked = False
         self.held = False
         """by the device being stopped"""
@@ -55,14 +54,13 @@ class Intx:
         if self._trigger:
             self._trigger.close()
         self._trigger = trigger
-        self.on = True
         self.update()
 
     def turn_off(self) -> None:
         if self._trigger:
             self._trigger.close()
         self._trigger = None
-        self.on = self.masked = False
+        self.masked = False
 
     def set_level(self, level: bool) -> None:
         self.level = level
@@ -80,7 +78,8 @@ class Intx:
         self.update()
 
     def update(self) -> None:
-        if self.on and self.level and not (self.disabled or self.masked or self.held):
+        # Without an eventfd nobody would be told, nor unmask what this masks.
+        if self._trigger and self.level and not (self.disabled or self.masked or self.held):
             self.masked = True
             self.signal()
 

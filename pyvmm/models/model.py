@@ -47,7 +47,6 @@ from pyvmm.vfio import (
     DeviceGone,
     DeviceInfo,
     DmaFault,
-    EventFd,
     IoEventFd,
     IrqData,
     IrqInfo,
@@ -58,6 +57,7 @@ from pyvmm.vfio.user.dma_table import DmaTable
 from .activity import Activity, DmaView
 from .capabilities import Capability
 from .complaints import Complaints
+from .doorbells import Doorbells
 from .file_dma import Segment, read_file, write_file
 from .interrupts import Interrupts
 from .layout import Identity, Layout
@@ -108,9 +108,7 @@ class Model(Device):
         self._migration: ModelMigration | None = None
         self._dma_log: DmaLog | None = None
         self._bars: dict[int, BarRegion] = {}
-        self._offered: list[tuple[int, Doorbell]] = []
-        self._doorbells: dict[int, list[IoEventFd]] = {}
-        self._doorbell_fds: list[EventFd] = []
+        self._doorbells = Doorbells(self, self._activity)
         layout = Layout(self)
         self._layout = layout
         self.config = layout.config
@@ -174,7 +172,7 @@ class Model(Device):
 
         They may lie over a trapped area: a write that is no eventfd's is the area's still.
         """
-        self._offered += [(bar.index, doorbell) for doorbell in doorbells]
+        self._doorbells.offer(bar.index, doorbells)
 
     def call_later(self, seconds: float, method: Callable[[], None]) -> None:
         """Call a short `method` after so many seconds, unless the device is reset before."""
@@ -352,10 +350,11 @@ class Model(Device):
         with self.lock:
             self._check_open()
             bar = self._layout.bars.get(index)
-            if bar and index not in self._doorbells:
-                more = [doorbell for at, doorbell in self._offered if at == index]
-                self._doorbells[index] = [self._offer(one) for one in (*bar.doorbells, *more)]
-            return tuple(self._doorbells.get(index, ()))
+            return self._doorbells.of(bar) if bar else ()
+
+    def revoke_ioeventfds(self) -> None:
+        with self.lock:
+            self._doorbells.revoke()
 
     def reset(self) -> None:
         """Registers get their reset values, timers and work are dropped, interrupts withdrawn.
@@ -363,12 +362,14 @@ class Model(Device):
         As with the kernel's reset, which saves and restores them, configuration space and the
         interrupts that are turned on stay. RAM does too. No DMA of before comes after this. A
         migration ends, and the device runs.
-        A model's own methods must not call it: it waits for DMA under way.
+        A model's own methods must not call it: it waits for DMA and doorbells under way.
         """
         migration = self._migration
         with migration.lock if migration else nullcontext():
             with self.lock:
                 self._check_open()
+            # What was rung before happened before: it must not act on the registers of after.
+            self._activity.settle()
             self._activity.drop()
             self._dma.drain()
             with self.lock:
@@ -417,8 +418,7 @@ class Model(Device):
         self._activity.close()
         with self.lock:
             self._interrupts.close()
-            for eventfd in self._doorbell_fds:
-                eventfd.close()
+            self._doorbells.revoke()
             self.ram.clear()
             for region in self._bars.values():
                 region.close()
@@ -476,17 +476,6 @@ class Model(Device):
     def _read_pending(self, at: int, size: int) -> int:
         pending = self._interrupts.messages[VFIO_PCI_MSIX_IRQ_INDEX].pending
         return sum(1 << vector for vector in pending) >> 8 * at
-
-    def _offer(self, doorbell: Doorbell) -> IoEventFd:
-        eventfd = EventFd()
-        self._doorbell_fds.append(eventfd)
-
-        def rung(times: int) -> None:
-            with self.lock:
-                self._activity.happen(lambda: doorbell.ring(self, times))
-
-        self._activity.events.watch(eventfd, rung)
-        return IoEventFd(doorbell.offset, doorbell.size, eventfd.fileno())
 
     def _check_open(self) -> None:
         if self._closed:

@@ -199,6 +199,13 @@ class Device(ABC):
         """The doorbells of a region that may be rung by eventfd instead of region_write()."""
         return ()
 
+    def revoke_ioeventfds(self) -> None:  # noqa: B027 (few devices can, none has to)
+        """Have the doorbells that ioeventfds() gave out so far reach the device no more.
+
+        For those whose user is gone, and may have kept copies of the eventfds: the next
+        ioeventfds() tells of new ones. A device that has none, or can't, does nothing.
+        """
+
     @abstractmethod
     def set_irqs(self, index: int, action: int, start: int, count: int, data: IrqData) -> None:
         """Act on interrupts [start, start + count) of one kind (VFIO_DEVICE_SET_IRQS).

@@ -109,17 +109,18 @@ class Channel:
     ) -> Message:
         """Send a command and wait for its reply, which may be an error reply (failed).
 
-        check is called when it is next to be sent, and may still raise DeviceError.
+        check is called when it is next to be sent, and may still raise DeviceError. timeout is in
+        seconds, from when the peer can begin: it carries out commands one after the other, so those
+        that are outstanding have their own first.
 
         Raises DeviceGone (DeviceSilent for no answer in time); DeviceError if fds can't be
         sent or taken, and (EDEADLK) to a handler.
         """
         if timeout is None:
             timeout = self.timeout
-        deadline = time.monotonic() + timeout
         thread = threading.get_ident()
         transport = self._transport
-        call = Call(command, thread)
+        now = time.monotonic()
         with self._lock:
             if self._gone:
                 self._check_gone()
@@ -133,7 +134,8 @@ class Channel:
                 )
             self._users += 1
             id = self._next_id()
-            self._calls[id] = call
+            deadline = self._deadline(now, timeout)
+            call = self._calls[id] = Call(command, thread, deadline)
             if not self._reader:
                 self._reader = thread
                 if self._watch:
@@ -146,8 +148,8 @@ class Channel:
             sent = transport.send(header + payload, fds, check)
             if call.wake:
                 if not sent and not transport.flush(deadline):
-                    raise self._no_answer(command, timeout)
-                self._sleep(call, deadline, timeout)
+                    raise self._no_answer(command, deadline - now)
+                self._sleep(call, deadline - now)
             while call.reply is None:
                 message = transport.receive()
                 if message is not None:
@@ -155,7 +157,7 @@ class Channel:
                 if self._gone:
                     self._check_gone()
                 if call.reply is None and time.monotonic() >= deadline:
-                    raise self._no_answer(command, timeout)
+                    raise self._no_answer(command, deadline - now)
         except BaseException as e:
             if not isinstance(e, DeviceError):
                 self.fail(e if isinstance(e, VfioError) else self._interrupted(command))
@@ -194,14 +196,16 @@ class Channel:
             self._users += 1
             self._posted = True
             id = self._next_id()
+            now = time.monotonic()
+            deadline = self._deadline(now, self.timeout)
         try:
             header = HEADER.pack(id, command, HEADER_SIZE + len(payload), F_NO_REPLY, 0)
-            if not self._transport.send(header + payload):
-                # Nobody else would send the rest, until there is something else to send.
-                deadline = time.monotonic() + self.timeout
-                if not self._transport.flush(deadline):
-                    name = command_name(command)
-                    raise DeviceSilent(f"{self.peer} did not take {name} within {self.timeout:g} s")
+            # Nobody else would send the rest, until there is something else to send.
+            if not self._transport.send(header + payload) and not self._transport.flush(deadline):
+                seconds = round(deadline - now, 3)
+                raise DeviceSilent(
+                    f"{self.peer} did not take {command_name(command)} within {seconds:g} s"
+                )
         except BaseException as e:
             self.fail(e if isinstance(e, VfioError) else self._interrupted(command))
             raise
@@ -218,23 +222,31 @@ class Channel:
         self._last_id = id
         return id
 
+    def _deadline(self, now: float, timeout: float) -> float:
+        """When something that is sent now, behind all that is outstanding, is too late. With the
+        lock held.
+        """
+        for call in self._calls.values():
+            now = max(now, call.deadline)
+        return now + timeout
+
     def lied(self, command: int, what: str) -> ProtocolError:
         """The error for a reply that can't be true, which also ends the connection."""
         error = ProtocolError(f"{self.peer}: reply to {command_name(command)} with {what}")
         self.fail(error)
         return error
 
-    def _sleep(self, call: Call, deadline: float, timeout: float) -> None:
-        """Wait for the reply, or to become the reader."""
+    def _sleep(self, call: Call, patience: float) -> None:
+        """Wait for the reply, or to become the reader; patience, in seconds, is for messages."""
         assert call.wake
         while call.reply is None and self._reader != call.thread:
-            if not call.wake.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                raise self._no_answer(call.command, timeout)
+            if not call.wake.acquire(timeout=max(0.0, call.deadline - time.monotonic())):
+                raise self._no_answer(call.command, patience)
             self._check_gone()
 
-    def _no_answer(self, command: int, timeout: float) -> DeviceSilent:
+    def _no_answer(self, command: int, seconds: float) -> DeviceSilent:
         return DeviceSilent(
-            f"{self.peer} did not answer {command_name(command)} within {timeout:g} s"
+            f"{self.peer} did not answer {command_name(command)} within {round(seconds, 3):g} s"
         )
 
     def _interrupted(self, command: int) -> DeviceGone:

@@ -8,7 +8,10 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
+from ...uapi.pci_regs import PCI_VENDOR_ID
+from ...uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from .. import eventfd_signal
 from ..device import Device, IoEventFd, IrqData, IrqInfo, RegionInfo
 from ..dma import DmaSpace
@@ -77,6 +80,9 @@ class Client(Device):
         self._irqs: dict[int, IrqInfo] = {}
         self._doorbells: dict[int, tuple[IoEventFd, ...]] = {}
         self._eventfds: list[EventFd] = []
+        self._features: RemoteFeatures | None = None
+        self._migration: RemoteMigration | None = None
+        self._dma_logging: RemoteDmaLogging | None = None
         self._pid = os.getpid()
         self._dma: ClientDma | None = None
         self._twin: TwinSocket | None = None
@@ -101,7 +107,7 @@ class Client(Device):
             if twin:
                 self._twin = TwinSocket(twin, name, self._handle, timeout, self._channel.fail)
             self._max_transfer = self._server.max_data_xfer_size
-            self._remote_irqs = RemoteIrqs(self._queries, name, self._server.max_msg_fds)
+            self._remote_irqs = RemoteIrqs(self._queries, self, self._server.max_msg_fds)
             takes_files = self._server.max_msg_fds > 0
             self._dma = ClientDma(self._queries.ask, self._server.pgsizes, takes_files=takes_files)
             self.info = self._queries.device()
@@ -167,7 +173,11 @@ class Client(Device):
     def map_region(self, index: int, area: Interval) -> Mapping:
         with self._lock:  # close() closes the file
             mapping = super().map_region(index, area)
-            self._end_posting()
+            try:
+                self._end_posting()
+            except BaseException:
+                mapping.close()
+                raise
             return mapping
 
     def region_fd(self, index: int) -> int:
@@ -208,8 +218,11 @@ class Client(Device):
             self._write_in_pieces(index, offset, data)
             return
         asked = REGION_ACCESS.pack(offset, index, len(data))
-        if self._posted and self._posted.takes(index):
+        posted = self._posted  # which another thread may end at any time
+        if posted and posted.takes(index):
             self._channel.post(VFIO_USER_REGION_WRITE, asked + data)
+            if self._posted is None:
+                self._await_posted()  # it may have come too late for who ended it
             return
         reply = self._channel.call(VFIO_USER_REGION_WRITE, asked + data)
         if reply.flags & F_ERROR:
@@ -225,8 +238,17 @@ class Client(Device):
             self.region_write(index, offset + at, data[at : at + most])
 
     def _end_posting(self) -> None:
-        """From now on the device is also reached past the socket."""
-        self._posted = None
+        """From now on the device is also reached past the socket. What was posted is carried out
+        before this returns. Raises VfioError.
+        """
+        if self._posted:
+            self._posted = None
+            self._await_posted()
+
+    def _await_posted(self) -> None:
+        """Ask for something that is answered after all that was posted, and changes nothing."""
+        with suppress(DeviceError):  # an answer it is all the same
+            self.region_read(VFIO_PCI_CONFIG_REGION_INDEX, PCI_VENDOR_ID, 1)
 
     def ioeventfds(self, index: int) -> Sequence[IoEventFd]:
         with self._lock:
@@ -258,22 +280,32 @@ class Client(Device):
 
     @property
     def features(self) -> RemoteFeatures:
-        from .remote_features import RemoteFeatures
+        with self._lock:
+            if self._features is None:
+                from .remote_features import RemoteFeatures
 
-        # Bringing a device into another state may take as long as resetting it.
-        return RemoteFeatures(self._queries, self.name, self._max_transfer, self._patience)
+                # Bringing a device into another state may take as long as resetting it.
+                most, patience = self._max_transfer, self._patience
+                self._features = RemoteFeatures(self._queries, self.name, most, patience)
+            return self._features
 
     @property
     def migration(self) -> RemoteMigration:
-        from .remote_migration import RemoteMigration
+        with self._lock:
+            if self._migration is None:
+                from .remote_migration import RemoteMigration
 
-        return RemoteMigration(self.features)
+                self._migration = RemoteMigration(self.features)
+            return self._migration
 
     @property
     def dma_logging(self) -> RemoteDmaLogging:
-        from .remote_dma_logging import RemoteDmaLogging
+        with self._lock:
+            if self._dma_logging is None:
+                from .remote_dma_logging import RemoteDmaLogging
 
-        return RemoteDmaLogging(self.features)
+                self._dma_logging = RemoteDmaLogging(self.features)
+            return self._dma_logging
 
     def reset(self) -> None:
         self._queries.ask("resetting", VFIO_USER_DEVICE_RESET, b"", timeout=self._patience)

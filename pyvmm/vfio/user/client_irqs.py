@@ -7,6 +7,7 @@ import errno
 
 from ...uapi.vfio import (
     VFIO_IRQ_SET_ACTION_TRIGGER,
+    VFIO_IRQ_SET_ACTION_UNMASK,
     VFIO_IRQ_SET_DATA_BOOL,
     VFIO_IRQ_SET_DATA_EVENTFD,
     VFIO_IRQ_SET_DATA_NONE,
@@ -45,7 +46,13 @@ class ClientIrqs:
                 raise _invalid("none at all")
             self._disable(index, available)
         elif kind == VFIO_IRQ_SET_DATA_NONE:
-            self._device.set_irqs(index, action, start, count, None)
+            try:
+                self._device.set_irqs(index, action, start, count, None)
+            except DeviceError as e:
+                # What can't be masked isn't. libvfio-user's servers accept that too, and a client
+                # that is refused would write to the table instead.
+                if (e.errno, action) != (errno.ENOTTY, VFIO_IRQ_SET_ACTION_UNMASK):
+                    raise
         elif kind == VFIO_IRQ_SET_DATA_BOOL:
             self._device.set_irqs(index, action, start, count, [bool(value) for value in data])
         else:

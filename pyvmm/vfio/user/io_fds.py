@@ -24,6 +24,12 @@ def full_size(doorbells: Sequence[IoEventFd]) -> int:
     return REGION_IO_FDS.size + len(doorbells) * _ENTRY_SIZE
 
 
+def first(doorbells: Sequence[IoEventFd], most: int) -> list[IoEventFd]:
+    """The doorbells that so many fds are enough for; the others are written to all the same."""
+    fds = list(dict.fromkeys(doorbell.fd for doorbell in doorbells))[:most]
+    return [doorbell for doorbell in doorbells if doorbell.fd in fds]
+
+
 def pack(index: int, doorbells: Sequence[IoEventFd]) -> tuple[bytes, list[int]]:
     """The whole reply's payload, and the fds that go with it, each once."""
     fds = list(dict.fromkeys(doorbell.fd for doorbell in doorbells))

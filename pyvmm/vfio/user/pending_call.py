@@ -12,11 +12,13 @@ from .transport import Message
 class Call:
     """A command that waits for its reply."""
 
-    __slots__ = ("command", "reply", "thread", "wake")
+    __slots__ = ("command", "deadline", "reply", "thread", "wake")
 
-    def __init__(self, command: int, thread: int) -> None:
+    def __init__(self, command: int, thread: int, deadline: float) -> None:
+        """deadline is of time.monotonic()."""
         self.command = command
         self.thread = thread
+        self.deadline = deadline
         self.reply: Message | None = None
         # Held while its thread sleeps; None if that thread reads for itself.
         self.wake: threading.Lock | None = None

@@ -5,7 +5,8 @@ They are sound where PCI Express has them too: writes to memory BARs. A server c
 out in order, so whatever is asked after a posted write, a read above all, is answered after it;
 and as on a bus nobody is told if the device refuses it. Configuration space and I/O ports have
 writes that are waited for. Once the device is reached past the socket, by mapped memory or a
-doorbell's eventfd, a write there could overtake a posted one, and none is posted any more.
+doorbell's eventfd, a write there could overtake a posted one: none is posted any more, and those
+that were are waited for, by something that is asked after them.
 
 It is for servers that know No_reply: another's answers to what wants none end the connection.
 Coalesced writes (REGION_WRITE_MULTI) are not sent: they save a server messages

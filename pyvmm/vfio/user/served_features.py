@@ -38,6 +38,8 @@ class ServedFeatures:
 
     A migration is its client's, and its stream ours: with the client it ends, and the device runs
     for the next one, whose memory it doesn't know yet. One whose state came in only half is reset.
+    Whoever closes this has taken the client's memory and eventfds away before: they may be those of
+    a guest that runs elsewhere by now.
     """
 
     def __init__(self, device: Device) -> None:

@@ -31,7 +31,7 @@ class Server:
     """Serves a device at a path or on a socket; a context manager.
 
     One client at a time: others wait to be accepted. When a client goes, its memory and its
-    eventfds are let go, and the device keeps its state for the next.
+    eventfds are let go, and the device is reset for the next, with bus mastering off.
     """
 
     def __init__(

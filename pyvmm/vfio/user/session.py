@@ -56,6 +56,7 @@ from .protocol import (
     pack_version,
     unpack_version,
 )
+from .quiesce import quiesce
 from .remote_dma import RemoteDma
 from .served_features import ServedFeatures
 from .statistics import Statistics
@@ -116,13 +117,20 @@ class Session:
             self._channel.close()
             if self._twin:
                 self._twin.close()
-            self._features.close()
-            self._irqs.close()
-            for iova, size in self._mapped:
-                with survive(f"{self._device.name}: unmapping IOVA {iova:#x}+{size:#x}"):
-                    self._device.dma.unmap(iova, size)
-            self._mapped.clear()
+            self._end()
         return self._channel.gone
+
+    def _end(self) -> None:
+        """Leave nothing of the client's, in an order in which nothing reaches what is its."""
+        self._irqs.close()
+        if self._client is not None:  # who never began has told the device nothing
+            quiesce(self._device)
+        for iova, size in self._mapped:
+            with survive(f"{self._device.name}: unmapping IOVA {iova:#x}+{size:#x}"):
+                self._device.dma.unmap(iova, size)
+        self._mapped.clear()
+        # Last: with its migration a device that is stopped goes on, and does what was held up.
+        self._features.close()
 
     def hang_up(self) -> None:
         """Have run() end soon. Signal handlers may call it."""
@@ -215,10 +223,11 @@ class Session:
             raise _invalid(f"flags {flags:#x}, count {count}")
         self._region(index)
         doorbells = self._device.ioeventfds(index)
-        payload, fds = io_fds.pack(index, doorbells)
         assert self._client
-        if len(fds) > self._client.max_msg_fds:
-            raise DeviceError.answered(f"passing {len(fds)} fds at once", errno.EOPNOTSUPP)
+        if doorbells and not self._client.max_msg_fds:
+            raise DeviceError.answered("passing eventfds", errno.EOPNOTSUPP)
+        # One reply has them all: the specification has no way to ask for the rest.
+        payload, fds = io_fds.pack(index, io_fds.first(doorbells, self._client.max_msg_fds))
         if argsz >= len(payload):
             return Reply(payload, fds)
         return payload[: io_fds.REGION_IO_FDS.size]

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from pyvmm.pci.errors import BadRom
+from pyvmm.vfio.user.channel import Channel
+from pyvmm.vfio.user.protocol import VFIO_USER_REGION_WRITE
 from tests.kvm.machine.conftest import LIMIT, MakeMachine
 
 pytestmark = pytest.mark.kvm
@@ -69,6 +71,29 @@ def test_three_ways_and_one_report(make: MakeMachine, sockets: Path, model: str)
         if model == "testdev":
             # The next client sees nothing of what the first has left.
             assert report(make, model, device) == wanted
+
+
+@pytest.mark.parametrize("away", [own_process, behind_a_socket])
+def test_writes_that_wait_for_no_answer(
+    make: MakeMachine,
+    sockets: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    away: Callable[[str, Path], AbstractContextManager[Config]],
+) -> None:
+    """The guest finds no difference; a key of the config says whether there are any."""
+    posted: list[int] = []
+    post = Channel.post
+
+    def noted(channel: Channel, command: int, payload: bytes) -> None:
+        posted.append(command)
+        post(channel, command, payload)
+
+    monkeypatch.setattr(Channel, "post", noted)
+    with away("edu", sockets) as device:
+        wanted = report(make, "edu", device)
+        assert not posted
+        assert report(make, "edu", {**device, "posted_writes": True}) == wanted
+    assert set(posted) == {VFIO_USER_REGION_WRITE}
 
 
 @pytest.mark.parametrize("process", [False, True])

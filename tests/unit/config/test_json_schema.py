@@ -73,6 +73,7 @@ def test_every_config_follows_the_schema(path: Path, validator: Any) -> None:
         "{kernel: a, serial: pty, log: b, monitor: 'unix:m', max_resets: 3, on_panic: continue}",
         "{kernel: a, monitor: null, max_resets: null, on_reset: exit, on_triple_fault: reset}",
         "{kernel: a, devices: [{model: a, slot: 3}, {socket: b, slot: 10.0, timeout: 1}]}",
+        "{kernel: a, devices: [{socket: b, posted_writes: true}]}",
         "{kernel: a, devices: [{model: a, slot: '1f.0'}, {model: a, process: true}]}",
         "{kernel: a, devices: [{model: a, options: {x: [1, {y: z}]}, slot: null}]}",
     ],

@@ -66,6 +66,7 @@ def test_a_config_with_everything(
           - socket: /run/nvme.sock
             slot: 5
             root_port: true
+            posted_writes: true
             rom: nvme.rom
           - host: "01:00.0"
             rom: none
@@ -93,6 +94,7 @@ def test_a_config_with_everything(
     assert (edu.rom, nvme.rom) == (None, str(path.parent / "nvme.rom"))
     assert (host.host, host.rom) == ("0000:01:00.0", "none")
     assert (edu.root_port, nvme.root_port) == (False, True)
+    assert (edu.posted_writes, nvme.posted_writes) == (False, True)
 
 
 def test_a_linux_guest(write_config: WriteConfig) -> None:
@@ -214,6 +216,8 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
         ("kernel: a\ndevices:\n- host: '01:00.0'\n  process: true", "4: devices[0].process: proc"
          "ess is for a model; the device of a host has its place already"),
         ("kernel: a\ndevices:\n- model: edu\n  process: yes", "4: devices[0].process: expected t"),
+        ("kernel: a\ndevices:\n- model: edu\n  posted_writes: true", "4: devices[0].posted_writes: "
+         "posted_writes is for a device in another process, of a socket or with process"),
         ("kernel: a\ndevices:\n- model: edu\n- model: edu\n  slot: 0", "5: devices[1].slot: expec"
          'ted a slot from "01.0" to "1f.7", or a device number from 1 to 9, got 0'),
         ("kernel: a\ndevices:\n- model: edu\n  slot: 3\n- model: edu\n  slot: '03.0'", "6: device"

@@ -142,6 +142,17 @@ def test_the_status_register_shows_the_line_whatever_is_enabled(line: Line) -> N
     assert not shown()
 
 
+def test_intx_without_an_eventfd_waits_for_one(line: Line, fds: list[EventFd]) -> None:
+    line.set_triggers(INTX, 0, [-1])
+    line.set_intx(True)
+    line.set_triggers(INTX, 0, [fds[0].fileno()])
+    assert fds[0].read() == 1
+    line.set_triggers(INTX, 0, [-1])
+    line.set_irqs(INTX, UNMASK, 0, 1, None)
+    line.set_triggers(INTX, 0, [fds[1].fileno()])
+    assert fds[1].read() == 1
+
+
 def test_interrupt_disable_holds_intx_back(line: Line, fds: list[EventFd]) -> None:
     line.set_triggers(INTX, 0, [fds[0].fileno()])
     set_command(line, PCI_COMMAND_INTX_DISABLE)

@@ -81,6 +81,14 @@ def test_a_server_of_libvfio_user(client: Client, script: Script, served: Served
     )
 
 
+def test_a_server_is_asked_once_what_it_has(client: Client, script: Script, served: Served) -> None:
+    assert served
+    first = client.features, client.migration, client.dma_logging
+    asked = len(script.requests(DEVICE_FEATURE))
+    assert (client.features, client.migration, client.dma_logging) == first
+    assert len(script.requests(DEVICE_FEATURE)) == asked
+
+
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, 0])
 def test_a_server_that_has_no_features(client: Client, script: Script, number: int) -> None:
     """libvfio-user says EINVAL; rust-vmm gives no reason; others say what Linux does."""

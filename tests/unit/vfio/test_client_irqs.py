@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from pyvmm.uapi.vfio import (
+    VFIO_IRQ_SET_ACTION_MASK,
     VFIO_IRQ_SET_ACTION_TRIGGER,
     VFIO_IRQ_SET_ACTION_UNMASK,
     VFIO_IRQ_SET_DATA_BOOL,
@@ -25,6 +26,7 @@ from pyvmm.vfio import (
 from pyvmm.vfio.user import Client
 from tests.unit.vfio.fakes import (
     GET_IRQ_INFO,
+    REGION_READ,
     RESET,
     SET_IRQS,
     Received,
@@ -86,6 +88,7 @@ def test_triggers_go_in_messages_of_as_many_fds_as_the_server_takes(
 
 
 UNMASK = VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_DATA_NONE
+MASK = VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_DATA_NONE
 
 
 def test_msix_vectors_with_an_eventfd_are_unmasked(client: Client, script: Script) -> None:
@@ -103,12 +106,47 @@ def test_msix_vectors_with_an_eventfd_are_unmasked(client: Client, script: Scrip
     ]
 
 
+def test_one_that_has_no_eventfd_any_more_is_masked_first(client: Client, script: Script) -> None:
+    """What it would signal from then on is pending, rather than lost."""
+    script.answers[SET_IRQS] = b""
+    with EventFd() as eventfd:
+        client.set_triggers(2, 3, [eventfd.fileno()] * 3)
+        del script.asked[:]
+        client.set_triggers(2, 4, [-1])
+        client.set_triggers(2, 4, [-1])
+        client.disable_irqs(2)
+    assert script.requests(SET_IRQS) == [
+        struct.pack("=IIIII", 20, MASK, 2, 4, 1),
+        struct.pack("=IIIII", 20, EVENTFD, 2, 4, 1),
+        struct.pack("=IIIII", 20, EVENTFD, 2, 4, 1),
+        struct.pack("=IIIII", 20, VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_NONE, 2, 0, 0),
+        struct.pack("=IIIII", 20, MASK, 2, 3, 1),
+        struct.pack("=IIIII", 20, MASK, 2, 5, 1),
+    ]
+
+
+def test_a_vector_that_keeps_its_eventfd_is_not_masked_either(
+    client: Client, script: Script
+) -> None:
+    def answer(received: Received) -> bytes | int:
+        _, flags, _, _, count = struct.unpack_from("=IIIII", received.payload)
+        return errno.EINVAL if flags == EVENTFD and not received.fds and count else b""
+
+    script.answers[SET_IRQS] = answer
+    with EventFd() as eventfd:
+        client.set_triggers(2, 0, [eventfd.fileno()])
+        with pytest.raises(DeviceError, match="EINVAL"):
+            client.set_triggers(2, 0, [-1])
+    assert script.requests(SET_IRQS)[-1] == struct.pack("=IIIII", 20, UNMASK, 2, 0, 1)
+
+
 def test_a_server_that_has_no_masks_is_asked_once(client: Client, script: Script) -> None:
     def answer(received: Received) -> bytes | int:
         flags = struct.unpack_from("=II", received.payload)[1]
         return errno.EINVAL if flags == UNMASK else b""
 
     script.answers[SET_IRQS] = answer
+    script.answers[REGION_READ] = errno.EINVAL
     with EventFd() as eventfd:
         client.set_triggers(2, 0, [eventfd.fileno()])
         client.set_triggers(2, 1, [eventfd.fileno()])

@@ -7,12 +7,22 @@ import errno
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from pyvmm.vfio import DeviceError, DeviceSilent, EventFd, Interval, ProtocolError
+from pyvmm.vfio import (
+    DeviceError,
+    DeviceGone,
+    DeviceSilent,
+    EventFd,
+    Interval,
+    Mapping,
+    ProtocolError,
+)
 from pyvmm.vfio.user import Client
+from pyvmm.vfio.user.posted_writes import PostedWrites
 from tests.unit.vfio.fakes import (
     F_NO_REPLY,
     F_REPLY,
@@ -104,6 +114,67 @@ def test_a_mapping_ends_it() -> None:
         client.map_region(2, Interval(0x1000, 0x2000)).close()
         with pytest.raises(DeviceError, match="EPERM"):
             client.region_write(0, 0, b"3")
+
+
+def test_what_is_still_in_the_socket_is_carried_out_before_a_mapping_is_there() -> None:
+    """A store to it would overtake the write otherwise."""
+    with FakeDevice() as device, client_of(device, posted_writes=True) as client:
+        assert client.region_info(2).areas
+        client.region_write(0, 0, b"1")
+        assert client.region_read(0, 0, 1) == b"1"
+        done: list[int] = []
+
+        def slowly(index: int, offset: int, data: bytes) -> None:
+            time.sleep(0.2)
+            done.append(offset)
+
+        device.on_write = slowly
+        client.region_write(0, 4, b"2")
+        client.map_region(2, Interval(0x1000, 0x2000)).close()
+        assert done == [4]
+
+
+def test_a_server_that_goes_meanwhile_leaves_no_mapping(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[Mapping] = []
+    close = Mapping.close
+
+    def noted(mapping: Mapping) -> None:
+        closed.append(mapping)
+        close(mapping)
+
+    monkeypatch.setattr(Mapping, "close", noted)
+    with FakeDevice() as device, client_of(device, posted_writes=True) as client:
+        client.region_info(2)
+        client._channel.fail(DeviceGone("gone"))
+        with pytest.raises(DeviceGone):
+            client.map_region(2, Interval(0x1000, 0x2000))
+        assert len(closed) == 1
+
+
+def test_posting_ends_on_one_thread_while_another_writes(
+    posting: Client, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose write is no later than what ends it, or is carried out before it returns."""
+    takes = PostedWrites.takes
+    for _ in range(2):
+        posted = posting._posted
+        assert posted
+
+        def ended(posted: PostedWrites, index: int) -> bool:
+            posting._end_posting()
+            return takes(posted, index)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PostedWrites, "takes", ended)
+            del script.asked[:]
+            posting.region_write(0, 0, b"1234")
+        asked = [(one.command, one.flags) for one in script.asked]
+        after = asked.index((REGION_WRITE, F_NO_REPLY)) + 1
+        assert asked[after:] == [(REGION_READ, 0)]
+        assert posting._posted is None
+        posting._posted = posted
 
 
 def test_they_are_in_order_however_many() -> None:

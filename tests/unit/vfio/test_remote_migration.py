@@ -3,22 +3,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import struct
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyvmm.uapi.vfio import VFIO_MIGRATION_P2P
-from pyvmm.vfio import Access, DeviceError, DeviceGone, Feature, Interval
+from pyvmm.uapi.vfio import VFIO_DEVICE_FLAGS_PCI, VFIO_MIGRATION_P2P
+from pyvmm.vfio import Access, DeviceError, DeviceGone, DmaFault, EventFd, Feature, Interval
 from pyvmm.vfio import MigrationState as State
 from pyvmm.vfio.intervals import merge
+from pyvmm.vfio.migration import MigrationData
 from pyvmm.vfio.migration_states import path
 from pyvmm.vfio.user import Client
 from tests.unit.vfio.fakes import FakeDevice
-from tests.unit.vfio.migrating import P2P, PRE_COPY, STOP_COPY, MigratingDevice, client_of
+from tests.unit.vfio.migrating import (
+    P2P,
+    PRE_COPY,
+    STOP_COPY,
+    FakeMigration,
+    MigratingDevice,
+    client_of,
+)
 
 PAGE = 4096
 
@@ -131,7 +141,33 @@ def test_a_clients_migration_ends_with_it(device: MigratingDevice, state: State)
     assert device.fake_migration.state == State.RUNNING
     assert all(stream.closed for stream in device.fake_migration.streams)
     assert device.log.started is None
-    assert not device.resets
+    assert device.resets == 1
+
+
+def test_a_device_goes_on_when_nothing_of_its_client_is_left(
+    device: MigratingDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory is the destination's by then: no DMA and no interrupt may come any more."""
+    device.info = device.info._replace(flags=VFIO_DEVICE_FLAGS_PCI)  # no reset, which goes on too
+    left: list[object] = []
+    go = FakeMigration._go
+
+    def gone(
+        migration: FakeMigration, before: State, way: tuple[State, ...]
+    ) -> MigrationData | None:
+        if way[-1] == State.RUNNING:
+            left.append(dict(device.triggers))
+            with contextlib.suppress(DmaFault):
+                left.append(device.table.read(0x1000, 1))
+        return go(migration, before, way)
+
+    monkeypatch.setattr(FakeMigration, "_go", gone)
+    with client_of(device) as client, EventFd() as eventfd, tempfile.TemporaryFile() as memory:
+        memory.truncate(PAGE)
+        client.dma.map(0x1000, PAGE, address=0, fd=memory.fileno())
+        client.set_triggers(2, 0, [eventfd.fileno()])
+        client.migration.set_state(State.STOP_COPY)
+    assert left == [{}]
 
 
 def test_a_half_migrated_device_is_reset_for_the_next_client(device: MigratingDevice) -> None:

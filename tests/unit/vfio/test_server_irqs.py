@@ -92,6 +92,14 @@ def test_what_can_not_be_masked_by_eventfd_is_the_devices_to_say(
         assert [call[:2] for call in device.irq_calls] == [(index, action)]
 
 
+def test_vectors_that_can_not_be_masked_are_not(peer: Peer) -> None:
+    """So a client that says UNMASK, lest they are, has what it wants; MASK would be a promise."""
+    unmask = VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_DATA_NONE
+    mask = VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_DATA_NONE
+    peer.answered(SET_IRQS, irq_set(unmask, MSIX, 0, 3))
+    assert peer.refused(SET_IRQS, irq_set(mask, MSIX, 0, 3)) == errno.ENOTTY
+
+
 @pytest.mark.parametrize(
     ("payload", "fds"),
     [

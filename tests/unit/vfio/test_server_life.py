@@ -99,7 +99,7 @@ def test_the_next_client_waits_for_the_one_before(server: Server, path: Path) ->
 
 
 def test_what_a_client_leaves_is_undone(server: Server, device: FakeDevice, path: Path) -> None:
-    """Its memory and eventfds are let go; the device keeps its state."""
+    """Its memory and eventfds are let go; the device is reset, with bus mastering off."""
     before = open_files()
     fd = ram()
     trigger_eventfd = VFIO_IRQ_SET_ACTION_TRIGGER | VFIO_IRQ_SET_DATA_EVENTFD
@@ -107,7 +107,7 @@ def test_what_a_client_leaves_is_undone(server: Server, device: FakeDevice, path
     with greeted(path) as peer, EventFd() as one, EventFd() as unmask:
         peer.answered(DMA_MAP, struct.pack("=IIQQQ", 32, 3, 0, 0x1000, 0x1000), [fd])
         peer.answered(DMA_MAP, struct.pack("=IIQQQ", 32, 3, 0, 0x2000, 0x1000))
-        peer.answered(REGION_WRITE, struct.pack("=QII", 0, CONFIG, 4) + b"kept")
+        peer.answered(REGION_WRITE, struct.pack("=QII", 4, CONFIG, 2) + b"\x07\x04")
         for index, vector in ((MSIX, 9), (INTX, 0)):
             payload = struct.pack("=IIIII", 20, trigger_eventfd, index, vector, 1)
             peer.answered(SET_IRQS, payload, [one.fileno()])
@@ -122,9 +122,10 @@ def test_what_a_client_leaves_is_undone(server: Server, device: FakeDevice, path
     for iova in (0x1000, 0x2000):
         with pytest.raises(DmaFault, match="not mapped"):
             device.table.read(iova, 1)
+    assert device.resets == 1
     with greeted(path) as peer:
-        read = struct.pack("=QII", 0, CONFIG, 4)
-        assert peer.answered(REGION_READ, read) == read + b"kept"
+        read = struct.pack("=QII", 4, CONFIG, 2)
+        assert peer.answered(REGION_READ, read) == read + b"\x03\x04"
 
 
 def test_a_device_that_fails_when_its_client_goes(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import struct
@@ -15,7 +16,7 @@ from pyvmm.uapi.vfio import (
     VFIO_IRQ_SET_DATA_EVENTFD,
     VFIO_IRQ_SET_DATA_NONE,
 )
-from pyvmm.vfio import DeviceError, DmaFault
+from pyvmm.vfio import DeviceError, DmaFault, EventFd, IoEventFd
 from tests.unit.vfio.fakes import (
     F_ERROR,
     F_NO_REPLY,
@@ -257,6 +258,32 @@ def test_no_more_fds_than_the_client_can_receive(stranger: Peer) -> None:
     stranger.answered(VERSION, struct.pack("=HH", 0, 1) + b'{"capabilities":{"max_msg_fds":0}}\0')
     query = struct.pack("=IIII", 96, 0, BAR0, 0)
     assert stranger.refused(GET_REGION_IO_FDS, query) == errno.EOPNOTSUPP
+
+
+@pytest.mark.parametrize("most", [1, 16, 63, 64, 65])
+def test_as_many_doorbells_as_the_client_can_receive_fds(
+    stranger: Peer, device: FakeDevice, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """The first ones; of those after, such as share their eventfds."""
+    capabilities = b'{"capabilities":{"max_msg_fds":%d}}\0' % most
+    stranger.answered(VERSION, struct.pack("=HH", 0, 1) + capabilities)
+    with contextlib.ExitStack() as opened:
+        fds = [opened.enter_context(EventFd()).fileno() for _ in range(64)]
+        bells = [IoEventFd(8 * i, 4, fd) for i, fd in enumerate(fds)]
+        bells.append(IoEventFd(0x800, 4, fds[0]))
+        monkeypatch.setattr(device, "ioeventfds", lambda _: tuple(bells))
+        offered = min(most, 64) + 1
+        size = 16 + 40 * offered
+        query = struct.pack("=IIII", 16, 0, BAR0, 0)
+        assert stranger.answered(GET_REGION_IO_FDS, query) == struct.pack(
+            "=IIII", size, 0, BAR0, offered
+        )
+        received = stranger.ask(GET_REGION_IO_FDS, struct.pack("=IIII", size, 0, BAR0, 0))
+        received.close()
+        assert len(received.payload) == size
+        assert len(received.fds) == min(most, 64)
+        places = [entry[0] for entry in struct.iter_unpack("=QQIIIIQ", received.payload[16:])]
+        assert places == [*range(0, 8 * (offered - 1), 8), 0x800]
 
 
 def test_unknown_commands_are_refused_and_their_payload_skipped(peer: Peer) -> None:
