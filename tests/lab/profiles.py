@@ -63,6 +63,7 @@ SPECIAL = (
         f"igb,{_OTHER_BARS},nec-usb-xhci:msi=on",
         ("igb",),
     ),
+    Profile("igb-6.1", "6.1", "intel", ("type1v2",), "igb", ("igb",), guests="6.1"),
     Profile("igb-newest", "newest", "intel", ("iommufd",), "igb", ("igb",)),
     Profile(
         "unsafe",

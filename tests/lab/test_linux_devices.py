@@ -23,7 +23,8 @@ GetDevices = Callable[[str], list[str]]
 EDU = boots("uio_pci_generic", script="edu.sh")
 USB = boots("xhci-pci", "usb-storage", "sd_mod", "ext4", kernel=GUESTS, script="disk.sh")
 SATA = boots("ahci", "sd_mod", "ext4", kernel=GUESTS, script="disk.sh")
-VIRTIO = boots("virtio_net", "virtio_blk", "ext4")
+# Where the bus is no module, it is there already.
+VIRTIO = boots("virtio_pci", "virtio_net", "virtio_blk", "ext4")
 TOGETHER = boots("nvme", "e1000e", kernel=GUESTS, script="together.sh")
 NOISE = "dd if=/dev/urandom of=/tmp/noise bs=1M count=4 2>/dev/null"
 
