@@ -11,7 +11,7 @@ import os
 import select
 import threading
 
-from pyvmm.vfio.user.listening_socket import ListeningSocket
+from pyvmm.vfio.listening_socket import ListeningSocket
 
 from .errors import ConsoleError
 from .input_forwarder import InputForwarder

@@ -52,7 +52,7 @@ from pyvmm.vfio import (
     IrqInfo,
     RegionInfo,
 )
-from pyvmm.vfio.user.dma_table import DmaTable
+from pyvmm.vfio.software.dma_table import DmaTable
 
 from .activity import Activity, DmaView
 from .capabilities import Capability
@@ -65,7 +65,7 @@ from .regions import Bar, BarRegion, Ram
 from .registers import Doorbell, Register
 
 if TYPE_CHECKING:
-    from pyvmm.vfio.user.dma_log import DmaLog
+    from pyvmm.vfio.software.dma_log import DmaLog
 
     from .migration import ModelMigration
 
@@ -406,7 +406,7 @@ class Model(Device):
         with self.lock:
             self._check_open()
             if self._dma_log is None:
-                from pyvmm.vfio.user.dma_log import DmaLog
+                from pyvmm.vfio.software.dma_log import DmaLog
 
                 self._dma_log = DmaLog(self.name, self._dma)
             return self._dma_log

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from pyvmm.vfio import EventFd
-from pyvmm.vfio.user.listening_socket import ListeningSocket
-from pyvmm.vfio.user.passed_fds import close_socket
+from pyvmm.vfio.listening_socket import ListeningSocket
+from pyvmm.vfio.passed_fds import close_socket
 
 from .errors import ModelError
 

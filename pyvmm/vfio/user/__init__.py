@@ -9,17 +9,13 @@ from ...uapi.lazy import attributes
 
 if TYPE_CHECKING:
     from .client import Client
-    from .dma_table import DmaTable
-    from .listening_socket import ListeningSocket
     from .server import Server, serve
 
-__all__ = ["Client", "DmaTable", "ListeningSocket", "Server", "serve"]
+__all__ = ["Client", "Server", "serve"]
 
 # A client has no use for the server, a model in this process for neither.
 _HOMES = {
     "Client": "client",
-    "DmaTable": "dma_table",
-    "ListeningSocket": "listening_socket",
     "Server": "server",
     "serve": "server",
 }

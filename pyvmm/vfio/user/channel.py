@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..errors import DeviceError, DeviceGone, DeviceSilent, ProtocolError, VfioError
+from ..passed_fds import close_passed
 from .answer import Handler, Reply, answer, pack_reply
-from .passed_fds import close_passed
 from .pending_call import Call
 from .protocol import (
     F_NO_REPLY,

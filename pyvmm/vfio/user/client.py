@@ -19,11 +19,11 @@ from ..errors import DeviceError, DeviceGone, VfioError
 from ..eventfd import EventFd
 from ..intervals import Interval
 from ..mapping import Mapping
+from ..passed_fds import close_passed
 from .channel import DEFAULT_TIMEOUT, Channel
 from .client_dma import ClientDma
 from .connecting import connect
 from .idle_reader import IdleReader
-from .passed_fds import close_passed
 from .posted_writes import PostedWrites
 from .protocol import (
     F_ERROR,

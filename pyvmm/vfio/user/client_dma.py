@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from ..dma import IOVA_END, DmaMapping, DmaSpace
 from ..errors import DeviceError
 from ..intervals import Interval
-from .dma_table import DmaTable
+from ..software.dma_table import DmaTable
 from .protocol import (
     DMA_ACCESS,
     DMA_MAP,

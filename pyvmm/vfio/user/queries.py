@@ -13,10 +13,10 @@ from ..device import DeviceInfo, IoEventFd, IrqInfo, RegionInfo
 from ..errors import DeviceError, ProtocolError
 from ..eventfd import EventFd
 from ..mapping import check_size
+from ..passed_fds import close_passed
+from ..passed_files import check_local
 from . import io_fds
 from .channel import Channel
-from .passed_fds import close_passed
-from .passed_files import check_local
 from .protocol import (
     DEVICE_INFO,
     IRQ_INFO,

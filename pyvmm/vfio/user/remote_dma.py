@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ..errors import DmaFault, VfioError
+from ..software.remote_memory import Check
 from .channel import Channel
 from .protocol import (
     DMA_ACCESS,
@@ -11,7 +12,6 @@ from .protocol import (
     VFIO_USER_DMA_WRITE,
     command_name,
 )
-from .remote_memory import Check
 
 
 class RemoteDma:

@@ -16,9 +16,9 @@ from .. import eventfd_signal
 from ..device import Device
 from ..errors import DeviceGone, VfioError
 from ..eventfd import EventFd
+from ..listening_socket import ListeningSocket
+from ..passed_fds import close_socket, crowded
 from .channel import DEFAULT_TIMEOUT
-from .listening_socket import ListeningSocket
-from .passed_fds import close_socket, crowded
 from .session import Session
 from .statistics import Statistics
 

@@ -16,11 +16,11 @@ from ...uapi.vfio import (
 from .. import region_info
 from ..device import Device, RegionInfo
 from ..errors import DeviceError, ProtocolError, VfioError
+from ..software.dma_table import DmaTable
 from . import io_fds
 from .answer import Reply
 from .channel import Channel
 from .client_irqs import ClientIrqs
-from .dma_table import DmaTable
 from .protocol import (
     DEVICE_INFO,
     DMA_MAP,

@@ -16,8 +16,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import DeviceError, DeviceGone, ProtocolError
+from ..passed_fds import close_passed, close_socket, closes_at_once, crowded
 from ..waiting import poll_timeout
-from .passed_fds import close_passed, close_socket, closes_at_once, crowded
 from .protocol import (
     F_ERROR,
     HEADER,

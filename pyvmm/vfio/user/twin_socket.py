@@ -12,10 +12,10 @@ import socket
 from collections.abc import Callable
 
 from ..errors import ProtocolError, VfioError
+from ..passed_fds import close_passed, close_socket
 from .answer import Handler
 from .channel import Channel
 from .idle_reader import IdleReader
-from .passed_fds import close_passed, close_socket
 from .protocol import Capabilities
 from .transport import Message
 

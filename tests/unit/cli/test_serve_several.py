@@ -19,7 +19,8 @@ from pyvmm.cli import activation, exit_codes
 from pyvmm.cli.activation import Passed
 from pyvmm.cli.serving import ordinal
 from pyvmm.vfio import CannotListen
-from pyvmm.vfio.user import Client, ListeningSocket
+from pyvmm.vfio.listening_socket import ListeningSocket
+from pyvmm.vfio.user import Client
 
 LIMIT = 60.0  # seconds, for whatever should take milliseconds
 PYVMM = (sys.executable, "-m", "pyvmm")

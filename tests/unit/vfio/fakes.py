@@ -50,7 +50,8 @@ from pyvmm.vfio import (
     RegionInfo,
     VfioError,
 )
-from pyvmm.vfio.user import Client, DmaTable
+from pyvmm.vfio.software import DmaTable
+from pyvmm.vfio.user import Client
 
 RW = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE
 PATIENCE = 30.0

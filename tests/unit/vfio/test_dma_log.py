@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from pyvmm.vfio import DeviceError, DmaFault, Interval
 from pyvmm.vfio.intervals import merge
-from pyvmm.vfio.user import DmaTable
-from pyvmm.vfio.user.dma_log import DmaLog
+from pyvmm.vfio.software import DmaTable
+from pyvmm.vfio.software.dma_log import DmaLog
 
 PAGE = 4096
 SPACE = 1 << 64

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from pyvmm.vfio import DeviceError, DmaFault
 from pyvmm.vfio.mapping import Mapping
-from pyvmm.vfio.user import DmaTable, dma_memory
-from pyvmm.vfio.user.remote_memory import Check
+from pyvmm.vfio.software import DmaTable, dma_memory
+from pyvmm.vfio.software.remote_memory import Check
 from tests.unit.vfio.fakes import PATIENCE
 
 PAGE = 4096
@@ -297,7 +297,7 @@ def test_unmap_takes_exactly_a_mapping(table: DmaTable, fd: int) -> None:
 
 
 def test_there_is_an_end_to_mappings(table: DmaTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyvmm.vfio.user.dma_table.MAX_MAPPINGS", 2)
+    monkeypatch.setattr("pyvmm.vfio.software.dma_table.MAX_MAPPINGS", 2)
     host = (ctypes.c_ubyte * PAGE)()
     table.map(0, 1, address=ctypes.addressof(host))
     table.map(1, 1, address=ctypes.addressof(host))

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pyvmm.vfio import DeviceGone, ProtocolError
-from pyvmm.vfio.user import Client, ListeningSocket, Server, passed_fds
-from pyvmm.vfio.user.passed_fds import close_passed, close_socket
+from pyvmm.vfio import DeviceGone, ProtocolError, passed_fds
+from pyvmm.vfio.listening_socket import ListeningSocket
+from pyvmm.vfio.passed_fds import close_passed, close_socket
+from pyvmm.vfio.user import Client, Server
 from pyvmm.vfio.user.protocol import VFIO_USER_VERSION
 from pyvmm.vfio.user.transport import Transport
 from tests.unit.vfio.fakes import PATIENCE, FakeDevice, Peer, open_files, wait_until

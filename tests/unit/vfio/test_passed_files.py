@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from pyvmm.vfio import DeviceError
-from pyvmm.vfio.user import DmaTable
-from pyvmm.vfio.user.passed_files import check_local, file_system
+from pyvmm.vfio.passed_files import check_local, file_system
+from pyvmm.vfio.software import DmaTable
 
 MOUNTINFO = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw

@@ -23,7 +23,8 @@ from pyvmm.uapi.vfio import (
     VFIO_IRQ_SET_DATA_EVENTFD,
 )
 from pyvmm.vfio import DeviceGone, DmaFault, EventFd, VfioError
-from pyvmm.vfio.user import Client, ListeningSocket, Server, serve
+from pyvmm.vfio.listening_socket import ListeningSocket
+from pyvmm.vfio.user import Client, Server, serve
 from tests.unit.vfio.fakes import (
     DMA_MAP,
     GET_INFO,

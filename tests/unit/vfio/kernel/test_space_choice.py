@@ -21,7 +21,7 @@ from pyvmm.vfio.kernel import (
     open_device,
     open_space,
 )
-from pyvmm.vfio.user import DmaTable
+from pyvmm.vfio.software import DmaTable
 from tests.unit.vfio.host.made_host import MadeHost
 from tests.unit.vfio.kernel.made_spaces import ADDRESS, NIC, PAGE
 from tests.unit.vfio.kernel.made_vfio import MadeVfio

@@ -20,9 +20,9 @@ from typing import Protocol
 
 from ..errors import DeviceError, DmaFault
 from ..mapping import PAGE_SIZE, Mapping, check_size
+from ..passed_fds import close_passed
+from ..passed_files import check_local
 from . import own_memory
-from .passed_fds import close_passed
-from .passed_files import check_local
 
 _HUGETLBFS_MAGIC = 0x958458F6  # <linux/magic.h>
 _fstatfs = ctypes.CDLL(None).fstatfs

@@ -14,7 +14,7 @@ import errno
 import fcntl
 import os
 
-from ..errors import DeviceError
+from .errors import DeviceError
 
 # These wait for nobody but this host's own disks. An overlay may be one of anything, FUSE
 # included, and anybody with a user namespace can mount it; so is none of network file systems.

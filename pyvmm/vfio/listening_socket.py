@@ -10,8 +10,8 @@ import socket
 import stat
 import threading
 
-from ...uapi.ioctl import failure
-from ..errors import CannotListen
+from ..uapi.ioctl import failure
+from .errors import CannotListen
 from .passed_fds import close_socket
 
 _MAX_PATH = 107
