@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from pyvmm.uapi.vfio import VFIO_PCI_MSI_IRQ_INDEX
 from pyvmm.vfio import Device, DeviceError, EventFd, TooFewVectors, VfioError
+from pyvmm.vfio.irq_set import consecutive
 
 
 class Triggers:
@@ -106,7 +107,7 @@ class Triggers:
 
     def _set(self, vectors: Mapping[int, EventFd]) -> None:
         """Give eventfds to these alone: setting one again would interrupt its service."""
-        for run in _runs(sorted(vectors)):
+        for run in consecutive(vectors):
             self._set_run(vectors, run)
 
     def _set_run(self, vectors: Mapping[int, EventFd], run: range) -> None:
@@ -134,14 +135,3 @@ class Triggers:
         if self._index == VFIO_PCI_MSI_IRQ_INDEX:
             available = 1 << available.bit_length() - 1  # as MSI counts them
         self.limit = min(available, self.size)
-
-
-def _runs(vectors: Iterable[int]) -> list[range]:
-    """Ascending numbers as ranges of consecutive ones."""
-    runs: list[range] = []
-    for vector in vectors:
-        if runs and runs[-1].stop == vector:
-            runs[-1] = range(runs[-1].start, vector + 1)
-        else:
-            runs.append(range(vector, vector + 1))
-    return runs

@@ -8,6 +8,7 @@ carries them beside its bytes.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..uapi.vfio import (
@@ -78,3 +79,14 @@ def unpack(payload: bytes) -> IrqSet:
     if kind == VFIO_IRQ_SET_DATA_BOOL and len(data) != count:
         raise ValueError(f"{len(data)} booleans for {count} interrupts")
     return IrqSet(index, action, kind, start, count, data)
+
+
+def consecutive(vectors: Iterable[int]) -> list[range]:
+    """Interrupts as ranges of consecutive ones, each of which one call can set."""
+    runs: list[range] = []
+    for vector in sorted(vectors):
+        if runs and runs[-1].stop == vector:
+            runs[-1] = range(runs[-1].start, vector + 1)
+        else:
+            runs.append(range(vector, vector + 1))
+    return runs

@@ -101,7 +101,7 @@ class RemoteIrqs:
     def _tell(self, action: int, vectors: Iterable[int]) -> bool:
         """Whether the server takes this action for MSI-X vectors."""
         try:
-            for run in _consecutive(vectors):
+            for run in irq_set.consecutive(vectors):
                 self._set(VFIO_PCI_MSIX_IRQ_INDEX, action, run.start, len(run), None)
         except DeviceError:
             return False
@@ -159,14 +159,3 @@ def _runs(fds: Fds, most: int) -> Iterator[tuple[int, int, Sequence[int]]]:
             piece = values[at : at + step]
             yield start + at, len(piece), piece if given else ()
         start += len(values)
-
-
-def _consecutive(vectors: Iterable[int]) -> list[range]:
-    """Numbers as ranges of consecutive ones."""
-    runs: list[range] = []
-    for vector in sorted(vectors):
-        if runs and runs[-1].stop == vector:
-            runs[-1] = range(runs[-1].start, vector + 1)
-        else:
-            runs.append(range(vector, vector + 1))
-    return runs
