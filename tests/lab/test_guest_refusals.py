@@ -243,7 +243,7 @@ def test_memory_where_a_region_is_reserved(
         "8M at most"
     )
     assert not touched
-    make_vm("edu", edu, memory="64M").run()
+    make_vm("lspci", edu, memory="64M").run()
 
 
 @contextmanager

@@ -344,17 +344,23 @@ def test_intx_is_up_while_there_are_completions(drive: Driver) -> None:
 def test_a_full_completion_queue_holds_up_and_no_more(drive: Driver) -> None:
     drive.enable()
     queue = drive.create(entries=4)
+    engine = drive.model._engine
+    assert engine is not None
     done: list[int] = []
-    for turn in range(10):
-        for cid in range(3):
-            queue.submit(Io.READ, *blocks(cid, 1), nsid=1, prp1=DATA, cid=turn * 3 + cid)
-        queue.ring()
+    for first in range(0, 60, 6):
+        for half in (first, first + 3):
+            for cid in range(half, half + 3):
+                queue.submit(Io.READ, *blocks(cid, 1), nsid=1, prp1=DATA, cid=cid)
+            queue.ring()
+            deadline = time.monotonic() + LIMIT
+            while engine.cqs[1].used < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.0002)
         time.sleep(0.002)
-        if turn % 3 == 2:
-            done += [one.cid for one in queue.reap()]
-        else:
-            done += [one.cid for one in queue.wait(3)]
-    assert done == list(range(30))
+        assert engine.sqs[1].in_flight == 0, "there is no room for what would come of them"
+        assert engine.sqs[1].head != engine.sqs[1].tail
+        done += [one.cid for one in queue.wait(6)]
+    assert done == list(range(60))
 
 
 class TestFiles:
