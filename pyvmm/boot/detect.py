@@ -85,5 +85,7 @@ def _executable(head: bytes) -> tuple[str, str]:
         machine = int.from_bytes(head[signature_at + 4 : signature_at + 6], "little")
         name = _MACHINES.get(machine, f"machine {machine:#x}")
         what = f"an EFI or Windows program for {name}"
-        return what, ACCEPTED if name in ("x86-64", "i386") else _OTHER_MACHINE
+        if name in ("x86-64", "i386"):
+            return what, f"{ACCEPTED}; if it is a bzImage, it is cut off: copy it again"
+        return what, _OTHER_MACHINE
     return "an EFI or DOS executable", ACCEPTED

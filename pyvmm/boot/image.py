@@ -12,8 +12,8 @@ from pyvmm.uapi.ioctl import failure
 from .errors import UnreadableImage
 
 _CURES = {
-    ENOENT: "check the path (one that is relative starts at the config's own folder); "
-    "pyvmm's test guests are built by `make guests`",
+    ENOENT: "check the path (one that is relative starts at the config's own folder, in --set at "
+    "the current one); pyvmm's test guests are built by `make guests`",
     EACCES: "check its permissions and those of its folders",
 }
 

@@ -11,7 +11,9 @@ from contextlib import ExitStack
 from functools import partial
 
 from pyvmm import boot
+from pyvmm.debian.names import is_debians
 from pyvmm.kvm import System
+from pyvmm.kvm.host_cpu import runs_guests
 from pyvmm.memory import PRIVATE, SHARED, THP, AddressMap, GuestMemory, layout, thp_enabled
 from pyvmm.pci.allocator import Windows
 from pyvmm.pci.bus import Bus
@@ -120,6 +122,11 @@ class Hardware:
         # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
         # that has KVM wait for a grace period at every later change of memslots.
         entry = self._load(done)
+        if (config.initrd is not None or is_debians(config.kernel or "")) and not runs_guests():
+            self._notice(
+                "this host's KVM emulates its guests' instructions, as the processor shows neither "
+                "vmx nor svm: Linux will hardly boot; `pyvmm run --lab` has a KVM that boots it"
+            )
         if self._openers is not None and self._openers.open_host_devices(self.memory.regions):
             done("host devices")
         self.vm = vm = parts.enter_context(system.create_vm())

@@ -12,6 +12,7 @@ import os
 import stat
 import threading
 
+from pyvmm.uapi.ioctl import failure
 from pyvmm.uapi.vfio import VFIO_PCI_ROM_REGION_INDEX
 from pyvmm.vfio import Device, VfioError
 
@@ -35,19 +36,24 @@ def read_rom_file(path: str) -> bytes:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise BadRom(f"rom {path}: it is no file")
+                raise BadRom(f"rom {path}: it is no file; name one that is")
             image = file.read(LARGEST + 1)
     except OSError as error:
-        raise BadRom(f"rom {path}: {error.strerror}") from None
+        cure = "check the path, or have the device's own: take rom out of the config"
+        raise BadRom(failure(f"reading rom {path}", "open", error.errno or 0, cure)) from None
     if len(image) > LARGEST:
-        raise BadRom(f"rom {path}: it has more than {LARGEST >> 20} MiB, and no ROM can have more")
+        raise BadRom(
+            f"rom {path}: it has more than {LARGEST >> 20} MiB, which no ROM has; name another"
+        )
     if image[:2] != _SIGNATURE:
-        raise BadRom(f"rom {path}: it is no expansion ROM, as it doesn't begin with 55 aa")
+        raise BadRom(
+            f"rom {path}: it is no expansion ROM, as it doesn't begin with 55 aa; name one"
+        )
     length = image[_LENGTH_AT] * _UNIT if len(image) > _LENGTH_AT else 0
     if not 0 < length <= len(image):
         raise BadRom(
             f"rom {path}: it is cut off; it says that its first image has {length} bytes, "
-            f"and it has {len(image)}"
+            f"and it has {len(image)}; copy it again"
         )
     return image
 

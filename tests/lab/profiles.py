@@ -80,7 +80,6 @@ SPECIAL = (
 _FOR_LINUX = (
     "nvme:size=320M,e1000e,igb,edu,xhci,ahci,bridge(nvme+nvme),bridge(virtio-net+virtio-blk)"
 )
-_NVME = "nvme:size=320M"
 PROOF = (
     Profile(
         "proof",
@@ -101,7 +100,16 @@ PROOF = (
         memory="3G",
         guests="6.1",
     ),
-    Profile("proof-newest", "newest", "intel", ("iommufd",), _NVME, (), memory="2G"),
+    Profile(
+        "proof-newest",
+        "newest",
+        "intel",
+        ("iommufd",),
+        _FOR_LINUX,
+        ("e1000e", "igb"),
+        memory="3G",
+        guests="newest",
+    ),
 )
 """For the tests marked `proof`: Linux guests, which take long, and more devices."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}

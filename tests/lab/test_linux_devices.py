@@ -13,7 +13,7 @@ from tests.lab.linux_guest import boots, heard
 
 pytestmark = [
     pytest.mark.proof,
-    pytest.mark.profiles("proof", "proof-6.1"),
+    pytest.mark.profiles("proof", "proof-6.1", "proof-newest"),
     pytest.mark.timeout(1200),
 ]
 

@@ -66,6 +66,7 @@ from .transport import Message
 # Each mapping of a client's takes an area of our address space or a descriptor. Of areas a process
 # has 65,530 (vm.max_map_count): a quarter of them is enough for any VMM with a virtual IOMMU, and
 # leaves the rest to everybody else here.
+_NEWER_DMA_FLAGS = 0xC  # libvfio-user's, hints that nothing depends on
 _MAX_DMA_MAPS = 16384
 
 
@@ -310,7 +311,7 @@ class Session:
         readable = bool(flags & F_DMA_REGION_READ)
         writable = bool(flags & F_DMA_REGION_WRITE)
         known = F_DMA_REGION_READ | F_DMA_REGION_WRITE
-        if not flags & known or flags & ~known or len(message.fds) > 1:
+        if not flags & known or flags & ~(known | _NEWER_DMA_FLAGS) or len(message.fds) > 1:
             raise _invalid(f"DMA_MAP with flags {flags:#x} and {len(message.fds)} fds")
         if len(self._mapped) >= _MAX_DMA_MAPS:
             raise DeviceError.answered(f"mapping IOVA {iova:#x}+{size:#x}", errno.ENOSPC)

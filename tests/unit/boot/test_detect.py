@@ -36,7 +36,11 @@ def pe(machine: int, *sections: bytes) -> bytes:
         (b"\x27\x05\x19\x56" + bytes(60), "a U-Boot uImage", OTHER_MACHINE),
         (pe(0xAA64), "an EFI or Windows program for arm64", OTHER_MACHINE),
         (pe(0x6264), "an EFI or Windows program for LoongArch", OTHER_MACHINE),
-        (pe(0x8664), "an EFI or Windows program for x86-64", ACCEPTED),
+        (
+            pe(0x8664),
+            "an EFI or Windows program for x86-64",
+            "if it is a bzImage, it is cut off: copy it again",
+        ),
         (pe(0x8664, b".osrel", b".linux"), "a unified kernel image", "objcopy -O binary"),
         (b"MZ" + bytes(1000), "an EFI or DOS executable", ACCEPTED),
         (b"\x1f\x8b\x08" + bytes(20), "gzip-compressed data", "unpack it: zcat FILE > vmlinux"),

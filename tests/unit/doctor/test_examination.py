@@ -10,6 +10,7 @@ import pytest
 
 from pyvmm._finding import Finding
 from pyvmm.doctor import examine, interrupts, iommu, kvm, locked_memory, vfio_pci, writable_sysfs
+from pyvmm.kvm.host_cpu import runs_guests
 from pyvmm.vfio.kernel import locked_memory as kernel_limit
 from tests.unit.vfio.host.made_host import MadeHost
 
@@ -148,6 +149,36 @@ def test_no_kvm(host: MadeHost) -> None:
     finding = kvm.check(str(host.root))
     assert (finding.ok, finding.needed) == (False, False)
     assert "ENOENT" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "runs"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu vmx sse\n", True),
+        ("processor\t: 0\nflags\t\t: fpu svm sse\n", True),
+        ("processor\t: 0\nflags\t\t: fpu svm_lock sse\nbugs\t: svm\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", True),
+        (None, True),
+    ],
+)
+def test_what_the_processor_has_for_guests(host: MadeHost, cpuinfo: str | None, runs: bool) -> None:
+    if cpuinfo is not None:
+        host.file("proc/cpuinfo", cpuinfo)
+    assert runs_guests(str(host.root)) == runs
+
+
+@pytest.mark.kvm
+@pytest.mark.parametrize("runs", [True, False])
+def test_a_kvm_that_emulates(monkeypatch: pytest.MonkeyPatch, runs: bool) -> None:
+    monkeypatch.setattr(kvm, "runs_guests", lambda _: runs)
+    finding = kvm.check("/")
+    assert finding.ok
+    assert ("pyvmm run --lab" in finding.cure) != runs
+
+
+def test_no_dma_without_vfio(host: MadeHost) -> None:
+    (host.root / "sys/bus/pci/drivers/vfio-pci").rename(host.root / "gone")
+    assert found(host, "DMA").text == "none without VFIO: see vfio-pci"
 
 
 def test_devices_and_the_way_to_their_dma(host: MadeHost) -> None:

@@ -66,6 +66,12 @@ def test_memory_without_a_file_takes_a_device_in_software(
         assert dma.mappings == ()
 
 
+def test_dma_map_with_hints_of_newer_clients(peer: Peer, device: FakeDevice, ram_fd: int) -> None:
+    peer.answered(DMA_MAP, dma_map(0, 0x1000, flags=3 | 0xC), [ram_fd])
+    device.table.write(0, b"x")
+    assert peer.refused(DMA_MAP, dma_map(0x1000, 0x1000, flags=0xC), [ram_fd]) == errno.EINVAL
+
+
 def test_dma_map_read_only(peer: Peer, device: FakeDevice, ram_fd: int) -> None:
     peer.answered(DMA_MAP, dma_map(0, 0x1000, flags=1), [ram_fd])
     assert device.table.read(0, 4) == bytes(4)

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
+"""What people are told who boot Linux where KVM emulates each of its instructions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kvm.machine.conftest import MakeMachine
+
+pytestmark = pytest.mark.kvm
+
+
+@pytest.mark.parametrize("linux", [True, False])
+@pytest.mark.parametrize("runs", [True, False])
+def test_linux_on_a_kvm_that_emulates(
+    make: MakeMachine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: bool, linux: bool
+) -> None:
+    monkeypatch.setattr("pyvmm.machine.hardware.runs_guests", lambda: runs)
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"an initrd")
+    notices: list[str] = []
+    vm = make("hello", notices.append, **({"initrd": str(initrd)} if linux else {}))
+    vm.build()
+    assert [("`pyvmm run --lab`" in notice) for notice in notices] == [True] * (linux and not runs)
