@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 /*
- * ping_pong ASKED ANSWERED COUNT: send ASKED bytes to another process over a UNIX stream socket, and
- * wait for ANSWERED bytes, COUNT times; prints how many nanoseconds it took.
+ * ping_pong ASKED ANSWERED COUNT CPU: send ASKED bytes to another process, on that processor, over a
+ * UNIX stream socket, and wait for ANSWERED bytes, COUNT times; prints how many nanoseconds it took.
  */
+#define _GNU_SOURCE
 #include <err.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,12 +46,15 @@ static void answer(int sock, size_t asked, size_t answered)
 
 int main(int argc, char **argv)
 {
-	if (argc != 4)
-		errx(2, "usage: ping_pong ASKED ANSWERED COUNT");
+	if (argc != 5)
+		errx(2, "usage: ping_pong ASKED ANSWERED COUNT CPU");
 	size_t asked = atoi(argv[1]), answered = atoi(argv[2]);
 	int count = atoi(argv[3]), socks[2];
+	cpu_set_t cpu;
 	uint64_t start;
 
+	CPU_ZERO(&cpu);
+	CPU_SET(atoi(argv[4]), &cpu);
 	if (!asked || asked > MAX_SIZE || !answered || answered > MAX_SIZE)
 		errx(2, "messages have 1 to %d bytes", MAX_SIZE);
 	alarm(ENDS_WITHIN_S);
@@ -60,6 +65,8 @@ int main(int argc, char **argv)
 		err(1, "fork");
 	case 0:
 		close(socks[0]);
+		if (sched_setaffinity(0, sizeof(cpu), &cpu))
+			err(1, "sched_setaffinity");
 		answer(socks[1], asked, answered);
 		return 0;
 	}

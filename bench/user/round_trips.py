@@ -9,9 +9,11 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from time import perf_counter
 
 from pyvmm.uapi.vfio import VFIO_PCI_BAR0_REGION_INDEX
+from pyvmm.vfio.user import Client
 from pyvmm.vfio.user.protocol import HEADER_SIZE, REGION_ACCESS
 
 from ..build import ROOT, program
@@ -20,6 +22,7 @@ from ..measure import Row, at_most_times, take_turns
 from ..settings import Settings
 from ..vmms import PYVMM
 from .echo import ask
+from .placement import Placement, on, placements
 from .serving import connected, served
 
 PYTHON = "bare Python"
@@ -35,29 +38,38 @@ _WITH_DATA = _WITHOUT_DATA + len(_DATA)
 
 
 def rows(settings: Settings) -> Iterator[Row]:
-    with served(_EDU) as device:
+    for placement in placements():
+        with ExitStack() as stack:
+            with on(placement.answers):
+                device = stack.enter_context(served(_EDU))
+            yield from _rows(settings, device, placement)
 
-        def read() -> None:
-            for _ in range(_COUNT):
-                device.region_read(VFIO_PCI_BAR0_REGION_INDEX, _LIVENESS, len(_DATA))
 
-        def write() -> None:
-            for _ in range(_COUNT):
-                device.region_write(VFIO_PCI_BAR0_REGION_INDEX, _LIVENESS, _DATA)
+def _rows(settings: Settings, device: Client, placement: Placement) -> Iterator[Row]:
+    def read() -> None:
+        for _ in range(_COUNT):
+            device.region_read(VFIO_PCI_BAR0_REGION_INDEX, _LIVENESS, len(_DATA))
 
-        for title, access, asked, answered in (
-            ("region read of 4 bytes", read, _WITHOUT_DATA, _WITH_DATA),
-            ("region write of 4 bytes", write, _WITH_DATA, _WITHOUT_DATA),
-        ):
-            with connected(_echo(asked, answered)) as sock:
-                contenders = {
-                    PYVMM: _each(access),
-                    PYTHON: _each(_asking(sock, asked, answered)),
-                    C: _in_c(asked, answered),
-                }
-                samples = take_turns(contenders, settings.rounds(25), settings.seconds(20))
-            goals = at_most_times(1.5, samples, PYVMM, PYTHON)
-            yield Row(f"vfio-user: {title}", "µs", samples, goals)
+    def write() -> None:
+        for _ in range(_COUNT):
+            device.region_write(VFIO_PCI_BAR0_REGION_INDEX, _LIVENESS, _DATA)
+
+    for title, access, asked, answered in (
+        ("region read of 4 bytes", read, _WITHOUT_DATA, _WITH_DATA),
+        ("region write of 4 bytes", write, _WITH_DATA, _WITHOUT_DATA),
+    ):
+        with ExitStack() as stack:
+            with on(placement.answers):
+                sock = stack.enter_context(connected(_echo(asked, answered)))
+            contenders = {
+                PYVMM: _each(access),
+                PYTHON: _each(_asking(sock, asked, answered)),
+                C: _in_c(asked, answered, placement.answers),
+            }
+            with on(placement.asks):
+                samples = take_turns(contenders, settings.rounds(25), settings.seconds(10))
+        goals = at_most_times(1.5, samples, PYVMM, PYTHON)
+        yield Row(f"vfio-user: {title}, {placement.title}", "µs", samples, goals)
 
 
 def _each(exchange: Callable[[], None]) -> Callable[[], float]:
@@ -75,8 +87,8 @@ def _asking(sock: socket.socket, asked: int, answered: int) -> Callable[[], None
     return lambda: ask(sock, asked, answered, _COUNT)
 
 
-def _in_c(asked: int, answered: int) -> Callable[[], float]:
-    command = [str(program("ping_pong")), str(asked), str(answered), str(_COUNT)]
+def _in_c(asked: int, answered: int, cpu: int) -> Callable[[], float]:
+    command = [str(program("ping_pong")), *map(str, (asked, answered, _COUNT, cpu))]
     return lambda: int(run(command)) / _COUNT / 1e3
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +16,7 @@ from bench.errors import BenchError, Skipped
 from bench.measure import Row
 from bench.settings import Settings
 from bench.user import dma, drive, echo, round_trips, section, serving
+from bench.user.placement import on, placements
 
 QUICK = Settings(quick=True)
 
@@ -33,13 +36,29 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_round_trips_are_measured_beside_bare_ones() -> None:
     rows = list(round_trips.rows(QUICK))
     assert [row.title for row in rows] == [
-        "vfio-user: region read of 4 bytes",
-        "vfio-user: region write of 4 bytes",
+        f"vfio-user: region {access} of 4 bytes, {placement.title}"
+        for placement in placements()
+        for access in ("read", "write")
     ]
     for row in rows:
         assert list(row.samples) == ["pyvmm", round_trips.PYTHON, round_trips.C]
         assert all(values[0] > 0 for values in row.samples.values())
         assert len(row.goals) == 1
+
+
+def test_who_is_on_one_processor_is_there_alone_for_a_while() -> None:
+    before = os.sched_getaffinity(0)
+    for placement in placements():
+        with on(placement.answers):
+            assert os.sched_getaffinity(0) == {placement.answers}
+            started = subprocess.run(
+                [sys.executable, "-c", "import os; print(*os.sched_getaffinity(0))"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert started.stdout.split() == [str(placement.answers)]
+    assert os.sched_getaffinity(0) == before
 
 
 def test_dma_is_measured_both_ways_and_by_both_means() -> None:
