@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from pyvmm.pci.bus import bdf_name
+from pyvmm.pci.bus import Bridge, bdf_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from pyvmm.config import Device
     from pyvmm.pci.bars import Bar
+    from pyvmm.pci.bus import Function
 
     from .machine import Machine
     from .plugged_device import PluggedDevice
@@ -22,7 +23,7 @@ def device_list(vm: Machine) -> Iterator[str]:
         device.function.bdf: (device, config)
         for device, config in zip(vm.devices, vm.config.devices, strict=False)
     }
-    for function in vm.bus.functions if vm.is_built else ():
+    for function in _functions(vm) if vm.is_built else ():
         line = f"{bdf_name(function.bdf)} {function.name}"
         if function.bdf not in plugged:
             yield line
@@ -33,6 +34,14 @@ def device_list(vm: Machine) -> Iterator[str]:
             yield f"    lost: {device.function.guard.gone}"
         else:
             yield from _details(device)
+
+
+def _functions(vm: Machine) -> Iterator[Function]:
+    """All of them; those behind a root port come after it."""
+    for function in vm.bus.functions:
+        yield function
+        if isinstance(function, Bridge):
+            yield from function.secondary.functions
 
 
 def _whose(config: Device) -> str:

@@ -18,6 +18,7 @@ from .file_dma import Segment
 
 _FALLOC_FL_KEEP_SIZE = 0x01  # <linux/falloc.h>
 _FALLOC_FL_PUNCH_HOLE = 0x02
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ZEROS = bytes(1 << 20)
 _MACHINE_ID = "/etc/machine-id"  # machine-id(5)
 
@@ -138,7 +139,9 @@ class Backing:
         try:
             moved = dma.dma_to_file(self.fd, offset, segments, flags, straight=self._in_memory)
         except OSError as error:
-            if durable:
+            # Where there is no room, it is this write that has none; what was written before is
+            # kept.
+            if durable and error.errno not in _NO_ROOM:
                 self._lose(error)
             raise
         if moved != size:

@@ -17,6 +17,7 @@ from .errors import ModelError
 
 _ENOUGH = 64 << 10  # bytes of each direction that wait for the other side
 _PIECE = 16 << 10
+_LAST_SECONDS = 1.0  # that a client has for what is left when all ends
 _RETRY_MS = 1000  # where the process has no file descriptor left
 
 
@@ -24,7 +25,8 @@ class Stream:
     """Owns the socket, its file, and the thread that serves it.
 
     A client that doesn't read holds up what is said, which the model sees by `room`; while there
-    is none, what is said is lost. A second one waits until the first has gone.
+    is none, what is said is lost. One that has closed its own direction only is still sent what
+    there is. A second one waits until the first has gone.
     """
 
     def __init__(self, path: str, changed: Callable[[], None]) -> None:
@@ -80,7 +82,7 @@ class Stream:
         self._wake.signal()
 
     def close(self) -> None:
-        """End it, and remove the socket's file. What waits is lost. Idempotent."""
+        """End it, and remove the socket's file; a client has a second for the rest. Idempotent."""
         if not self._closing:
             self._closing = True
             self._wake.signal()
@@ -118,23 +120,29 @@ class Stream:
             return None
 
     def _serve(self, client: socket.socket) -> None:
-        """Until it goes. Raises OSError."""
-        while not self._closing:
-            wanted = select.POLLIN if len(self._heard) < _ENOUGH else 0
-            ready = self._wait(client, wanted | (select.POLLOUT if self._said else 0))
-            if ready & select.POLLOUT:
+        """Until it has gone and all is taken that it has sent. Raises OSError."""
+        speaks, hears = True, True
+        while (speaks or hears) and not self._closing:
+            reads = speaks and len(self._heard) < _ENOUGH
+            writes = hears and bool(self._said)
+            # One that has gone is always ready: there is only room to wait for then.
+            sock = client if hears or reads else None
+            ready = self._wait(sock, select.POLLIN * reads | select.POLLOUT * writes)
+            if ready & (select.POLLHUP | select.POLLERR):
+                hears = False
+            elif ready & select.POLLOUT:
                 with self._lock:
                     del self._said[: client.send(self._said)]
                 self._changed()
-            if ready & select.POLLIN:
+            if reads and ready & ~select.POLLOUT:
                 data = client.recv(_PIECE)
-                if not data:
-                    return
+                speaks = bool(data)
                 with self._lock:
                     self._heard += data
                 self._changed()
-            elif ready & (select.POLLERR | select.POLLHUP):
-                return
+        if hears and self._said:  # a guest's last words
+            client.settimeout(_LAST_SECONDS)
+            client.sendall(self._said)
 
     def _wait(self, sock: socket.socket | None, events: int, timeout: int | None = None) -> int:
         """Wait for events of a socket, or for a change on our side; what there is of the former."""

@@ -100,7 +100,8 @@ class VirtioBlk(VirtioDevice):
         except _Unsupported:
             status = UNSUPP
         except (OSError, DmaFault) as error:
-            self.guest_error(f"a request that can't be done: {type(error).__name__}")
+            why = (isinstance(error, OSError) and error.strerror) or type(error).__name__
+            self.guest_error(f"a request that can't be done: {why}")
             status = IOERR
         ((iova, _),) = part(chain.writable, room, 1)
         self.dma_write(iova, bytes((status,)))

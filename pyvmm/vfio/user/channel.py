@@ -258,6 +258,7 @@ class Channel:
         """Be the reader until the peer is gone, or handshake() isn't true in time."""
         deadline = time.monotonic() + self.timeout
         greeted = False
+        since: float | None = None  # the first part of a message came
         with self._lock:
             if self._gone:
                 return
@@ -274,6 +275,16 @@ class Channel:
                         self._transport.patience = None
                     elif time.monotonic() >= deadline:
                         raise ProtocolError(f"{self.peer} did not say VFIO_USER_VERSION in time")
+                elif message is None and self._transport.partial:
+                    # A peer may be silent, but not in the midst of a message: others wait for it.
+                    if since is None:
+                        since = time.monotonic()
+                        self._transport.patience = self._patience
+                    elif time.monotonic() >= since + self.timeout:
+                        raise ProtocolError(f"{self.peer} did not send a message's rest in time")
+                elif since is not None:
+                    since = None
+                    self._transport.patience = None
         except VfioError as e:
             self.fail(e)
         finally:

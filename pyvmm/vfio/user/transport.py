@@ -174,6 +174,11 @@ class Transport:
         return not (self._end or self._backlog)
 
     @property
+    def partial(self) -> bool:
+        """Whether only a part of the next message has been received."""
+        return self._end > 0 and not self._congested
+
+    @property
     def backlog(self) -> int:
         """How many bytes wait to be sent."""
         return self._backlog

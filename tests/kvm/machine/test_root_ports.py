@@ -8,6 +8,7 @@ import re
 import pytest
 
 from pyvmm.machine import End
+from pyvmm.machine.monitor import Monitor
 from pyvmm.uapi.pci_regs import PCI_CAP_ID_EXP, PCI_EXP_DEVCTL
 from pyvmm.vfio.pci.capabilities import capabilities
 from tests.kvm.machine.conftest import LIMIT, MakeMachine
@@ -39,6 +40,15 @@ def test_a_driver_finds_all_as_on_bus_0(make: MakeMachine, guest: str, process: 
     assert [line.replace(integrated, "  ok   it is an endpoint") for line in reports[0]] == reports[
         1
     ]
+
+
+def test_the_monitor_lists_what_is_behind_them(make: MakeMachine) -> None:
+    vm = make("hello", devices=[{"model": "testdev", "slot": "05.0", "root_port": True}])
+    vm.build()
+    answer = Monitor(vm).execute("devices").splitlines()
+    port = answer.index("00:05.0 root port 1")
+    assert answer[port + 1].endswith(" testdev, a model in this process")
+    assert answer[port + 2].startswith("    BAR 0: ")
 
 
 def test_the_bus_is_the_guests(make: MakeMachine) -> None:

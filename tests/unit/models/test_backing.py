@@ -103,6 +103,18 @@ def test_a_flush_that_failed_fails_ever_after(monkeypatch: pytest.MonkeyPatch) -
     backing.close()
 
 
+def test_a_durable_write_without_room_loses_nothing() -> None:
+    backing = Backing.memory(1 << 20)
+    memory = Memory()
+    memory.error = OSError(errno.ENOSPC, "full")
+    with pytest.raises(OSError, match="full"):
+        backing.write_from(memory, 0, [(0, 512)], 512, True)
+    memory.error = None
+    backing.write_from(memory, 0, [(0, 512)], 512, True)
+    backing.flush()
+    backing.close()
+
+
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_durable_write_that_failed_is_as_one(durable: bool) -> None:
     backing = Backing.memory(1 << 20)

@@ -12,6 +12,7 @@ import socket
 import struct
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -209,6 +210,23 @@ def test_a_client_that_begins_ever_so_slowly_does_not_either(
         slow.send_bytes(struct.pack("=HHIII", 1, VERSION, 1 << 20, 0, 0))
         with pytest.raises(OSError, match=r"Broken pipe|reset"):
             drip(slow)
+        with Client.connect(path, timeout=PATIENCE) as client:
+            assert client.info.num_regions == 9
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 30])
+def test_a_client_that_never_ends_what_it_began(device: FakeDevice, path: Path, size: int) -> None:
+    """Silence is a client's right, but not in the midst of a message."""
+    message = struct.pack("=HHIII", 2, DMA_MAP, 48, 0, 0) + bytes(32)
+    with serving(Server.listen(device, path, timeout=0.2)), greeted(path) as peer:
+        time.sleep(0.5)
+        peer.send_bytes(message[:size])
+        time.sleep(0.05)
+        peer.send_bytes(message[size:])
+        assert peer.receive().id == 2
+        time.sleep(0.5)
+        peer.send_bytes(message[:size])
+        assert peer.ended()
         with Client.connect(path, timeout=PATIENCE) as client:
             assert client.info.num_regions == 9
 

@@ -136,6 +136,53 @@ def test_reset_while_it_waits_for_input(driver: Driver, path: Path) -> None:
     assert driver.memory[DATA : DATA + 4] == bytes(4)
 
 
+def test_one_that_has_sent_much_and_gone(driver: Driver, path: Path) -> None:
+    """All of it is for the guest, though it is more than waits for it here."""
+    driver.start(queue=RECEIVE)
+    sent = bytes(range(256)) * 600
+    with client(path) as there:
+        there.sendall(sent)
+    got = b""
+    while len(got) < len(sent):
+        size = driver.run([], [(DATA, 4096)])
+        got += driver.memory[DATA : DATA + size]
+    assert got == sent
+    with client(path) as there:  # the next one's turn
+        there.sendall(b"x")
+        assert driver.run([], [(DATA, 4096)]) == 1
+
+
+def test_one_that_has_said_all_it_has_to_say(driver: Driver, path: Path) -> None:
+    driver.start(queue=TRANSMIT)
+    with client(path) as there:
+        hear(driver, there, b"here\n")
+        there.sendall(b"quit\n")
+        there.shutdown(socket.SHUT_WR)
+        time.sleep(0.05)
+        say(driver, b"answer")
+        assert exactly(there, 6) == b"answer"
+    with client(path) as there:
+        hear(driver, there, b"next\n")
+
+
+def test_last_words(driver: Driver, path: Path) -> None:
+    driver.start(queue=TRANSMIT)
+    with client(path) as there:
+        hear(driver, there, b"here\n")
+        driver.memory[DATA : DATA + MOST] = b"x" * MOST
+        for head in range(3):
+            driver.offer([(DATA, MOST)], [], head=head)
+        driver.notify()
+        driver.used(2)
+        closing = threading.Thread(target=driver.model.close)
+        closing.start()
+        received = b""
+        while data := there.recv(1 << 20):
+            received += data
+        closing.join(LIMIT)
+    assert len(received) >= 2 * MOST
+
+
 def test_without_a_socket() -> None:
     with Driver(VirtioConsole()) as driver:
         driver.start(queue=TRANSMIT)
