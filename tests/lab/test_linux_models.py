@@ -34,7 +34,7 @@ def test_virtio(make_linux: MakeLinux, tmp_path: Path) -> None:
         ],
     )
     vm.start()
-    assert vm.shell("cat /sys/block/vda/serial") == ["first"]
+    assert vm.shell("echo $(cat /sys/block/vda/serial)") == ["first"]
     vm.shell(f"{NOISE}; dd if=/tmp/noise of=/dev/vda bs=1M oflag=direct conv=fsync 2>/dev/null")
     vm.shell("dd if=/dev/vda bs=1M count=4 iflag=direct 2>/dev/null | cmp - /tmp/noise")
     vm.shell("mke2fs /dev/vda && mount -t ext4 /dev/vda /mnt && cp /tmp/noise /mnt && umount /mnt")
