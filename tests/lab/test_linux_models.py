@@ -23,7 +23,7 @@ NOISE = "dd if=/dev/urandom of=/tmp/noise bs=1M count=4 2>/dev/null"
 
 @pytest.mark.boots(VIRTIO)
 def test_virtio(make_linux: MakeLinux, tmp_path: Path) -> None:
-    """A drive with a file system, a source of random numbers, and a shell on a console."""
+    """A drive with a file system, a source of random numbers, and a console that answers."""
     console = tmp_path / "console"
     vm = make_linux(
         VIRTIO,
@@ -45,10 +45,10 @@ def test_virtio(make_linux: MakeLinux, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as there:
         there.settimeout(PATIENCE)
         there.connect(str(console))
-        vm.send("sh </dev/hvc0 >/dev/hvc0 2>&1 &")
-        there.sendall(b"echo $((6 * 7)) is the answer; exit\n")
+        vm.send('(read -r line; echo "$((6 * 7)) to $line") </dev/hvc0 >/dev/hvc0 &')
+        there.sendall(b"the question\n")
         said = b""
-        while b"42 is the answer\r\n" not in said:
+        while b"42 to the question\r\n" not in said:
             said += there.recv(4096)
     interrupts = vm.shell("cat /proc/interrupts")
     assert heard(interrupts, "virtio0-req.0") > 0
