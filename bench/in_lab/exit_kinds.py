@@ -3,7 +3,8 @@
 
 The kernel's tracing counts the accesses of all VMs there are, by port and by guest-physical
 address, in histograms of its events kvm:kvm_pio and kvm:kvm_mmio. What KVM's own interrupt
-controllers and timer answer is among them, and is a kind of its own.
+controllers and timer answer is among them, and is a kind of its own; so are, among the others, the
+writes that an ioeventfd takes.
 
 Source: Documentation/trace/histogram.rst of the kernel.
 """

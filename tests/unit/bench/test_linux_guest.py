@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from bench.errors import BenchError
 from bench.in_lab import linux_guest, model_drive
-from bench.in_lab.linux_exits import Exits
 from bench.in_lab.linux_guest import Found, Life, Reading
 from bench.measure import Row
 from bench.settings import Settings
@@ -93,11 +91,7 @@ def test_rows_of_software_drives(
     def live(_command: object, readings: Sequence[Reading], _exits: object) -> Life:
         return Life(1.0, 2.0, [Found(8.0, 0, 0.5) for _ in readings])
 
-    def counted(_name: str, _command: object, readings: Sequence[Reading]) -> Exits:
-        return Exits(Counter(), [0.5 for _ in readings])
-
     monkeypatch.setattr(model_drive, "live", live)
-    monkeypatch.setattr(model_drive, "counted", counted)
     monkeypatch.setattr(model_drive, "count_exits", lambda: None)
     monkeypatch.setattr("bench.vmms.has_qemu", lambda: has_qemu)
     rows = list(model_drive.rows(Settings(quick), [""]))
