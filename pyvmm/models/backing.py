@@ -139,8 +139,8 @@ class Backing:
         try:
             moved = dma.dma_to_file(self.fd, offset, segments, flags, straight=self._in_memory)
         except OSError as error:
-            # Where there is no room, it is this write that has none; what was written before is
-            # kept.
+            # Where there is no room, it is taken to be this write that has none: a file system that
+            # allocates late could also mean one of before.
             if durable and error.errno not in _NO_ROOM:
                 self._lose(error)
             raise
