@@ -80,38 +80,25 @@ SPECIAL = (
 _FOR_LINUX = (
     "nvme:size=320M,e1000e,igb,edu,xhci,ahci,bridge(nvme+nvme),bridge(virtio-net+virtio-blk)"
 )
+
+
+def _linux_lab(
+    name: str, kernel: str, guests: str, backends: tuple[str, ...] = ("type1v2", "iommufd")
+) -> Profile:
+    cards = ("e1000e", "igb")
+    return Profile(name, kernel, "intel", backends, _FOR_LINUX, cards, memory="3G", guests=guests)
+
+
 PROOF = (
-    Profile(
-        "proof",
-        "6.12",
-        "intel",
-        ("type1v2", "iommufd"),
-        _FOR_LINUX,
-        ("e1000e", "igb"),
-        memory="3G",
-    ),
-    Profile(
-        "proof-6.1",
-        "6.1",
-        "intel",
-        ("type1v2",),
-        _FOR_LINUX,
-        ("e1000e", "igb"),
-        memory="3G",
-        guests="6.1",
-    ),
-    Profile(
-        "proof-newest",
-        "newest",
-        "intel",
-        ("iommufd",),
-        _FOR_LINUX,
-        ("e1000e", "igb"),
-        memory="3G",
-        guests="newest",
-    ),
+    _linux_lab("proof", "6.12", "6.12"),
+    _linux_lab("proof-6.1", "6.1", "6.1", ("type1v2",)),
+    _linux_lab("proof-newest", "newest", "newest", ("iommufd",)),
+    _linux_lab("proof-6.1-in-6.12", "6.12", "6.1"),
+    _linux_lab("proof-6.12-in-6.1", "6.1", "6.12", ("type1v2",)),
 )
 """For the tests marked `proof`: Linux guests, which take long, and more devices."""
+LINUX_LABS = tuple(profile.name for profile in PROOF)
+"""All of them: each kernel with guests of its own, and of the other."""
 BY_NAME = {profile.name: profile for profile in (*PROFILES, *SPECIAL, *PROOF)}
 _OF_THE_LIBRARY = tuple(f"tests/lab/test_{part}" for part in ("device_", "dma_", "groups"))
 

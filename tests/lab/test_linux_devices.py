@@ -10,10 +10,11 @@ import pytest
 from tests.lab.conftest import MakeLinux
 from tests.lab.guest_images import GUESTS
 from tests.lab.linux_guest import boots, heard
+from tests.lab.profiles import LINUX_LABS
 
 pytestmark = [
     pytest.mark.proof,
-    pytest.mark.profiles("proof", "proof-6.1", "proof-newest"),
+    pytest.mark.profiles(*LINUX_LABS),
     pytest.mark.timeout(1200),
 ]
 
@@ -38,7 +39,7 @@ def test_edu_from_user_space(backend: str, make_linux: MakeLinux, lab_device: Ge
 
 
 @pytest.mark.boots(USB)
-def test_a_usb_disk(make_linux: MakeLinux, lab_device: GetDevice) -> None:
+def test_a_usb_disk(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
     vm = make_linux(USB, [lab_device("xhci")], "disk=sda")
     lines = vm.passes()
     assert any("/usb" in line for line in lines if line.startswith("at pci"))
@@ -46,7 +47,7 @@ def test_a_usb_disk(make_linux: MakeLinux, lab_device: GetDevice) -> None:
 
 
 @pytest.mark.boots(SATA)
-def test_a_sata_disk(make_linux: MakeLinux, lab_device: GetDevice) -> None:
+def test_a_sata_disk(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
     vm = make_linux(SATA, [lab_device("ahci")], "disk=sda")
     lines = vm.passes()
     assert any("/ata" in line for line in lines if line.startswith("at pci"))
@@ -54,7 +55,9 @@ def test_a_sata_disk(make_linux: MakeLinux, lab_device: GetDevice) -> None:
 
 
 @pytest.mark.boots(VIRTIO)
-def test_virtio_behind_an_iommu(make_linux: MakeLinux, lab_devices: GetDevices) -> None:
+def test_virtio_behind_an_iommu(
+    backend: str, make_linux: MakeLinux, lab_devices: GetDevices
+) -> None:
     """Both are of one IOMMU group."""
     vm = make_linux(VIRTIO, [*lab_devices("virtio-net"), *lab_devices("virtio-blk")])
     vm.start()
@@ -70,7 +73,7 @@ def test_virtio_behind_an_iommu(make_linux: MakeLinux, lab_devices: GetDevices) 
 
 
 @pytest.mark.boots(TOGETHER)
-def test_a_drive_a_card_and_edu(make_linux: MakeLinux, lab_device: GetDevice) -> None:
+def test_a_drive_a_card_and_edu(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
     """All three at work at once."""
     devices = [lab_device(kind) for kind in ("nvme", "e1000e", "edu")]
     vm = make_linux(TOGETHER, devices, cpus=2)

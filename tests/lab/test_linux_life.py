@@ -115,7 +115,7 @@ def test_a_vmm_that_is_killed_under_load(
 
 
 @pytest.mark.boots(DRIVE, CARD)
-def test_two_at_once(make_linux: MakeLinux, lab_device: GetDevice) -> None:
+def test_two_at_once(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
     """Each with a device of its own, which it uses while the other one uses its."""
     first = make_linux(DRIVE, [lab_device("nvme")], "overwrite=yes size=4")
     second = make_linux(CARD, [lab_device("e1000e")], "packets=10000")

@@ -17,10 +17,11 @@ from tests.lab.conftest import MakeLinux
 from tests.lab.drivers import given_to
 from tests.lab.guest_images import GUESTS
 from tests.lab.linux_guest import boots
+from tests.lab.profiles import LINUX_LABS
 from tests.lab.written import written
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1200)]
-WITH_CARDS = pytest.mark.profiles("proof", "proof-6.1", "proof-newest")
+WITH_CARDS = pytest.mark.profiles(*LINUX_LABS)
 
 GetDevice = Callable[[str], str]
 
@@ -35,7 +36,7 @@ HAS_CARRIER = "until [ $(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 1; don
 
 @WITH_CARDS
 @pytest.mark.boots(CARDS)
-def test_frames_by_msix(kind: str, make_linux: MakeLinux, bdf: str) -> None:
+def test_frames_by_msix(kind: str, backend: str, make_linux: MakeLinux, bdf: str) -> None:
     """10,000 of them, from two CPUs."""
     vm = make_linux(CARDS, [bdf], f"interrupts=msix {MANY}", cpus=2)
     vm.passes()
@@ -44,7 +45,7 @@ def test_frames_by_msix(kind: str, make_linux: MakeLinux, bdf: str) -> None:
 
 @WITH_CARDS
 @pytest.mark.boots(CARDS)
-def test_frames_by_intx(kind: str, make_linux: MakeLinux, bdf: str) -> None:
+def test_frames_by_intx(kind: str, backend: str, make_linux: MakeLinux, bdf: str) -> None:
     vm = make_linux(CARDS, [bdf], f"pci=nomsi interrupts=intx {MANY}")
     vm.passes()
     assert vm.notices == []
@@ -64,7 +65,9 @@ def without_msix(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @WITH_CARDS
 @pytest.mark.boots(CARDS)
-def test_frames_by_msi(make_linux: MakeLinux, lab_device: GetDevice, without_msix: None) -> None:
+def test_frames_by_msi(
+    backend: str, make_linux: MakeLinux, lab_device: GetDevice, without_msix: None
+) -> None:
     """By igb. Linux tests e1000e's MSI and gives it up with QEMU's card, assigned or not: "MSI
     interrupt test failed, using legacy interrupt".
     """
@@ -75,7 +78,9 @@ def test_frames_by_msi(make_linux: MakeLinux, lab_device: GetDevice, without_msi
 
 @WITH_CARDS
 @pytest.mark.boots(RELOADED)
-def test_drivers_that_change_interrupts(make_linux: MakeLinux, lab_device: GetDevice) -> None:
+def test_drivers_that_change_interrupts(
+    backend: str, make_linux: MakeLinux, lab_device: GetDevice
+) -> None:
     """The same card by MSI-X and INTx in turn. With MSI, Linux finds none, and goes on by INTx."""
     vm = make_linux(RELOADED, [lab_device("e1000e")])
     vm.start()
@@ -115,7 +120,9 @@ def virtual(lab_device: GetDevice) -> Iterator[str]:
 
 @pytest.mark.profiles("igb", "igb-6.1", "igb-newest")
 @pytest.mark.boots(VIRTUAL)
-def test_a_virtual_function(make_linux: MakeLinux, virtual: str, lab_device: GetDevice) -> None:
+def test_a_virtual_function(
+    backend: str, make_linux: MakeLinux, virtual: str, lab_device: GetDevice
+) -> None:
     """Its owner is the host's meanwhile. In labs with so little memory that its BARs are below
     4 GiB: QEMU 10.0 has them there, wherever they are.
     """

@@ -8,83 +8,57 @@ from collections.abc import Callable
 import pytest
 
 from tests.lab.conftest import MakeLinux
+from tests.lab.guest_images import GUESTS
 from tests.lab.linux_guest import boots, heard
+from tests.lab.profiles import LINUX_LABS
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(1200)]
 
 GetDevice = Callable[[str], str]
 GetDevices = Callable[[str], list[str]]
 
-BY_GUEST = {
-    kernel: boots("nvme", "ext4", kernel=kernel, script="nvme-thorough.sh")
-    for kernel in ("6.1-cloud", "6.12-cloud", "newest-cloud", "6.12")
-}
-OLD, CURRENT, NEW, NO_CLOUD = BY_GUEST.values()
+THOROUGH = boots("nvme", "ext4", script="nvme-thorough.sh")
+NO_CLOUD = boots("nvme", "ext4", kernel=GUESTS, script="nvme-thorough.sh")
 TWO = boots("nvme")
 NOISE = "dd if=/dev/urandom of=/tmp/noise{0} bs=1M count=4 2>/dev/null"
 WRITE = 'dd if=/tmp/noise{0} of=/dev/nvme{0}n1 bs=64k oflag=direct 2>/dev/null & jobs="$jobs $!"'
 SAME = "dd if=/dev/nvme{0}n1 bs=1M count=4 iflag=direct 2>/dev/null | cmp - /tmp/noise{0}"
 
 
-@pytest.mark.parametrize("guest", ["6.12-cloud", "6.12"])
+@pytest.mark.profiles(*LINUX_LABS)
+@pytest.mark.boots(THOROUGH)
+def test_put_to_the_proof(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
+    passes_the_proof(THOROUGH, lab_device("nvme"), make_linux)
+
+
 @pytest.mark.profiles("proof")
-@pytest.mark.boots(CURRENT, NO_CLOUD)
-def test_put_to_the_proof(
-    guest: str, backend: str, make_linux: MakeLinux, lab_device: GetDevice
+@pytest.mark.boots(NO_CLOUD)
+def test_put_to_the_proof_by_bare_metals_kernel(
+    backend: str, make_linux: MakeLinux, lab_device: GetDevice
 ) -> None:
-    passes_the_proof(BY_GUEST[guest], lab_device("nvme"), make_linux)
-
-
-@pytest.mark.profiles("proof-6.1")
-@pytest.mark.boots(OLD)
-def test_put_to_the_proof_on_6_1(make_linux: MakeLinux, lab_device: GetDevice) -> None:
-    passes_the_proof(OLD, lab_device("nvme"), make_linux)
-
-
-@pytest.mark.profiles("proof-newest")
-@pytest.mark.boots(NEW)
-def test_put_to_the_proof_on_the_newest(make_linux: MakeLinux, lab_device: GetDevice) -> None:
-    passes_the_proof(NEW, lab_device("nvme"), make_linux)
-
-
-@pytest.mark.profiles("proof")
-@pytest.mark.boots(OLD)
-def test_an_older_guest(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
-    used_well(OLD, lab_device("nvme"), "size=16 rebinds=3", make_linux)
-
-
-@pytest.mark.profiles("proof-6.1")
-@pytest.mark.boots(CURRENT)
-def test_an_older_host(backend: str, make_linux: MakeLinux, lab_device: GetDevice) -> None:
-    used_well(CURRENT, lab_device("nvme"), "size=16 rebinds=3", make_linux)
+    passes_the_proof(NO_CLOUD, lab_device("nvme"), make_linux)
 
 
 @pytest.mark.profiles("large")
-@pytest.mark.boots(CURRENT)
+@pytest.mark.boots(THOROUGH)
 def test_with_memory_across_the_hole(
     backend: str, make_linux: MakeLinux, lab_device: GetDevice
 ) -> None:
     """Linux takes what is above 4 GiB first, so that is where the drive's DMA goes."""
-    vm = make_linux(CURRENT, [lab_device("nvme")], "size=8 rebinds=1", memory="4400M", cpus=2)
+    drive = lab_device("nvme")
+    vm = make_linux(THOROUGH, [drive], "size=8 rebinds=1", memory="4400M", cpus=2)
     vm.passes()
     assert vm.notices == []
 
 
 def passes_the_proof(booted: dict[str, object], bdf: str, make_linux: MakeLinux) -> None:
     """256 MiB by four CPUs, a vector for each queue, 20 drivers in turn, and a file system."""
-    used = used_well(booted, bdf, "size=256 rebinds=20", make_linux, cpus=4)
+    vm = make_linux(booted, [bdf], "size=256 rebinds=20", cpus=4)
+    used = vm.passes()
     assert "  ok   256 MiB are written from 4 CPUs" in used
     assert "  ok   each of 4 I/O queues has a vector" in used
     assert "  ok   20 times the driver is unbound and bound" in used
-
-
-def used_well(
-    booted: dict[str, object], bdf: str, parameters: str, make_linux: MakeLinux, cpus: int = 2
-) -> list[str]:
-    vm = make_linux(booted, [bdf], parameters, cpus=cpus)
-    lines = vm.passes()
     assert vm.notices == []
-    return lines
 
 
 @pytest.fixture
@@ -93,7 +67,7 @@ def pair(lab_devices: GetDevices, lab_device: GetDevice) -> list[str]:
     return [bdf for bdf in lab_devices("nvme") if bdf != lab_device("nvme")]
 
 
-@pytest.mark.profiles("proof", "proof-6.1")
+@pytest.mark.profiles(*LINUX_LABS)
 @pytest.mark.boots(TWO)
 def test_two_of_a_group(backend: str, make_linux: MakeLinux, pair: list[str]) -> None:
     """Both at work at once."""
