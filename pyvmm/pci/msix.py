@@ -122,16 +122,8 @@ class Msix:
 
     def read_pba(self, offset: int, size: int) -> int:
         """Read size bytes at offset of the pending bit array, within it: our share of them."""
-        bits = self._bits(offset, size)
+        bits = range(8 * offset, min(8 * (offset + size), self.size))
         return sum(1 << (i - bits.start) for i in bits if self._host.pending(i))
-
-    def not_in_use(self, offset: int, size: int) -> int:
-        """The same bytes with the bits of the vectors that only the device knows of."""
-        bits, used = self._bits(offset, size), self._host.used
-        return sum(1 << (i - bits.start) for i in bits if i not in used)
-
-    def _bits(self, offset: int, size: int) -> range:
-        return range(8 * offset, min(8 * (offset + size), self.size))
 
     # -- what the host is told ------------------------------------------------------------------
 
@@ -195,7 +187,8 @@ class MsixTable:
 class MsixPba:
     """The handler of a BAR's accesses to the pending bit array, by offset in the BAR.
 
-    What a vector in use has pending, its eventfd knows; of the others only the device does.
+    A vector is pending if its eventfd says so, or the device: it alone knows of vectors that are
+    not in use yet, and some devices hold back the others while the function is masked.
     """
 
     def __init__(self, msix: Msix, lock: FunctionLock, below: IoHandler) -> None:
@@ -206,15 +199,14 @@ class MsixPba:
         self._start = msix.pba_area.start
 
     def read(self, offset: int, size: int) -> int:
+        # In this order no bit is missed that the device hands to the eventfd meanwhile.
+        theirs = self._below.read(offset, size)
+        if theirs == (1 << 8 * size) - 1:
+            theirs = 0  # it doesn't answer
         at = offset - self._start
-        # In this order no bit is missed whose vector comes into use meanwhile.
-        bits = self._msix.not_in_use(at, size)
-        if bits:
-            theirs = self._below.read(offset, size)
-            # All-ones is a device that doesn't answer.
-            bits &= theirs if theirs != (1 << 8 * size) - 1 else 0
+        vectors = max(0, min(8 * size, self._msix.size - 8 * at))
         with self._lock:
-            return bits | self._msix.read_pba(at, size)
+            return theirs & (1 << vectors) - 1 | self._msix.read_pba(at, size)
 
     def write(self, offset: int, size: int, value: int) -> None:
         """The guest can't: the bits are read-only."""

@@ -61,15 +61,16 @@ def test_a_line_that_the_host_can_not_give(make: Callable[..., Setting]) -> None
     assert setting.vm.delivered == [Message(0xFEE00000, 0)]
 
 
-def test_the_pba_has_what_only_the_device_knows(setting: Setting) -> None:
+def test_the_pba_has_what_the_device_knows(setting: Setting) -> None:
+    """Of vectors that are not in use yet, and of those that it holds back itself."""
     setting.write(COMMAND, 2, MEMORY)
     bar0 = setting.function.bars[0].address
     setting.write(MSIX_AT + 2, 2, 0xC000)
     setting.store(bar0 + 0x1810, 4, 0xFEE00000)
     setting.write(MSIX_AT + 2, 2, 0x8000)  # vector 1 is in use now, and masked
     pba = setting.device.contents[0]
-    pba[0x1C00:0x1C08] = b"\xee\xff\xff\xff\xff\xff\xff\xff"
-    assert setting.load(bar0 + 0x1C00, 8) == 0xFFEC, "of 16 vectors, and not of vector 1"
+    pba[0x1C00:0x1C08] = b"\xec\xff\xff\xff\xff\xff\xff\xff"
+    assert setting.load(bar0 + 0x1C00, 8) == 0xFFEC, "of 16 vectors"
     assert setting.load(bar0 + 0x1C01, 1) == 0, "all-ones is no answer"
     setting.device.signal(1)
     assert setting.load(bar0 + 0x1C00, 4) == 0xFFEE
@@ -77,12 +78,11 @@ def test_the_pba_has_what_only_the_device_knows(setting: Setting) -> None:
     assert setting.load(bar0 + 0x1C00, 4) == 2, "what we know we tell"
     setting.device.refuse = None
     setting.store(bar0 + 0x1C00, 8, 0)
-    assert pba[0x1C00] == 0xEE, "pending bits are read-only"
+    assert pba[0x1C00] == 0xEC, "pending bits are read-only"
     for vector in range(16):
         setting.store(bar0 + 0x1800 + 16 * vector, 4, 0xFEE00000)
-    setting.device.accesses.clear()
-    assert setting.load(bar0 + 0x1C00, 8) == 2
-    assert setting.device.accesses == [], "it isn't asked for what we know"
+    pba[0x1C00:0x1C08] = b"\x08" + bytes(7)
+    assert setting.load(bar0 + 0x1C00, 8) == 0xA
 
 
 def test_msi_pending_bits_are_read_through_configuration_space(setting: Setting) -> None:

@@ -220,8 +220,16 @@ class Peer:
         self.sock = sock
         sock.settimeout(PATIENCE)
         self.id = 0x100
+        self.in_pieces = False
+        """Send byte by byte, what has no fds."""
+        self.late = 0
+        """how many fds have come behind their message's header"""
 
     def send_bytes(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        if self.in_pieces and not fds:
+            for byte in data:
+                self.sock.sendall(bytes([byte]))
+            return
         sent = socket.send_fds(self.sock, [data], fds)
         if sent < len(data):
             self.sock.sendall(data[sent:])
@@ -258,6 +266,7 @@ class Peer:
                 raise EOFError
             payload += more
             fds += more_fds
+            self.late += len(more_fds)
         return Received(id, command, flags, error, payload, list(fds))
 
     def ask(self, command: int, payload: bytes = b"", fds: Sequence[int] = ()) -> Received:
