@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..uapi.lazy import attributes
 from .buffer import DmaBuffer
 from .capability_chain import InfoCapability
-from .device import Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo
+from .device import Device, DeviceInfo, Fds, IoEventFd, IrqData, IrqInfo, RegionInfo, RegionWrite
 from .dma import DmaSpace
 from .errors import (
     BadAccess,
@@ -69,6 +69,7 @@ __all__ = [
     "PrecopyInfo",
     "ProtocolError",
     "RegionInfo",
+    "RegionWrite",
     "Register",
     "RegisterMap",
     "TooFewVectors",

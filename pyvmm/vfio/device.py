@@ -44,6 +44,7 @@ __all__ = [
     "IrqInfo",
     "Mapping",
     "RegionInfo",
+    "RegionWrite",
 ]
 
 
@@ -118,6 +119,8 @@ class Fds(tuple[int, ...]):
 
 
 IrqData = Fds | Sequence[bool] | None
+RegionWrite = tuple[int, int, bytes]
+"""A region's index, the offset in it, and what is written there"""
 
 
 class Device(ABC):
@@ -158,6 +161,11 @@ class Device(ABC):
     @abstractmethod
     def region_write(self, index: int, offset: int, data: bytes) -> None:
         """Write the bytes; one access of their width, if it is 1, 2, 4 or 8."""
+
+    def region_write_multi(self, writes: Sequence[RegionWrite]) -> None:
+        """Do many writes in their order, as region_write() would, up to one that fails."""
+        for index, offset, data in writes:
+            self.region_write(index, offset, data)
 
     def region_fd(self, index: int) -> int:
         """The file whose bytes are the region's mappable areas, at info.offset + area.

@@ -13,13 +13,14 @@ from contextlib import suppress
 from ...uapi.pci_regs import PCI_VENDOR_ID
 from ...uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from .. import eventfd_signal
-from ..device import Device, IoEventFd, IrqData, IrqInfo, RegionInfo
+from ..device import Device, IoEventFd, IrqData, IrqInfo, RegionInfo, RegionWrite
 from ..dma import DmaSpace
 from ..errors import DeviceError, DeviceGone, VfioError
 from ..eventfd import EventFd
 from ..intervals import Interval
 from ..mapping import Mapping
 from ..passed_fds import close_passed
+from . import write_multi
 from .channel import DEFAULT_TIMEOUT, Channel
 from .client_dma import ClientDma
 from .connecting import connect
@@ -236,6 +237,12 @@ class Client(Device):
         most = self._max_transfer
         for at in range(0, len(data), most):
             self.region_write(index, offset + at, data[at : at + most])
+
+    def region_write_multi(self, writes: Sequence[RegionWrite]) -> None:
+        if self._server.write_multiple and write_multi.fit(writes):
+            write_multi.send(self._queries, writes, self._max_transfer)
+        else:
+            super().region_write_multi(writes)
 
     def _end_posting(self) -> None:
         """From now on the device is also reached past the socket. What was posted is carried out

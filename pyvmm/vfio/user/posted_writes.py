@@ -8,9 +8,9 @@ writes that are waited for. Once the device is reached past the socket, by mappe
 doorbell's eventfd, a write there could overtake a posted one: none is posted any more, and those
 that were are waited for, by something that is asked after them.
 
-It is for servers that know No_reply: another's answers to what wants none end the connection.
-Coalesced writes (REGION_WRITE_MULTI) are not sent: they save a server messages
-when a client holds writes back until the socket takes them, and here each is sent at once.
+It is for servers that know No_reply: another's answers to what wants none end the connection. Each
+is sent at once, by itself. To hold writes back, in order to send several in one message, would
+save the server a little, and cost the guest the time.
 """
 
 from __future__ import annotations

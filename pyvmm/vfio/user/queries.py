@@ -77,7 +77,7 @@ class Queries:
     def negotiate(self, timeout: float | None = None) -> tuple[Capabilities, socket.socket | None]:
         """Agree on a version; tells what the server can receive, and its twin socket, if any."""
         command = VFIO_USER_VERSION
-        payload = pack_version(MINOR, twin_socket=True)
+        payload = pack_version(MINOR, write_multiple=True, twin_socket=True)
         doing = "agreeing on a version"
         reply = self.ask(doing, command, payload, timeout=timeout, max_fds=MAX_MSG_FDS)
         try:

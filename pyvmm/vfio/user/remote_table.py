@@ -21,7 +21,7 @@ from ...uapi.pci_regs import (
     PCI_STATUS_CAP_LIST,
 )
 from ...uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
-from ..device import Device
+from ..device import Device, RegionWrite
 from ..errors import DeviceError
 
 _CONFIG_SIZE = 256  # bytes, of which the capability list is all within
@@ -47,16 +47,22 @@ class RemoteTable:
         one that is written doesn't read as it was.
         """
         control = (PCI_MSIX_ENTRY_CTRL_MASKBIT if masked else 0).to_bytes(4, "little")
-        for vector in vectors:
-            at = self._start + vector * PCI_MSIX_ENTRY_SIZE + PCI_MSIX_ENTRY_VECTOR_CTRL
-            self._device.region_write(self._region, at, control)
-            if not self._keeps:
-                # Whose refusals nobody hears of, as it was posted, or who ignores it, is found out.
-                (low, *_) = self._device.region_read(self._region, at, 4)
-                if bool(low & PCI_MSIX_ENTRY_CTRL_MASKBIT) != masked:
-                    asked = f"{self._device.name}: writing its MSI-X table"
-                    raise DeviceError.answered(asked, errno.EIO, "it stays as it was")
-                self._keeps = True
+        starts = [self._start + vector * PCI_MSIX_ENTRY_SIZE for vector in vectors]
+        writes = [(self._region, at + PCI_MSIX_ENTRY_VECTOR_CTRL, control) for at in starts]
+        if writes and not self._keeps:
+            first, *writes = writes
+            self._write_and_look(first, masked)
+        self._device.region_write_multi(writes)
+
+    def _write_and_look(self, write: RegionWrite, masked: bool) -> None:
+        """Who refuses it unheard, as it was posted, or ignores it, is found out."""
+        region, at, control = write
+        self._device.region_write(region, at, control)
+        (low, *_) = self._device.region_read(region, at, 4)
+        if bool(low & PCI_MSIX_ENTRY_CTRL_MASKBIT) != masked:
+            asked = f"{self._device.name}: writing its MSI-X table"
+            raise DeviceError.answered(asked, errno.EIO, "it stays as it was")
+        self._keeps = True
 
 
 def _table(config: bytes) -> int | None:

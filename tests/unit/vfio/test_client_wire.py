@@ -47,7 +47,7 @@ def test_the_handshake(client: Client, script: Script) -> None:
     assert version.payload == (
         struct.pack("=HH", 0, 1)
         + b'{"capabilities":{"max_msg_fds":253,"max_data_xfer_size":1048576,'
-        b'"twin_socket":{"supported":true}}}\0'
+        b'"write_multiple":true,"twin_socket":{"supported":true}}}\0'
     )
     assert info.payload == struct.pack("=IIII", 16, 0, 0, 0)
     assert client.info[:3] == (3, 9, 5)
