@@ -30,8 +30,8 @@ def device_list(vm: Machine) -> Iterator[str]:
             continue
         device, config = plugged[function.bdf]
         yield f"{line}, {_whose(config)}"
-        if device.function.guard.gone is not None:
-            yield f"    lost: {device.function.guard.gone}"
+        if device.missing is not None:
+            yield f"    lost: {device.missing}"
         else:
             yield from _details(device)
 

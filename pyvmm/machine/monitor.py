@@ -97,9 +97,11 @@ class Monitor:
             names = self._vm.replug()
         except MachineError as error:
             return [str(error)]
-        if not names:
-            return ["no device has come back"]
-        return [f"{name} is back: have the guest look for it" for name in names]
+        missing = [device for device in self._vm.devices if device.missing is not None]
+        return [
+            *(f"{name} is back: have the guest look for it" for name in names),
+            *(f"{device.device.name} is not back: {device.missing}" for device in missing),
+        ] or ["no device was lost"]
 
     def _quit(self) -> Iterable[str]:
         self._vm.request_stop("quit by the monitor")

@@ -63,6 +63,7 @@ class PluggedDevice:
         self._assigned: Assigned | None = None
         self._notices: Notices | None = None
         self._given_up = False
+        self._not_back: Exception | None = None
         self._told = threading.Lock()  # who tells of its loss takes it, for good
         self.resets = 0
         """How often the guest's resets have been its too."""
@@ -113,6 +114,17 @@ class PluggedDevice:
             self._take_back()
         except (VfioError, KvmError) as failure:
             self._notice(str(failure))
+
+    @property
+    def missing(self) -> Exception | None:
+        """Why the guest hasn't got it: why it was lost, or why it couldn't be had back the last
+        time. None if it is there.
+        """
+        return self._not_back or self.function.guard.gone
+
+    def not_back(self, error: Exception) -> None:
+        """It was lost, and what was to take its place couldn't be had."""
+        self._not_back = error
 
     def lose(self, error: Exception) -> None:
         """It is lost to the guest, as somebody else has found out, and perhaps still there."""

@@ -50,7 +50,7 @@ class Slot:
         self._comes_back = comes_back
         self._absent = absent
         self.plugged = plug()
-        """For the guest it is there as long as its function says so (function.guard.gone)."""
+        """what is there, or, as long as it is missing, what was"""
         self._identity = self.plugged.function.identity
 
     def __enter__(self) -> Slot:
@@ -66,20 +66,24 @@ class Slot:
         for is refused. No vCPU may be in the guest.
         """
         lost = self.plugged.function
-        if lost.guard.gone is None or not self._comes_back:
+        if self.plugged.missing is None or not self._comes_back:
             return False
         self.plugged.discard()
         try:
             back = self._plug()
         except (VfioError, PciError, KvmError, MachineError) as error:
-            self._absent(error)
+            self._not_back(error)
             return False
         differs = difference(self._identity, back.function.identity)
         if differs:
             back.discard()
             what = f"{lost.name} is not the device it was: {differs}"
-            self._absent(BadDevice(f"{what}; have it serve the one that the guest booted with"))
+            self._not_back(BadDevice(f"{what}; have it serve the one that the guest booted with"))
             return False
         lost.bus.replace(lost, back.function)
         self.plugged = back
         return True
+
+    def _not_back(self, error: Exception) -> None:
+        self.plugged.not_back(error)
+        self._absent(error)

@@ -311,11 +311,15 @@ def test_without_a_reset(make: MakeMachine, servers: Servers) -> None:
     (bar,) = vm.devices[0].function.bars
     vm.bus.config_write(AT, 4, 2, 2)
     assert bar.decoded() == bar.boot_address
+    assert vm.devices[0].missing is None
     guest.loses_it(servers)
+    assert "hung up" in str(vm.devices[0].missing)
     assert vm.replug() == []
     assert "; start it again; the guest goes on without" in guest.notices[-1]
+    assert "ECONNREFUSED" in str(vm.devices[0].missing)
     servers.start("edu")
     assert vm.replug() == [f"vfio-user server {servers.path}"]
+    assert vm.devices[0].missing is None
     assert guest.notices[-1] == f"vfio-user server {servers.path} is back"
     assert guest.finds() == EDU
     (bar,) = vm.devices[0].function.bars

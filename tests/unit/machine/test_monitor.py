@@ -87,7 +87,7 @@ def monitor(vm: Vm) -> Monitor:
         ("reset", "the guest is reset\n"),
         ("q", "the run ends\n"),
         ("re", "re: reset and replug begin like that; `help` lists them\n"),
-        ("replug", "no device has come back\n"),
+        ("replug", "no device was lost\n"),
     ],
 )
 def test_answers(vm: Vm, line: str, answer: str) -> None:
@@ -104,6 +104,13 @@ def test_what_the_commands_do(vm: Vm) -> None:
 def test_what_is_plugged_in_again(vm: Vm) -> None:
     vm.back = ["edu", "nvme"]
     lines = [f"{name} is back: have the guest look for it" for name in ("edu", "nvme")]
+    assert monitor(vm).execute("replug").splitlines() == lines
+    there, lost = (SimpleNamespace(name=name) for name in ("edu", "rng"))
+    vm.devices = [
+        SimpleNamespace(device=there, missing=None),
+        SimpleNamespace(device=lost, missing=MachineError("nobody listens; start its server")),
+    ]
+    lines.append("rng is not back: nobody listens; start its server")
     assert monitor(vm).execute("replug").splitlines() == lines
     vm.fails = True
     assert monitor(vm).execute("replug") == "vCPU 0 can't be held\n"
