@@ -18,7 +18,6 @@ from .file_dma import Segment
 
 _FALLOC_FL_KEEP_SIZE = 0x01  # <linux/falloc.h>
 _FALLOC_FL_PUNCH_HOLE = 0x02
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ZEROS = bytes(1 << 20)
 _MACHINE_ID = "/etc/machine-id"  # machine-id(5)
 
@@ -40,13 +39,7 @@ class Dma(Protocol):
     ) -> int: ...
 
     def dma_to_file(
-        self,
-        fd: int,
-        offset: int,
-        segments: list[Segment],
-        flags: int = 0,
-        *,
-        straight: bool = False,
+        self, fd: int, offset: int, segments: list[Segment], *, straight: bool = False
     ) -> int: ...
 
 
@@ -134,18 +127,17 @@ class Backing:
     def write_from(
         self, dma: Dma, offset: int, segments: list[Segment], size: int, durable: bool
     ) -> None:
-        flags = os.RWF_DSYNC if durable else 0
+        """Two steps, if it is to be durable: so who fails tells what it is that failed.
+
+        The error of one call for both (RWF_DSYNC) may be about this write, which may have no room,
+        or about an earlier one that is lost: file systems that allocate late say ENOSPC for that,
+        too. It flushes more than what it has written.
+        """
         self._check_durable(durable)
-        try:
-            moved = dma.dma_to_file(self.fd, offset, segments, flags, straight=self._in_memory)
-        except OSError as error:
-            # Where there is no room, it is taken to be this write that has none: a file system that
-            # allocates late could also mean one of before.
-            if durable and error.errno not in _NO_ROOM:
-                self._lose(error)
-            raise
-        if moved != size:
+        if dma.dma_to_file(self.fd, offset, segments, straight=self._in_memory) != size:
             raise OSError(errno.EIO, "not all is written")
+        if durable:
+            self.flush()
 
     def flush(self) -> None:
         self._check_durable(True)

@@ -317,6 +317,10 @@ class Engine:
 
 
 def _status_of(error: OSError, command: Command) -> Status:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if not isinstance(error, NotDurable) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+    ):
         return Status.CAPACITY_EXCEEDED
     return Status.READ_ERROR if command.opcode in READS else Status.WRITE_FAULT

@@ -92,7 +92,7 @@ def test_a_flush_that_failed_fails_ever_after(monkeypatch: pytest.MonkeyPatch) -
             raise errors.pop()
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
-    backing.write_from(memory, 0, [(0, 512)], 512, True)
+    backing.write_from(memory, 0, [(0, 512)], 512, False)
     for _ in range(2):
         with pytest.raises(NotDurable) as caught:
             backing.flush()
@@ -107,24 +107,43 @@ def test_a_durable_write_without_room_loses_nothing() -> None:
     backing = Backing.memory(1 << 20)
     memory = Memory()
     memory.error = OSError(errno.ENOSPC, "full")
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(OSError, match="full") as caught:
         backing.write_from(memory, 0, [(0, 512)], 512, True)
+    assert not isinstance(caught.value, NotDurable)
     memory.error = None
     backing.write_from(memory, 0, [(0, 512)], 512, True)
     backing.flush()
     backing.close()
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_a_durable_write_that_failed_is_as_one(durable: bool) -> None:
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_durable_write_may_be_the_one_that_hears_of_a_loss(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Of what was written before, for which there may be no room by now."""
+    backing = Backing.memory(1 << 20)
+    errors = [OSError(number, "lost")]
+
+    def fdatasync(_fd: int) -> None:
+        if errors:
+            raise errors.pop()
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    backing.write_from(Memory(), 0, [(0, 512)], 512, False)
+    for _ in range(2):
+        with pytest.raises(NotDurable) as caught:
+            backing.write_from(Memory(), 0, [(0, 512)], 512, True)
+        assert caught.value.errno == number
+        with pytest.raises(NotDurable):
+            backing.flush()
+    backing.close()
+
+
+def test_a_write_that_failed_and_was_not_to_be_durable() -> None:
     backing = Backing.memory(1 << 20)
     memory = Memory()
     memory.error = OSError(errno.EIO, "lost")
     with pytest.raises(OSError, match="lost"):
-        backing.write_from(memory, 0, [(0, 512)], 512, durable)
-    if durable:
-        with pytest.raises(NotDurable):
-            backing.flush()
-    else:
-        backing.flush()
+        backing.write_from(memory, 0, [(0, 512)], 512, False)
+    backing.flush()
     backing.close()

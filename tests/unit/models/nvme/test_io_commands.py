@@ -80,21 +80,29 @@ class TestReadsAndWrites:
     def test_a_write_that_must_be_durable(
         self, drive: Driver, queue: Queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        flags: list[int] = []
-        write = os.pwritev
-
-        def pwritev(fd: int, views: list[memoryview], offset: int, how: int) -> int:
-            flags.append(how)
-            return write(fd, views, offset)
-
-        monkeypatch.setattr(os, "pwritev", pwritev)
         flushes: list[int] = []
         monkeypatch.setattr(os, "fdatasync", flushes.append)
-        for cdw12, cache in ((0, 1), (1 << 30, 1), (0, 0)):
-            drive.admin.run(Admin.SET_FEATURES, Feature.VOLATILE_WRITE_CACHE, cache)
-            assert queue.run(Io.WRITE, 0, 0, cdw12, nsid=1, prp1=DATA).status == Status.SUCCESS
-        assert flags == [0, os.RWF_DSYNC, os.RWF_DSYNC]
-        assert flushes == [drive.model.namespaces[1].backing.fd], "when the cache was switched off"
+        one = [drive.model.namespaces[1].backing.fd]
+        assert queue.run(Io.WRITE, 0, 0, nsid=1, prp1=DATA).status == Status.SUCCESS
+        assert flushes == []
+        assert queue.run(Io.WRITE, 0, 0, 1 << 30, nsid=1, prp1=DATA).status == Status.SUCCESS
+        assert flushes == one
+        drive.admin.run(Admin.SET_FEATURES, Feature.VOLATILE_WRITE_CACHE, 0)
+        assert flushes == one * 2, "when the cache was switched off"
+        assert queue.run(Io.WRITE, 0, 0, nsid=1, prp1=DATA).status == Status.SUCCESS
+        assert flushes == one * 3
+
+    def test_a_flush_that_finds_no_room(
+        self, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It has lost something; to make room now brings nothing back."""
+
+        def fdatasync(_fd: int) -> None:
+            raise OSError(28, "it fails")
+
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+        done = queue.run(Io.FLUSH, nsid=1)
+        assert (done.status, done.dnr) == (Status.WRITE_FAULT, True)
 
     def test_a_full_disk(self, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
         for number, status in ((28, Status.CAPACITY_EXCEEDED), (5, Status.WRITE_FAULT)):
