@@ -18,6 +18,7 @@ pytestmark = [
 ]
 
 VIRTIO = boots("virtio_blk", "virtio-rng", "ext4")
+DRIVES = boots("nvme", "ext4")
 NOISE = "dd if=/dev/urandom of=/tmp/noise bs=1M count=4 2>/dev/null"
 
 
@@ -52,4 +53,38 @@ def test_virtio(make_linux: MakeLinux, tmp_path: Path) -> None:
             said += there.recv(4096)
     interrupts = vm.shell("cat /proc/interrupts")
     assert heard(interrupts, "virtio0-req.0") > 0
+    assert vm.notices == []
+
+
+@pytest.mark.parametrize("ioeventfd", [False, True], ids=["by writes", "by ioeventfd"])
+@pytest.mark.parametrize("process", [False, True], ids=["here", "in a process"])
+@pytest.mark.boots(DRIVES)
+def test_namespaces_of_large_blocks(
+    make_linux: MakeLinux, tmp_path: Path, process: bool, ioeventfd: bool
+) -> None:
+    """Two files, each with a file system, both at work at once; and blocks that are given back."""
+    files = [tmp_path / name for name in ("a.img", "b.img")]
+    for file, size in zip(files, (48 << 20, 80 << 20), strict=True):
+        with file.open("wb") as empty:
+            empty.truncate(size)
+    options = {"files": [*map(str, files)], "block_size": 4096, "ioeventfd": ioeventfd}
+    vm = make_linux(DRIVES, [{"model": "nvme", "options": options, "process": process}], cpus=2)
+    vm.start()
+    vm.shell("dmesg -n 1; until [ -e /dev/nvme0n1 ] && [ -e /dev/nvme0n2 ]; do sleep 1; done")
+    for drive, sectors in ((1, 48 << 11), (2, 80 << 11)):
+        assert vm.shell(f"cat /sys/block/nvme0n{drive}/size") == [str(sectors)]
+        assert vm.shell(f"cat /sys/block/nvme0n{drive}/queue/logical_block_size") == ["4096"]
+        vm.shell(f"mkdir /mnt/{drive}; mke2fs -b 4096 /dev/nvme0n{drive} >/dev/null 2>&1")
+        vm.shell(f"mount -t ext4 /dev/nvme0n{drive} /mnt/{drive}")
+    vm.shell(NOISE)
+    vm.shell("for d in 1 2; do cp /tmp/noise /mnt/$d/noise && sync & done; wait")
+    vm.shell("for d in 1 2; do umount /mnt/$d; mount -t ext4 /dev/nvme0n$d /mnt/$d; done")
+    vm.shell("cmp /tmp/noise /mnt/1/noise && cmp /tmp/noise /mnt/2/noise")
+    before = files[1].stat().st_blocks
+    vm.shell("rm /mnt/2/noise && sync && fstrim /mnt/2")
+    assert files[1].stat().st_blocks < before - (2 << 11)
+    vm.shell("cmp /tmp/noise /mnt/1/noise")
+    interrupts = vm.shell("cat /proc/interrupts")
+    assert heard(interrupts, "nvme0q1") > 0
+    assert heard(interrupts, "nvme0q2") > 0
     assert vm.notices == []

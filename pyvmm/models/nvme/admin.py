@@ -147,12 +147,12 @@ class AdminCommands:
         return 0
 
     def _abort(self, admin: SubmissionQueue, command: Command) -> int:
-        """Only requests for events wait long enough to be aborted."""
+        """What waits: for an event, or for a thread that does it. A system call isn't aborted."""
         sq_id, cid = command.cdw10 & 0xFFFF, command.cdw10 >> 16
-        if sq_id or not self._engine.events.take_back(cid):
-            return _NOT_ABORTED
-        self._engine.complete(admin, cid, 0, Status.ABORT_REQUESTED)
-        return 0
+        if not sq_id and self._engine.events.take_back(cid):
+            self._engine.complete(admin, cid, 0, Status.ABORT_REQUESTED)
+            return 0
+        return 0 if self._engine.abort(sq_id, cid) else _NOT_ABORTED
 
     def _request_event(self, admin: SubmissionQueue, command: Command) -> None:
         self._engine.events.request(command.cid)

@@ -40,6 +40,16 @@ BURST = 64  # commands of one queue, before it is another's turn
 MOST_DEFERRED = 256  # commands that wait for files; while there are more, none are fetched
 
 
+class _Deferred:
+    """A command for another thread; one is not another, whatever a guest calls them."""
+
+    __slots__ = ("cid", "sq")
+
+    def __init__(self, sq: SubmissionQueue, cid: int) -> None:
+        self.sq = sq
+        self.cid = cid
+
+
 class Engine:
     def __init__(self, model: Nvme, page: int) -> None:
         """`page` is the memory page size, in bytes."""
@@ -59,6 +69,7 @@ class Engine:
         self._broken = False
         self._abandoned = False
         self._deferred = 0
+        self._queued: list[_Deferred] = []  # those of them that have not begun
         self.changing = 0
         """Commands under way that change a file, which a reset of the function doesn't stop"""
         self._finished: deque[tuple[SubmissionQueue, int, int, int]] = deque()
@@ -142,14 +153,17 @@ class Engine:
         `changes`: it changes a file, so that whoever uses it next waits for its end.
         """
 
+        queued = _Deferred(sq, command.cid)
+
         def work(_sq: SubmissionQueue, _command: Command) -> int:
             do()
             return 0
 
         def job() -> None:
             with self.model.lock:
-                if self._abandoned:
+                if self._abandoned or queued not in self._queued:
                     return
+                self._queued.remove(queued)
                 self.changing += changes
             outcome: tuple[int, int] = 0, Status.INTERNAL_ERROR
             try:
@@ -162,9 +176,22 @@ class Engine:
                         self.model.left_alone(self)
                 self.wake()
 
+        with self.model.lock:
+            self._queued.append(queued)
         self.model.start(job, waits=True)
         self._deferred += 1
         return None
+
+    def abort(self, sq_id: int, cid: int) -> bool:
+        """Have a command never done, if it was deferred and hasn't begun; whether it was."""
+        with self.model.lock:
+            found = [each for each in self._queued if (each.sq.id, each.cid) == (sq_id, cid)]
+            if not found:
+                return False
+            self._queued.remove(found[0])
+        self._deferred -= 1
+        self._end(found[0].sq, cid, 0, Status.ABORT_REQUESTED)
+        return True
 
     def hold(self, sq: SubmissionQueue) -> None:
         """One command of it takes no more room: it may not end for long."""

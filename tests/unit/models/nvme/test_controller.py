@@ -188,6 +188,30 @@ def test_a_controller_reset_waits_for_what_is_under_way(drive: Driver, slow: Slo
     drive.ready()
 
 
+def test_what_is_aborted(drive: Driver, slow: Slow) -> None:
+    """What has not begun never does; what has isn't stopped."""
+    queue = drive.ready()
+    for cid in range(20):
+        queue.submit(Io.FLUSH, nsid=1, cid=cid)
+    queue.ring()
+    begun = 0
+    while slow.begun.acquire(timeout=0.2 if begun else LIMIT):
+        begun += 1
+    assert begun < 20, "no more at once than there are threads"
+    assert drive.admin.run(Admin.ABORT, 0 << 16 | queue.id).result == 1, "it is under way"
+    for cid in (19, 17):
+        assert drive.admin.run(Admin.ABORT, cid << 16 | queue.id).result == 0
+        (done,) = queue.wait()
+        assert (done.cid, done.status, done.dnr) == (cid, Status.ABORT_REQUESTED, False)
+        assert drive.admin.run(Admin.ABORT, cid << 16 | queue.id).result == 1, "it is over"
+    for _ in range(18):
+        slow.go_on.release()
+    assert sorted((done.cid, done.status) for done in queue.wait(18)) == [
+        (cid, 0) for cid in range(19) if cid != 17
+    ]
+    assert queue.run(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA).status == 0
+
+
 def test_a_function_reset_in_the_midst(drive: Driver, slow: Slow) -> None:
     queue = drive.ready()
     queue.submit(Io.FLUSH, nsid=1)
