@@ -14,7 +14,7 @@ from .regions import Bar
 from .registers import Doorbell
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model_device import ModelDevice
 
 
 class Doorbells:
@@ -22,7 +22,7 @@ class Doorbells:
     lock.
     """
 
-    def __init__(self, model: Model, activity: Activity) -> None:
+    def __init__(self, model: ModelDevice, activity: Activity) -> None:
         self._model = model
         self._activity = activity
         self._more: list[tuple[int, Doorbell]] = []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, overload
 from .registers import Register
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model_device import ModelDevice
 
 
 class Field:
@@ -44,11 +44,11 @@ class Field:
     @overload
     def __get__(self, model: None, owner: type) -> Field: ...
     @overload
-    def __get__(self, model: Model, owner: type) -> int: ...
-    def __get__(self, model: Model | None, owner: type) -> Field | int:
+    def __get__(self, model: ModelDevice, owner: type) -> int: ...
+    def __get__(self, model: ModelDevice | None, owner: type) -> Field | int:
         return self if model is None else self.of(model.values[self.register])
 
-    def __set__(self, model: Model, value: int) -> None:
+    def __set__(self, model: ModelDevice, value: int) -> None:
         """Raises ValueError if the value has more bits than the field."""
         if value < 0 or value << self.shift & ~self.mask:
             raise ValueError(f"{value:#x} doesn't fit into {self.name}, mask {self.mask:#x}")
@@ -75,10 +75,10 @@ class Flag:
     @overload
     def __get__(self, model: None, owner: type) -> Flag: ...
     @overload
-    def __get__(self, model: Model, owner: type) -> bool: ...
-    def __get__(self, model: Model | None, owner: type) -> Flag | bool:
+    def __get__(self, model: ModelDevice, owner: type) -> bool: ...
+    def __get__(self, model: ModelDevice | None, owner: type) -> Flag | bool:
         return self if model is None else bool(model.values[self.register] & self.mask)
 
-    def __set__(self, model: Model, value: bool) -> None:
+    def __set__(self, model: ModelDevice, value: bool) -> None:
         kept = model.values[self.register] & ~self.mask
         model.values[self.register] = kept | (self.mask if value else 0)

@@ -25,7 +25,7 @@ from .capabilities import Capability, Express, Msi, MsiX
 from .regions import Area, Bar, Ram, Rom, Trapped
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model_device import ModelDevice
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Identity(NamedTuple):
 class Layout:
     """The parts of one model. Raises ValueError for declarations that contradict each other."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: ModelDevice) -> None:
         self.bars = {bar.index: bar for bar in _declared(type(model), Bar)}
         self.areas: dict[int, list[Area]] = {
             index: list(bar.areas) for index, bar in self.bars.items()
@@ -114,7 +114,7 @@ class Layout:
         self.areas[index].append(area)
 
 
-def _declared(model: type[Model], kind: type[T]) -> list[T]:
+def _declared(model: type[ModelDevice], kind: type[T]) -> list[T]:
     """What a class and its bases declare of one kind; a name of the class hides its bases'."""
     found: dict[str, object] = {}
     for base in reversed(model.__mro__):

@@ -20,7 +20,7 @@ from .interrupts import Interrupts
 from .saved_state import States, unpack
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model_device import ModelDevice
 
 _OVER = "the device has left the states that this stream belongs to"
 
@@ -74,7 +74,7 @@ class ModelMigration(Migration):
     """The migration of one model. Safe to use from any thread but the model's own."""
 
     def __init__(
-        self, model: Model, activity: Activity, interrupts: Interrupts, states: States
+        self, model: ModelDevice, activity: Activity, interrupts: Interrupts, states: States
     ) -> None:
         """All that there is of the model, which makes this."""
         self.name = model.name

@@ -25,7 +25,7 @@ from .errors import ModelError
 from .registers import Access, Doorbell, Register
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model_device import ModelDevice
 
 _Read = TypeVar("_Read", bound=Callable[[Any, int, int], int])
 _Write = TypeVar("_Write", bound=Callable[[Any, int, int, int], None])
@@ -34,10 +34,10 @@ _Write = TypeVar("_Write", bound=Callable[[Any, int, int, int], None])
 class Part(Protocol):
     """What takes the accesses to a part of a BAR; `at` counts from the start of the part."""
 
-    def read(self, model: Model, at: int, size: int) -> int | None:
+    def read(self, model: ModelDevice, at: int, size: int) -> int | None:
         """The value read; None if there is nothing."""
 
-    def write(self, model: Model, at: int, size: int, value: int) -> bool:
+    def write(self, model: ModelDevice, at: int, size: int, value: int) -> bool:
         """Whether there was anything to write."""
 
 
@@ -65,11 +65,11 @@ class Trapped:
         self._on_write = method
         return method
 
-    def read(self, model: Model, at: int, size: int) -> int | None:
+    def read(self, model: ModelDevice, at: int, size: int) -> int | None:
         value = self._on_read(model, at, size) if self._on_read else 0
         return value & (1 << 8 * size) - 1
 
-    def write(self, model: Model, at: int, size: int, value: int) -> bool:
+    def write(self, model: ModelDevice, at: int, size: int, value: int) -> bool:
         if self._on_write:
             self._on_write(model, at, size, value)
         return True
@@ -86,10 +86,10 @@ class Ram:
         self.interval = interval
         self.mappable = mappable
 
-    def read(self, model: Model, at: int, size: int) -> int | None:
+    def read(self, model: ModelDevice, at: int, size: int) -> int | None:
         return int.from_bytes(model.ram[self][at : at + size], "little")
 
-    def write(self, model: Model, at: int, size: int, value: int) -> bool:
+    def write(self, model: ModelDevice, at: int, size: int, value: int) -> bool:
         model.ram[self][at : at + size] = value.to_bytes(size, "little")
         return True
 
@@ -97,9 +97,9 @@ class Ram:
     def __get__(self, model: None, owner: type) -> Ram: ...
 
     @overload
-    def __get__(self, model: Model, owner: type) -> memoryview: ...
+    def __get__(self, model: ModelDevice, owner: type) -> memoryview: ...
 
-    def __get__(self, model: Model | None, owner: type) -> memoryview | Ram:
+    def __get__(self, model: ModelDevice | None, owner: type) -> memoryview | Ram:
         return self if model is None else model.ram[self]
 
 

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model_device import ModelDevice
 
 Access = Literal["rw", "ro", "wo", "w1c"]
 
@@ -77,14 +77,14 @@ class Register:
             for at in (range(0, self.width, size) if self.partial else (0,))
         ]
 
-    def read(self, model: Model, at: int, size: int) -> int | None:
+    def read(self, model: ModelDevice, at: int, size: int) -> int | None:
         """The guest's read; None if there is nothing to read."""
         if self.access == "wo":
             return None
         value = self._on_read(model) if self._on_read else model.values[self]
         return value >> 8 * at & (1 << 8 * size) - 1
 
-    def write(self, model: Model, at: int, size: int, value: int) -> bool:
+    def write(self, model: ModelDevice, at: int, size: int, value: int) -> bool:
         """The guest's write; False if there is nothing to write."""
         if self.access == "ro":
             return False
@@ -109,12 +109,12 @@ class Register:
     def __get__(self, model: None, owner: type) -> Register: ...
 
     @overload
-    def __get__(self, model: Model, owner: type) -> int: ...
+    def __get__(self, model: ModelDevice, owner: type) -> int: ...
 
-    def __get__(self, model: Model | None, owner: type) -> int | Register:
+    def __get__(self, model: ModelDevice | None, owner: type) -> int | Register:
         return self if model is None else model.values[self]
 
-    def __set__(self, model: Model, value: int) -> None:
+    def __set__(self, model: ModelDevice, value: int) -> None:
         model.values[self] = value & self._mask
 
     def __repr__(self) -> str:
@@ -139,14 +139,14 @@ class Doorbell:
         self._on_ring = method
         return method
 
-    def ring(self, model: Model, times: int) -> None:
+    def ring(self, model: ModelDevice, times: int) -> None:
         if self._on_ring:
             self._on_ring(model, times)
 
-    def read(self, model: Model, at: int, size: int) -> int | None:
+    def read(self, model: ModelDevice, at: int, size: int) -> int | None:
         return None
 
-    def write(self, model: Model, at: int, size: int, value: int) -> bool:
+    def write(self, model: ModelDevice, at: int, size: int, value: int) -> bool:
         self.ring(model, 1)
         return True
 

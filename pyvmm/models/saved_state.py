@@ -26,7 +26,7 @@ from .regions import Ram
 from .registers import Register
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model_device import ModelDevice
 
 _MAGIC = b"pyvmm model state 1\n"
 
@@ -54,7 +54,7 @@ class SavedState(msgspec.Struct, forbid_unknown_fields=True):
 class States:
     """Takes states of one model, and puts them back. With the model's lock held."""
 
-    def __init__(self, model: Model, layout: Layout, interrupts: Interrupts) -> None:
+    def __init__(self, model: ModelDevice, layout: Layout, interrupts: Interrupts) -> None:
         self._model = model
         self._interrupts = interrupts
         self._registers = {
