@@ -61,6 +61,7 @@ class ResetVector:
     """Starts the boot vCPU as a processor starts after reset, in real mode."""
 
     kind = "firmware"
+    is_linux = False
 
     address = _RESET_VECTOR
 

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
         """How a loaded guest starts: kind names the protocol, address the first instruction."""
 
         @property
+        def is_linux(self) -> bool:
+            """It says that it is Linux."""
+
+        @property
         def kind(self) -> str: ...
 
         @property

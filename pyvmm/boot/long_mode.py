@@ -77,6 +77,7 @@ class LongModeEntry:
     """Where and how a guest starts that wants to be in 64-bit mode, with paging on."""
 
     kind = "64-bit Linux"
+    is_linux = True
 
     __slots__ = ("address", "rsi")
 

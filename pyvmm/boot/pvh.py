@@ -86,7 +86,7 @@ class PvhKernel:
         entries = b"".join(_MEMORY_MAP_ENTRY.pack(*entry, 0) for entry in memory_map)
         memory.write(BOOT_INFO, info + modules + entries)
         memory.write(COMMAND_LINE, command_line)
-        return PvhEntry(self.address, BOOT_INFO)
+        return PvhEntry(self.address, BOOT_INFO, self.is_linux)
 
 
 class PvhEntry:
@@ -94,11 +94,12 @@ class PvhEntry:
 
     kind = "pvh"
 
-    __slots__ = ("address", "start_info")
+    __slots__ = ("address", "is_linux", "start_info")
 
-    def __init__(self, address: int, start_info: int) -> None:
+    def __init__(self, address: int, start_info: int, is_linux: bool) -> None:
         self.address = address
         self.start_info = start_info
+        self.is_linux = is_linux
 
     def apply(self, vcpu: Vcpu) -> None:
         """Put the boot vCPU at the entry: flat 32-bit protected mode without paging.

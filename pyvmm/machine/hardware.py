@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from functools import partial
 
 from pyvmm import boot
-from pyvmm.debian.names import is_debians
 from pyvmm.kvm import System
 from pyvmm.kvm.host_cpu import runs_guests
 from pyvmm.memory import PRIVATE, SHARED, THP, AddressMap, GuestMemory, layout, thp_enabled
@@ -122,7 +121,7 @@ class Hardware:
         # The image, whose ROM is a memslot, and all of RAM come before the irqchip: creating
         # that has KVM wait for a grace period at every later change of memslots.
         entry = self._load(done)
-        if (config.initrd is not None or is_debians(config.kernel or "")) and not runs_guests():
+        if entry.is_linux and not runs_guests():
             self._notice(
                 "this host's KVM emulates its guests' instructions, as the processor shows neither "
                 "vmx nor svm: Linux will hardly boot; `pyvmm run --lab` has a KVM that boots it"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bzimages import bzimage
 from tests.kvm.machine.conftest import MakeMachine
 
 pytestmark = pytest.mark.kvm
@@ -17,10 +18,11 @@ pytestmark = pytest.mark.kvm
 def test_linux_on_a_kvm_that_emulates(
     make: MakeMachine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, runs: bool, linux: bool
 ) -> None:
+    """By what the kernel's image says; whatever boots it, and with an initrd or not."""
     monkeypatch.setattr("pyvmm.machine.hardware.runs_guests", lambda: runs)
-    initrd = tmp_path / "initrd"
-    initrd.write_bytes(b"an initrd")
+    kernel = tmp_path / "bzImage"
+    kernel.write_bytes(bzimage())
     notices: list[str] = []
-    vm = make("hello", notices.append, **({"initrd": str(initrd)} if linux else {}))
+    vm = make("hello", notices.append, **({"kernel": str(kernel)} if linux else {}))
     vm.build()
     assert [("`pyvmm run --lab`" in notice) for notice in notices] == [True] * (linux and not runs)

@@ -26,7 +26,7 @@ def fields(segment: kvm_segment) -> tuple[int, int, int, int, int, int, int]:
 
 def test_pvh() -> None:
     vcpu = DirtyVcpu()
-    PvhEntry(0x10_0040, 0x6000).apply(cast(Vcpu, vcpu))
+    PvhEntry(0x10_0040, 0x6000, False).apply(cast(Vcpu, vcpu))
     sregs, regs = vcpu.sregs, vcpu.regs
     assert (regs.rip, regs.rbx, regs.rflags) == (0x10_0040, 0x6000, 2)
     assert sregs.cr0 & 0x8000_0001 == 1
