@@ -22,11 +22,16 @@ show_drive() {
     dd if=$disk bs=4k count=1 iflag=direct 2>/dev/null | hexdump -C | sed 's/^/    /; 4q'
 }
 
-# Whether nothing is lost with what is on the drive: it is the lab's, or its first MiB is blank.
+# Whether nothing is lost with what is on the drive: it is the lab's, or its first MiB is blank, and
+# its last, where RAIDs and partition tables have theirs.
 free_to_use() {
     [ "$overwrite" = yes ] && return
     [ "$(dd if=$disk bs=13 count=1 2>/dev/null)" = "LABNVME block" ] && return
-    cmp -s -n 1048576 $disk /dev/zero
+    blank_from 0 && blank_from $(($(cat /sys/block/nvme0n1/size) - 2048))
+}
+
+blank_from() {
+    dd if=$disk bs=512 skip="$1" count=2048 2>/dev/null | cmp -s -n 1048576 - /dev/zero
 }
 
 # Runs a program, and shows what it says if it fails.

@@ -19,6 +19,8 @@ pytestmark = [
 
 VIRTIO = boots("virtio_blk", "virtio-rng", "ext4")
 DRIVES = boots("nvme", "ext4")
+DRIVE = boots("nvme", "ext4", script="nvme.sh")
+SIZE = 64 << 20
 NOISE = "dd if=/dev/urandom of=/tmp/noise bs=1M count=4 2>/dev/null"
 
 
@@ -88,3 +90,33 @@ def test_namespaces_of_large_blocks(
     assert heard(interrupts, "nvme0q1") > 0
     assert heard(interrupts, "nvme0q2") > 0
     assert vm.notices == []
+
+
+@pytest.mark.parametrize(
+    ("used_at", "written"),
+    [
+        (None, True),
+        (0, False),
+        ((1 << 20) - 1, False),
+        (SIZE - (1 << 20), False),
+        (SIZE - 1, False),
+    ],
+    ids=["blank", "first byte", "first MiB", "last MiB", "last byte"],
+)
+@pytest.mark.boots(DRIVE)
+def test_a_drive_with_something_on_it_is_only_read(
+    make_linux: MakeLinux, tmp_path: Path, used_at: int | None, written: bool
+) -> None:
+    file = tmp_path / "disk.img"
+    with file.open("wb") as disk:
+        disk.truncate(SIZE)
+        if used_at is not None:
+            disk.seek(used_at)
+            disk.write(b"x")
+    before = file.read_bytes()
+    options = {"files": [str(file)]}
+    vm = make_linux(DRIVE, [{"model": "nvme", "options": options}], "size=2")
+    lines = vm.passes()
+    assert ("  ok   2 MiB are written" in lines) == written
+    assert any(line.startswith("There is something on this drive") for line in lines) != written
+    assert (file.read_bytes() != before) == written
