@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 
 TYPE_CHECKING = False
@@ -124,10 +124,11 @@ class DeviceOpeners:
 
     def close(self) -> None:
         """End the processes. Whoever opened devices has closed them. Idempotent."""
-        if self._host is not None:
-            self._host.close()
-        while self._processes:
-            self._processes.popitem()[1].close()
+        with ExitStack() as stack:
+            while self._processes:
+                stack.callback(self._processes.popitem()[1].close)
+            if self._host is not None:
+                stack.callback(self._host.close)
 
 
 def _create(config: DeviceConfig, _lost: Callable[[VfioError], None]) -> Device:

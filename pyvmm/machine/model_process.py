@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 
 from .errors import ModelProcessFailed
 
@@ -97,7 +98,9 @@ class ModelProcess:
         for number, patience in ((None, _GRACE), (signal.SIGTERM, _GRACE), (signal.SIGKILL, _LAST)):
             if self._status is None:
                 if number is not None:
-                    os.kill(self.pid, number)
+                    # By its pidfd: another thread may just have waited for it, in ended().
+                    with suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(self._pidfd, number)
                 self._wait(patience)
         pidfd, self._pidfd = self._pidfd, -1
         if pidfd >= 0:

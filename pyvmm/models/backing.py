@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import stat
+import threading
 import uuid
 from typing import Protocol
 
@@ -51,8 +52,7 @@ class Backing:
     """Owns the descriptor. Methods raise OSError; they wait, but for the quick ones.
 
     The kernel tells once that it could not write something to a disk, and forgets it with that: the
-    next fdatasync(2) succeeds. So after one that failed none does, nor any durable write: each
-    raises NotDurable.
+    next fdatasync(2) succeeds. So after one that failed none does: each raises NotDurable.
     """
 
     def __init__(self, fd: int, size: int, identity: uuid.UUID, *, read_only: bool) -> None:
@@ -63,6 +63,8 @@ class Backing:
         """the same each time that the same file of the same host is opened"""
         self.read_only = read_only
         self._lost: int | None = None  # the errno of the first flush that failed
+        self._flushing, self._counting = threading.Lock(), threading.Lock()
+        self._wanted = self._flushed = 0  # flushes asked for, and how many of them are done
         self._in_memory = _is_memory(fd)
         self._quick_flags = self._flags_for_quick_reads()
 
@@ -124,36 +126,35 @@ class Backing:
         if dma.dma_from_file(self.fd, offset, segments) != size:
             raise OSError(errno.EIO, "the file has become shorter")
 
-    def write_from(
-        self, dma: Dma, offset: int, segments: list[Segment], size: int, durable: bool
-    ) -> None:
-        """Two steps, if it is to be durable: so who fails tells what it is that failed.
+    def write_from(self, dma: Dma, offset: int, segments: list[Segment], size: int) -> None:
+        """What is to be durable is flushed after that, rather than written with RWF_DSYNC.
 
-        The error of one call for both (RWF_DSYNC) may be about this write, which may have no room,
-        or about an earlier one that is lost: file systems that allocate late say ENOSPC for that,
-        too. It flushes more than what it has written.
+        An error of one call for both may be about this write, which may have no room, or about an
+        earlier one that is lost: file systems that allocate late say ENOSPC for that, too.
         """
-        self._check_durable(durable)
         if dma.dma_to_file(self.fd, offset, segments, straight=self._in_memory) != size:
             raise OSError(errno.EIO, "not all is written")
-        if durable:
-            self.flush()
 
     def flush(self) -> None:
-        self._check_durable(True)
-        try:
-            os.fdatasync(self.fd)
-        except OSError as error:
-            raise self._lose(error) from None
+        """Return when all that was written before is durable.
 
-    def _check_durable(self, durable: bool) -> None:
-        if durable and self._lost is not None:
-            raise NotDurable(self._lost, os.strerror(self._lost))
-
-    def _lose(self, error: OSError) -> NotDurable:
-        """Remember that what was written is not durable."""
-        self._lost = error.errno or errno.EIO
-        return NotDurable(self._lost, os.strerror(self._lost))
+        One at a time: of two at once the kernel would tell one alone of a loss. Those that wait
+        meanwhile have the next one between them.
+        """
+        with self._counting:
+            self._wanted += 1
+            mine = self._wanted
+        with self._flushing:
+            if self._lost is None and self._flushed < mine:
+                wanted = self._wanted
+                try:
+                    os.fdatasync(self.fd)
+                except OSError as error:
+                    self._lost = error.errno or errno.EIO
+                else:
+                    self._flushed = wanted
+            if self._lost is not None:
+                raise NotDurable(self._lost, os.strerror(self._lost))
 
     def deallocate(self, offset: int, size: int) -> bool:
         """Give blocks back, which read as zeros then; False if this file can't do that."""

@@ -178,7 +178,12 @@ class Engine:
 
         with self.model.lock:
             self._queued.append(queued)
-        self.model.start(job, waits=True)
+        try:
+            self.model.start(job, waits=True)
+        except BaseException:  # it is over, and not to be aborted
+            with self.model.lock:
+                self._queued.remove(queued)
+            raise
         self._deferred += 1
         return None
 

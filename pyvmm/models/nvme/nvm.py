@@ -83,14 +83,24 @@ class NvmCommands:
         namespace.check_writable()
         segments = self._engine.segments(command, size)
         self._counts.write(size)
-        durable = bool(command.cdw12 & _FORCE_UNIT_ACCESS) or not self._engine.features.write_cache
-        write = partial(
-            namespace.backing.write_from, self._engine.model, offset, segments, size, durable
-        )
-        if size <= _QUICK_WRITE and not durable:
+        backing = namespace.backing
+        write = partial(backing.write_from, self._engine.model, offset, segments, size)
+        if size <= _QUICK_WRITE and not self._is_durable(command):
             write()
             return 0
-        return self._engine.defer(sq, command, write, changes=True)
+
+        def write_durably() -> None:
+            write()
+            # Asked after it: the cache may have been switched off, and flushed, meanwhile.
+            if self._is_durable(command):
+                backing.flush()
+
+        return self._engine.defer(sq, command, write_durably, changes=True)
+
+    def _is_durable(self, command: Command) -> bool:
+        """Whether what a command writes is to be durable when it completes."""
+        forced = bool(command.cdw12 & _FORCE_UNIT_ACCESS)
+        return forced or not self._engine.features.write_cache
 
     def _compare(self, sq: SubmissionQueue, command: Command) -> int | None:
         namespace, offset, size = self._blocks(command)

@@ -122,16 +122,15 @@ class VirtioBlk(VirtioDevice):
             return 0
         if self.backing.read_only:
             raise PermissionError("the drive is read-only")
-        durable = not self.accepted & FLUSHES  # who can't ask for it gets it always
         if kind == OUT:
             segments = part(chain.readable, _HEADER.size, 1 << 64)
-            self.backing.write_from(self, *self._place(sector, segments), durable)
+            self.backing.write_from(self, *self._place(sector, segments))
         elif kind in (DISCARD, WRITE_ZEROES):
             self._clear(kind, chain)
-            if durable:
-                self.backing.flush()
         else:
             raise _Unsupported
+        if not self.accepted & FLUSHES:  # who can't ask for it gets it always
+            self.backing.flush()
         return 0
 
     def _place(self, sector: int, segments: list[Segment]) -> tuple[int, list[Segment], int]:

@@ -154,15 +154,19 @@ class Container(GroupSpace):
         self._file.ioctl("VFIO_IOMMU_MAP_DMA", request, doing=f"mapping {mapping}")
 
     def _unmap(self, mapping: DmaMapping) -> None:
-        if self._live:
-            self._unmap_dma(mapping.iova, mapping.size)
-        self._let_file_go(mapping.iova)
+        try:
+            if self._live:
+                self._unmap_dma(mapping.iova, mapping.size)
+        finally:  # or the next mapping there would be of this file
+            self._let_file_go(mapping.iova)
 
     def _unmap_all(self) -> None:
-        if self._live:
-            self._unmap_everything()
-        for iova in list(self._files):
-            self._let_file_go(iova)
+        try:
+            if self._live:
+                self._unmap_everything()
+        finally:
+            for iova in list(self._files):
+                self._let_file_go(iova)
 
     def _unmap_everything(self) -> None:
         if self._unmaps_all:

@@ -258,7 +258,7 @@ class Channel:
         """Be the reader until the peer is gone, or handshake() isn't true in time."""
         deadline = time.monotonic() + self.timeout
         greeted = False
-        since: float | None = None  # the first part of a message came
+        since = 0.0  # the first part came of a message that isn't whole yet; 0 if there is none
         with self._lock:
             if self._gone:
                 return
@@ -275,15 +275,16 @@ class Channel:
                         self._transport.patience = None
                     elif time.monotonic() >= deadline:
                         raise ProtocolError(f"{self.peer} did not say VFIO_USER_VERSION in time")
-                elif message is None and self._transport.partial:
+                elif self._transport.partial:
                     # A peer may be silent, but not in the midst of a message: others wait for it.
-                    if since is None:
+                    if message is not None or not since:
                         since = time.monotonic()
-                        self._transport.patience = self._patience
+                        if self._transport.patience is None:
+                            self._transport.patience = self._patience
                     elif time.monotonic() >= since + self.timeout:
                         raise ProtocolError(f"{self.peer} did not send a message's rest in time")
-                elif since is not None:
-                    since = None
+                elif since:
+                    since = 0.0
                     self._transport.patience = None
         except VfioError as e:
             self.fail(e)

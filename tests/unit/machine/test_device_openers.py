@@ -8,13 +8,14 @@ import signal
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from pyvmm.config import Device, parse
 from pyvmm.machine.devices import DeviceOpeners
 from pyvmm.models import Model, ModelError
-from pyvmm.vfio import DeviceGone, DeviceSilent
+from pyvmm.vfio import DeviceError, DeviceGone, DeviceSilent
 from pyvmm.vfio.user import Client
 
 LIMIT = 30.0
@@ -49,6 +50,20 @@ def test_a_wrong_model_after_a_process(no_leaks: None) -> None:
     listed = configs({"model": "edu", "process": True}, {"model": "edo", "process": True})
     with pytest.raises(ModelError):
         DeviceOpeners(listed)
+
+
+def test_processes_end_though_the_host_s_devices_do_not_close(no_leaks: None) -> None:
+    class Host:
+        def close(self) -> None:
+            raise DeviceError("unmapping everything", 5)
+
+    owner = DeviceOpeners(configs({"model": "edu", "process": True}, {"model": "edu"}))
+    monkey: Any = owner
+    monkey._host = Host()
+    with pytest.raises(DeviceError, match="unmapping everything"):
+        owner.close()
+    monkey._host = None
+    assert owner._processes == {}
 
 
 def test_one_that_does_not_open(no_leaks: None) -> None:

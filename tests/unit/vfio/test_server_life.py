@@ -231,6 +231,25 @@ def test_a_client_that_never_ends_what_it_began(device: FakeDevice, path: Path, 
             assert client.info.num_regions == 9
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_one_that_ends_another_message_with_the_beginning(
+    device: FakeDevice, path: Path, pieces: int
+) -> None:
+    """What comes in one piece with the half of the next, and what completes before it."""
+    message = struct.pack("=HHIII", 2, DMA_MAP, 48, 0, 0) + bytes(32)
+    with serving(Server.listen(device, path, timeout=0.2)), greeted(path) as peer:
+        if pieces > 1:
+            peer.send_bytes(message[:20])
+            time.sleep(0.05)
+            peer.send_bytes(message[20:] + message[:20])
+        else:
+            peer.send_bytes(message + message[:20])
+        assert peer.receive().id == 2
+        assert peer.ended()
+        with Client.connect(path, timeout=PATIENCE) as client:
+            assert client.info.num_regions == 9
+
+
 def test_stopping_ends_the_clients_session(device: FakeDevice, path: Path) -> None:
     with serving(Server.listen(device, path)) as server, greeted(path) as peer:
         server.stop()

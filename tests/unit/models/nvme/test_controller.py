@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from pyvmm.models.backing import Backing
 from pyvmm.models.nvme import Nvme
 from pyvmm.models.nvme.engine import BURST, MOST_DEFERRED
 from pyvmm.uapi.vfio import VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
-from pyvmm.vfio import EventFd
+from pyvmm.vfio import EventFd, VfioError
 
 from .driver import (
     AQA,
@@ -160,9 +161,9 @@ class Slow:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun = threading.Semaphore(0)
         self.go_on = threading.Semaphore(0)
-        monkeypatch.setattr(os, "fdatasync", self.flush)
+        monkeypatch.setattr(Backing, "flush", self.flush)
 
-    def flush(self, _fd: int) -> None:
+    def flush(self) -> None:
         self.begun.release()
         assert self.go_on.acquire(timeout=LIMIT)
 
@@ -210,6 +211,26 @@ def test_what_is_aborted(drive: Driver, slow: Slow) -> None:
         (cid, 0) for cid in range(19) if cid != 17
     ]
     assert queue.run(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA).status == 0
+
+
+def test_what_no_thread_was_found_for_is_over(
+    drive: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can abort it any more."""
+    queue = drive.ready()
+    start = drive.model.start
+
+    def no_thread(work: Any, done: Any = None, *, waits: bool = False) -> None:
+        if waits:
+            raise VfioError("can't start a thread")
+        start(work, done)
+
+    monkeypatch.setattr(drive.model, "start", no_thread)
+    assert queue.run(Io.FLUSH, nsid=1, cid=7).status == Status.INTERNAL_ERROR
+    assert drive.admin.run(Admin.ABORT, 7 << 16 | queue.id).result == 1
+    assert queue.reap() == []
+    drive.disable()
+    assert drive.read(CSTS) == 0
 
 
 def test_a_function_reset_in_the_midst(drive: Driver, slow: Slow) -> None:

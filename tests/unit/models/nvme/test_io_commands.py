@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from pyvmm.models.nvme.spec import Feature
 from .driver import (
     BLOCKS,
     DATA,
+    LIMIT,
     LISTS,
     MEMORY,
     PAGE,
@@ -91,6 +94,34 @@ class TestReadsAndWrites:
         assert flushes == one * 2, "when the cache was switched off"
         assert queue.run(Io.WRITE, 0, 0, nsid=1, prp1=DATA).status == Status.SUCCESS
         assert flushes == one * 3
+
+    def test_a_write_under_way_when_the_cache_is_switched_off(
+        self, drive: Driver, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun, go_on = threading.Event(), threading.Event()
+        events: list[str] = []
+        monkeypatch.setattr(os, "fdatasync", lambda _fd: events.append("flushed"))
+        write = drive.model.dma_to_file
+
+        def slow(*args: Any, **keys: Any) -> int:
+            begun.set()
+            assert go_on.wait(LIMIT)
+            events.append("written")
+            return write(*args, **keys)
+
+        monkeypatch.setattr(drive.model, "dma_to_file", slow)
+        pages = 20  # too much to be written at once
+        entries = [DATA + PAGE * page for page in range(1, pages)]
+        struct.pack_into(f"<{pages - 1}Q", drive.memory, LISTS, *entries)
+        queue.submit(Io.WRITE, *blocks(0, pages * 8), nsid=1, prp1=DATA, prp2=LISTS)
+        queue.ring()
+        assert begun.wait(LIMIT)
+        done = drive.admin.run(Admin.SET_FEATURES, Feature.VOLATILE_WRITE_CACHE, 0)
+        assert done.status == Status.SUCCESS
+        go_on.set()
+        (done,) = queue.wait()
+        assert done.status == Status.SUCCESS
+        assert events == ["flushed", "written", "flushed"]
 
     def test_a_flush_that_finds_no_room(
         self, queue: Queue, monkeypatch: pytest.MonkeyPatch

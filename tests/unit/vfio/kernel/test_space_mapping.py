@@ -119,6 +119,25 @@ def _memfds() -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("backend", ALL)
+def test_a_file_is_let_go_where_unmapping_fails(made: MadeVfio, backend: str) -> None:
+    """Or the next one at its IOVA would be mapped from the memory of this one."""
+    call = "IOMMU_IOAS_UNMAP" if backend == "iommufd" else "VFIO_IOMMU_UNMAP_DMA"
+    fd = os.memfd_create("memory")
+    os.ftruncate(fd, PAGE)
+    try:
+        with open_space(backend, root=made.root) as space, space.open_device(NIC):
+            before = len(Path("/proc/self/maps").read_text().splitlines())
+            space.map(0x10000, PAGE, address=0, fd=fd)
+            made.failures[call] = errno.EIO
+            with pytest.raises(DeviceError, match="EIO"):
+                space.unmap(0x10000, PAGE)
+            assert "memfd:memory" not in Path("/proc/self/maps").read_text()
+            assert len(Path("/proc/self/maps").read_text().splitlines()) <= before
+    finally:
+        os.close(fd)
+
+
 @pytest.mark.parametrize("backend", ["type1v2", "iommufd"])
 def test_limits_are_told_with_numbers(
     made: MadeVfio, backend: str, monkeypatch: pytest.MonkeyPatch
