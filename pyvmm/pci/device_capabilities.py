@@ -41,7 +41,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_STD_NUM_BARS,
 )
 from pyvmm.uapi.vfio import VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
-from pyvmm.vfio import Device, Interval
+from pyvmm.vfio import Device, Interval, VfioError
 from pyvmm.vfio.pci.capabilities import CapabilityHeader, capabilities, extended_capabilities
 
 from .config_space import ConfigSpace
@@ -144,7 +144,7 @@ class DeviceCapabilities:
 
     def _add_msix(self, at: int, end: int) -> None:
         """Its table and PBA have to be where they can be. Raises BadDevice, VfioError."""
-        host = HostVectors(self._device, VFIO_PCI_MSIX_IRQ_INDEX, self._vm)
+        host = HostVectors(self._device, VFIO_PCI_MSIX_IRQ_INDEX, self._vm, self._held_back)
         if not host.size:
             self._hide(at, end, PCI_CAP_MSIX_SIZEOF)
             return
@@ -167,6 +167,20 @@ class DeviceCapabilities:
             )
         # Some virtual functions' isn't; drivers hardly ever look at it.
         self.has_pba = Interval(0, self._bar_size(msix.pba_region)).covers(msix.pba_area)
+
+    def _held_back(self) -> list[int]:
+        """The MSI-X vectors whose pending bits the device has set, as far as it tells."""
+        msix = self.msix
+        if msix is None or not self.has_pba:
+            return []
+        area = msix.pba_area
+        try:
+            bits = self._device.region_read(msix.pba_region, area.start, area.size)
+        except VfioError:
+            return []
+        if not bits.strip(b"\xff"):
+            return []  # all-ones is no answer
+        return [v for v in range(msix.size) if bits[v // 8] >> v % 8 & 1]
 
     def _bar_size(self, index: int) -> int:
         return self._device.region_info(index).size if index < PCI_STD_NUM_BARS else 0

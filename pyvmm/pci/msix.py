@@ -140,6 +140,10 @@ class Msix:
             look_at = self._written | self._changed
         try:
             host.enable(vector for vector in look_at if self._in_use(vector))
+        except BaseException:
+            # Others may have lost their eventfds: with the guest's next write all are looked at.
+            self._was_masked = None
+            raise
         finally:
             host.deliver({vector: self._message(vector) for vector in look_at})
         # Only now: what failed is tried again with the guest's next write.

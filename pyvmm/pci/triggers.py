@@ -10,7 +10,7 @@ they are enabled, or only when they are given eventfds.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from pyvmm.uapi.vfio import VFIO_PCI_MSI_IRQ_INDEX
 from pyvmm.vfio import Device, DeviceError, EventFd, TooFewVectors, VfioError
@@ -18,29 +18,47 @@ from pyvmm.vfio.irq_set import consecutive
 
 
 class Triggers:
-    """Those of one kind of interrupt of one device. Not locked: its owner is."""
+    """Those of one kind of interrupt of one device. Not locked: its owner is.
 
-    def __init__(self, device: Device, index: int) -> None:
-        """index is VFIO_PCI_MSI_IRQ_INDEX or VFIO_PCI_MSIX_IRQ_INDEX."""
+    What `given` tells is what the device has, whatever fails: who wants a vector that is not in it
+    may ask again.
+    """
+
+    def __init__(
+        self, device: Device, index: int, pending: Callable[[], Collection[int]] = tuple
+    ) -> None:
+        """index is VFIO_PCI_MSI_IRQ_INDEX or VFIO_PCI_MSIX_IRQ_INDEX.
+
+        pending() tells of which vectors the device holds interrupts back.
+        """
         self._device = device
         self._index = index
+        self._pending = pending
         info = device.irq_info(index)
         self._noresize = info.noresize
         self.size = self.limit = info.count
         """limit: vectors from this number on the host can't give, as long as the kind is on."""
         self._range = 0  # vectors [0, range) are enabled; 0: the kind is off
         self._eventfds: dict[int, EventFd] = {}
+        self.held: set[int] = set()
+        """Vectors without an eventfd of which the device held one back, and may have forgotten it."""
 
     @property
     def on(self) -> bool:
         """The device signals by this kind of interrupt."""
         return self._range > 0
 
+    @property
+    def given(self) -> Collection[int]:
+        """The vectors that signal their eventfds."""
+        return self._eventfds.keys()
+
     def add(self, new: Mapping[int, EventFd]) -> None:
         """Switch the kind on, and have more vectors signal eventfds, which stay open.
 
         Raises TooFewVectors if the host can't give them all: those below `limit` have theirs
-        then, and none that is above is asked for again. After another VfioError none has.
+        then, and none that is above is asked for again. That may be fewer than there were. After
+        another VfioError, too, `given` tells which have.
         """
         needed = max((*self._eventfds, *new), default=0) + 1
         try:
@@ -50,29 +68,39 @@ class Triggers:
                 self._grow(new, needed)
             else:
                 self._set(new)
-        except BaseException as error:
-            for vector in new:
-                if not isinstance(error, TooFewVectors) or vector >= self.limit:
-                    self._eventfds.pop(vector, None)
-            raise
+        finally:
+            for vector in self.held & self._eventfds.keys():
+                self.held.remove(vector)
+                self._eventfds[vector].signal()
 
     def clear(self) -> None:
         """Switch the kind off, and forget the eventfds. Raises VfioError."""
         self._eventfds.clear()
+        self.held.clear()
         self.limit = self.size
         if self.on:
-            self._device.disable_irqs(self._index)
-            self._range = 0
+            self._disable()
 
-    def _enable(self, new: Mapping[int, EventFd], count: int) -> None:
-        """Enable [0, count) with one call, the kind being off; fewer, if there are no more."""
-        everything = {**self._eventfds, **new}
+    def _disable(self) -> None:
+        self._device.disable_irqs(self._index)
+        self._range = 0
+        self._eventfds.clear()
+
+    def _enable(
+        self, new: Mapping[int, EventFd], count: int, old: Mapping[int, EventFd] | None = None
+    ) -> None:
+        """Enable [0, count) with one call, the kind being off; fewer, if there are no more.
+
+        If there are not enough eventfds' worth, old ones come first.
+        """
+        old = old or {}
+        wanted = {**old, **new}
         try:
-            self._tell(0, [everything.get(vector) for vector in range(count)])
+            self._tell(0, [wanted.get(vector) for vector in range(count)])
         except TooFewVectors as error:
             self._cut(error.available)
-            self._enable({v: new[v] for v in new if v < self.limit}, self.limit)
-            if any(vector >= self.limit for vector in new):
+            self._enable(self._below_limit(new), self.limit, self._below_limit(old))
+            if any(vector >= self.limit for vector in wanted):
                 raise
         except DeviceError as error:
             if error.errno != errno.ENOSPC:
@@ -80,23 +108,27 @@ class Triggers:
             # There are so many, but not so many with an eventfd.
             self._tell(0, [None] * count)
             self._range = count
-            self._set(self._eventfds)
+            self._set(old)
             self._set(new)
         else:
             self._range = count
-            self._eventfds = everything
+            self._eventfds |= wanted
+
+    def _below_limit(self, vectors: Mapping[int, EventFd]) -> dict[int, EventFd]:
+        return {vector: vectors[vector] for vector in vectors if vector < self.limit}
 
     def _grow(self, new: Mapping[int, EventFd], needed: int) -> None:
         """Have [0, needed) enabled at least, where all must go off before more can come on."""
         before, old = self._range, self._eventfds.copy()
-        self._device.disable_irqs(self._index)
-        self._range = 0
+        # It may forget this with MSI-X off.
+        self.held.update(vector for vector in self._pending() if vector not in old)
+        self._disable()
         try:
             # Doubling makes this rare.
-            self._enable(new, max(needed, min(2 * before, self.limit)))
+            self._enable(new, max(needed, min(2 * before, self.limit)), old)
         except VfioError:
             if not self.on:
-                self._enable({}, before)
+                self._enable({}, before, old)
             raise
         finally:
             # What the device has signalled meanwhile is lost. Drivers look for what there is to

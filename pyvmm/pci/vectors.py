@@ -9,11 +9,11 @@ is pending, since KVM looks at the eventfd's state when it is given one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from pyvmm.vfio import Device, EventFd, TooFewVectors
+from pyvmm.vfio import Device, EventFd
 
 from .interfaces import InterruptVm
 from .triggers import Triggers
@@ -66,9 +66,15 @@ class HostVectors:
     calling them again goes on from there.
     """
 
-    def __init__(self, device: Device, index: int, vm: InterruptVm) -> None:
-        """index is VFIO_PCI_MSI_IRQ_INDEX or VFIO_PCI_MSIX_IRQ_INDEX."""
-        self._triggers = Triggers(device, index)
+    def __init__(
+        self,
+        device: Device,
+        index: int,
+        vm: InterruptVm,
+        pending: Callable[[], Collection[int]] = tuple,
+    ) -> None:
+        """index is VFIO_PCI_MSI_IRQ_INDEX or VFIO_PCI_MSIX_IRQ_INDEX; pending is for Triggers."""
+        self._triggers = Triggers(device, index, pending)
         self._vm = vm
         self._vectors: dict[int, _Vector] = {}
 
@@ -95,30 +101,30 @@ class HostVectors:
     def pending(self, vector: int) -> bool:
         """Whether the device has signalled a vector that can't be delivered now."""
         there = self._vectors.get(vector)
-        return there is not None and not there.attached and there.eventfd.pending()
+        if there is None:
+            return vector in self._triggers.held
+        return not there.attached and there.eventfd.pending()
 
     def enable(self, wanted: Iterable[int]) -> None:
         """Switch the kind on, and give an eventfd to each wanted vector that has none.
 
         If the host has too few, those below `limit` get theirs, the others are not asked for any
-        more, and TooFewVectors is raised.
+        more, and TooFewVectors is raised. After that, or another error, some may have lost theirs.
         """
         missing = [v for v in wanted if v not in self._vectors and v < self.limit]
         if not missing and self.on:
             return
-        new: dict[int, _Vector] = {}
+        vectors = self._vectors.copy()
         try:
             for number in missing:
-                new[number] = _Vector()
-            self._triggers.add({number: vector.eventfd for number, vector in new.items()})
-        except BaseException as error:
-            for number, vector in new.items():
-                if isinstance(error, TooFewVectors) and number < self.limit:
-                    self._vectors[number] = vector
-                else:
-                    vector.release(self._vm)
-            raise
-        self._vectors |= new
+                vectors[number] = _Vector()
+            self._triggers.add({number: vectors[number].eventfd for number in missing})
+        finally:
+            given = self._triggers.given
+            self._vectors = {number: vectors[number] for number in given}
+            with ExitStack() as stack:
+                for number in vectors.keys() - given:
+                    stack.callback(vectors[number].release, self._vm)
 
     def deliver(self, messages: Mapping[int, Message | None]) -> None:
         """Have used vectors send these messages; None masks a vector."""

@@ -110,6 +110,7 @@ def make_device(kind: type[FakeDevice] = FakeDevice) -> FakeDevice:
         MSIX_AT,
         bytes([0x11, 0, 15, 0]) + (0x1800).to_bytes(4, "little") + (0x1C00).to_bytes(4, "little"),
     )
+    device.pba = 0, 0x1C00
     device.add_capability(MSI_AT, bytes([0x05, 0, 0x86, 0x01]) + bytes(20))
     return device
 

@@ -77,6 +77,8 @@ class FakeDevice(Device):
         self.config[0:4] = 0x34, 0x12, 0x78, 0x56
         self.regions: dict[int, RegionInfo] = {}
         self.contents: dict[int, bytearray] = {}
+        self.pba: tuple[int, int] | None = None
+        """Its region and offset, where what MSI-X holds back is to be read"""
         self.bells: dict[int, list[IoEventFd]] = {}
         self.refuse: VfioError | None = None
         """What any access is answered with"""
@@ -158,7 +160,13 @@ class FakeDevice(Device):
         self.accesses.append(("read", index, offset, size))
         content = self._content(index)
         assert offset + size <= len(content)
-        return bytes(content[offset : offset + size])
+        data = bytearray(content[offset : offset + size])
+        if self.pba and self.pba[0] == index:
+            for vector in self.kinds[MSIX].latched:
+                at = self.pba[1] + vector // 8 - offset
+                if 0 <= at < size:
+                    data[at] |= 1 << vector % 8
+        return bytes(data)
 
     def region_write(self, index: int, offset: int, data: bytes) -> None:
         self.accesses.append(("write", index, offset, int.from_bytes(data, "little"), len(data)))
