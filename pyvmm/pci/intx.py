@@ -4,7 +4,8 @@
 VFIO masks INTx when the device asserts it and signals an eventfd; KVM's irqfd asserts the GSI.
 On the guest's EOI KVM deasserts it and signals the resample eventfd, which is the device's
 UNMASK eventfd: if the device still asserts, all begins again. None of it passes through us,
-unless the device takes no such eventfd: then a thread of ours passes the message on.
+unless the device takes no such eventfd, or has its line unmasked by whoever listens: then a thread
+of ours passes the message on.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ class _Host:
                     device.set_irqs(_INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, fds)
                 except DeviceError:
                     undo.callback(_Unmasker(device, self._resample, failed).close)
+            else:
+                undo.callback(_Unmasker(device, self._resample, None).close)
             self._undo = undo.pop_all()
 
     def connect(self, wanted: bool) -> None:
@@ -141,9 +144,14 @@ class _Unmasker:
     """
 
     def __init__(
-        self, device: Device, resample: EventFd, failed: Callable[[Exception], None]
+        self, device: Device, resample: EventFd, failed: Callable[[Exception], None] | None
     ) -> None:
-        """resample stays open until close(). Raises VfioError."""
+        """resample stays open until close(). Raises VfioError.
+
+        Without failed it is no failure that the device refuses, and it is not asked again. So it is
+        for those that don't say that they mask themselves: libvfio-user's servers never do, and
+        may wait for the message all the same before they raise the line again.
+        """
         self._device = device
         self._resample = resample
         self._failed = failed
@@ -164,13 +172,17 @@ class _Unmasker:
         poll.register(self._resample, select.POLLIN)
         while not self._closed and (stop, select.POLLIN) not in poll.poll():
             self._resample.read()
-            self._unmask()
+            if not self._unmask() and self._failed is None:
+                return
 
-    def _unmask(self) -> None:
+    def _unmask(self) -> bool:
         try:
             self._device.set_irqs(_INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, None)
         except Exception as error:  # whatever it is: without this thread INTx would stay masked
-            self._failed(error)
+            if self._failed is not None:
+                self._failed(error)
+            return False
+        return True
 
     def close(self) -> None:
         """End the thread. It may be on it that the device turns out to be lost."""

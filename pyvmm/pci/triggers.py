@@ -41,7 +41,7 @@ class Triggers:
         self._range = 0  # vectors [0, range) are enabled; 0: the kind is off
         self._eventfds: dict[int, EventFd] = {}
         self.held: set[int] = set()
-        """Vectors without an eventfd of which the device held one back, and may have forgotten it."""
+        """Vectors without an eventfd, of which the device held back what it may have forgotten."""
 
     @property
     def on(self) -> bool:

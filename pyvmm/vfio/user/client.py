@@ -311,7 +311,9 @@ class Client(Device):
             if self._dma_logging is None:
                 from .remote_dma_logging import RemoteDmaLogging
 
-                self._dma_logging = RemoteDmaLogging(self.features)
+                if self._dma is None:
+                    raise DeviceGone(f"{self.name}: closed")
+                self._dma_logging = RemoteDmaLogging(self.features, self._dma)
             return self._dma_logging
 
     def reset(self) -> None:

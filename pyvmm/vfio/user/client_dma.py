@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 from ..dma import IOVA_END, DmaMapping, DmaSpace
 from ..errors import DeviceError
-from ..intervals import Interval
+from ..intervals import Interval, align_outwards
+from ..mapping import PAGE_SIZE
 from ..software.dma_table import DmaTable
 from .protocol import (
     DMA_ACCESS,
@@ -22,6 +23,8 @@ from .protocol import (
     VFIO_USER_DMA_UNMAP,
 )
 from .transport import Message
+
+_MOST_WRITTEN = 4096  # notes of writes by message, before those of one page become one
 
 
 class ClientDma(DmaSpace):
@@ -48,6 +51,8 @@ class ClientDma(DmaSpace):
         self._ask = ask
         self._page_sizes = page_sizes
         self._table = DmaTable()
+        self._messages_only: set[int] = set()  # IOVAs of mappings whose file the server hasn't got
+        self._written: list[Interval] | None = None
 
     @property
     def page_sizes(self) -> int:
@@ -71,6 +76,8 @@ class ClientDma(DmaSpace):
             payload = DMA_MAP.pack(DMA_MAP.size, flags, offset if fd >= 0 else 0, iova, size)
             fds = (fd,) if fd >= 0 else ()
             self._ask(f"mapping {mapping}", VFIO_USER_DMA_MAP, payload, fds)
+            if not fds:
+                self._messages_only.add(iova)
         except BaseException:
             self._forget(mapping)
             raise
@@ -84,6 +91,7 @@ class ClientDma(DmaSpace):
             self._forget(mapping)
 
     def _forget(self, mapping: DmaMapping) -> None:
+        self._messages_only.discard(mapping.iova)
         if mapping.address:
             self._table.unmap(mapping.iova, mapping.size)
 
@@ -101,7 +109,24 @@ class ClientDma(DmaSpace):
         if len(data) != count:
             raise DeviceError.answered("DMA by message", errno.EINVAL)
         self._table.write(iova, data)
+        if self._written is not None and count:
+            self._written.append(Interval.sized(iova, count))
+            if len(self._written) > _MOST_WRITTEN:
+                self._written = [*align_outwards(self._written, PAGE_SIZE)]
         return payload[: DMA_ACCESS.size]
+
+    def by_message_only(self, mapped: Interval) -> bool:
+        """Whether the server reaches a mapping by messages alone, which it may keep no log of."""
+        return mapped.start in self._messages_only
+
+    def log_messages(self, on: bool) -> None:
+        """Note what is written by message from now on, or forget it."""
+        self._written = [] if on else None
+
+    def take_written(self) -> Sequence[Interval]:
+        """What was written by message since the last time."""
+        written, self._written = self._written or [], None if self._written is None else []
+        return written
 
     def _close(self) -> None:
         # The server forgets all of it with the connection.

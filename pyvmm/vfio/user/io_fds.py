@@ -43,13 +43,13 @@ def pack(index: int, doorbells: Sequence[IoEventFd]) -> tuple[bytes, list[int]]:
     return payload, fds
 
 
-def unpack(
-    payload: bytes, index: int, region_size: int, fds: Sequence[int]
-) -> tuple[IoEventFd, ...]:
-    """The ioeventfds of a whole reply; other kinds of sub-region are left out.
+def unpack(payload: bytes, index: int, region_size: int, fd_count: int) -> list[IoEventFd]:
+    """The ioeventfds of a whole reply, with their places among its fds as fd.
 
-    The specification fixes no size of a sub-region. Its own has 40 bytes; libvfio-user's has
-    48, with more between flags and datamatch, which is last in both. Raises ProtocolError.
+    Other kinds of sub-region are left out; their fds are no eventfds, such as the memory of
+    libvfio-user's shadow doorbells. The specification fixes no size of a sub-region. Its own has
+    40 bytes; libvfio-user's has 48, with more between flags and datamatch, which is last in both.
+    Raises ProtocolError.
     """
     argsz, _, got, count = REGION_IO_FDS.unpack_from(payload)
     if got != index or argsz != len(payload) or count > _MAX_COUNT:
@@ -65,10 +65,10 @@ def unpack(
             continue
         if length not in (0, 1, 2, 4, 8) or offset + max(length, 1) > region_size:
             raise ProtocolError(f"an ioeventfd for {offset:#x}+{length:#x} in region {index}")
-        if fd_index >= len(fds):
-            raise ProtocolError(f"an ioeventfd that is fd {fd_index} of {len(fds)}")
+        if fd_index >= fd_count:
+            raise ProtocolError(f"an ioeventfd that is fd {fd_index} of {fd_count}")
         match = None
         if flags & KVM_IOEVENTFD_FLAG_DATAMATCH:
             (match,) = _DATAMATCH.unpack_from(payload, at + size - _DATAMATCH.size)
-        doorbells.append(IoEventFd(offset, length, fds[fd_index], match))
-    return tuple(doorbells)
+        doorbells.append(IoEventFd(offset, length, fd_index, match))
+    return doorbells

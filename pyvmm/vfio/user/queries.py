@@ -156,7 +156,7 @@ class Queries:
                 reply = self.ask("asking for doorbells", command, payload, max_fds=MAX_MSG_FDS)
             except DeviceError:
                 return (), []  # it is an optional command
-            eventfds: list[EventFd] = []
+            eventfds: dict[int, EventFd] = {}  # by their places among the fds
             try:
                 if len(reply.payload) < fixed:
                     raise ProtocolError(f"{len(reply.payload)} bytes of payload")
@@ -164,19 +164,20 @@ class Queries:
                 if fixed == argsz < full <= _MAX_INFO_SIZE:
                     argsz = full
                     continue
-                # A generator, so that those before one that fails are there to be closed.
-                eventfds.extend(EventFd.from_fd(fd) for fd in reply.fds)
-                numbers = [eventfd.fileno() for eventfd in eventfds]
-                found = io_fds.unpack(reply.payload, index, region_size, numbers)
+                found = io_fds.unpack(reply.payload, index, region_size, len(reply.fds))
+                for doorbell in found:
+                    if doorbell.fd not in eventfds:
+                        eventfds[doorbell.fd] = EventFd.from_fd(reply.fds[doorbell.fd])
             except (ProtocolError, DeviceError) as e:
-                for eventfd in eventfds:
+                for eventfd in eventfds.values():
                     eventfd.close()
                 if isinstance(e, DeviceError) and e.errno in (errno.EMFILE, errno.ENFILE):
                     raise  # the server can't help it: the limit is ours
                 raise self._channel.lied(command, str(e)) from None
             finally:
                 reply.close()
-            return found, eventfds
+            doorbells = (each._replace(fd=eventfds[each.fd].fileno()) for each in found)
+            return tuple(doorbells), list(eventfds.values())
 
     def irq(self, index: int) -> IrqInfo:
         """VFIO_USER_DEVICE_GET_IRQ_INFO."""

@@ -79,6 +79,8 @@ class RemoteFeatures(Features):
             e.cure = find_cure(cures, e.errno) or e.cure
             raise
         payload = reply.payload
+        if not payload:  # libvfio-user, where it fails for no reason that errno has a number for
+            raise self.queries.refused(doing, VFIO_USER_DEVICE_FEATURE, reply)
         echoed = len(payload) >= DEVICE_FEATURE.size
         if not echoed or DEVICE_FEATURE.unpack_from(payload)[1] != how | feature:
             what = f"{len(payload)} bytes that are not of feature {feature_name(feature)}"

@@ -111,7 +111,8 @@ class ServedFeatures:
                     raise DeviceError.answered(what, errno.ENOMSG)
                 break
             data += piece
-        return MIG_DATA.pack(MIG_DATA.size + len(data), len(data)) + data
+        # libvfio-user's clients take no message that is shorter than they asked for.
+        return MIG_DATA.pack(MIG_DATA.size + len(data), len(data)) + data.ljust(size, b"\0")
 
     def write(self, message: Message) -> bytes:
         """Carry out a MIG_DATA_WRITE message. Raises VfioError."""

@@ -126,7 +126,6 @@ def test_a_server_that_does_not_read_what_it_refuses(
 @pytest.mark.parametrize(
     "answer",
     [
-        b"",
         struct.pack("=II", 16, GET | MIGRATION)[:7],
         struct.pack("=II", 16, GET | MIGRATION),
         struct.pack("=IIQ", 16, GET | MIG_STATE, 1),
