@@ -15,6 +15,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import threading
 import time
 from collections import Counter
@@ -37,6 +38,18 @@ if "PYVMM_LAB" not in os.environ:  # no properties are tested there, and importi
 QEMU = shlex.split(os.environ.get("PYVMM_QEMU") or "qemu-system-x86_64")
 """The command of the QEMU to test against"""
 
+
+def _let_children_have_signals() -> None:
+    """Who runs this in the background, or by nohup, has it ignore some, and its children with it.
+
+    A signal that is caught is its default again for a program that is started.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+_let_children_have_signals()
 
 # Seconds that a thread which nobody waits for may take to end.
 _MOMENT = 5.0

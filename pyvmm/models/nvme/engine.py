@@ -79,7 +79,8 @@ class Engine:
     def ring(self, index: int, value: int) -> None:
         """A doorbell: index 2n is the tail of submission queue n, 2n + 1 a completion's head."""
         self.take(index, value)
-        self.wake()
+        # What is being read of a doorbell buffer just now may be older, and undo it: look again.
+        self.wake(to_look=self.shadow is not None)
 
     def ring_unseen(self) -> None:
         """A doorbell of an I/O queue, whose value can only be in a doorbell buffer."""

@@ -66,6 +66,10 @@ from .transport import Message
 # Each mapping of a client's takes an area of our address space or a descriptor. Of areas a process
 # has 65,530 (vm.max_map_count): a quarter of them is enough for any VMM with a virtual IOMMU, and
 # leaves the rest to everybody else here.
+# Bytes that are asked for in one message of a client without a twin socket, such as QEMU's (11.1):
+# of a longer answer it sends what its socket has room for, and never the rest. There is room for
+# those to several threads.
+_MOST_BY_MESSAGE = 32 << 10
 _NEWER_DMA_FLAGS = 0xC  # libvfio-user's, hints that nothing depends on
 _MAX_DMA_MAPS = 16384
 
@@ -333,6 +337,8 @@ class Session:
                 raise DeviceError.answered(doing, errno.EOPNOTSUPP, cure)
             assert self._client
             most, twin = self._client.max_data_xfer_size, self._twin
+            if twin is None:
+                most = min(most, _MOST_BY_MESSAGE)
             remote = RemoteDma(twin or self._channel, most, awaited=twin is not None)
             dma.map_remote(iova, size, remote, readable=readable, writable=writable)
         self._mapped.add((iova, size))

@@ -53,6 +53,32 @@ class TestDoorbellBuffers:
         assert memory[self.INDEXES // 4 + 2] == 2, "the next one is asked for"
         memory.release()
 
+    def test_a_doorbell_while_the_buffer_is_read(
+        self, drive: Driver, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The last time before it rests: what was read is older than the doorbell."""
+        drive.admin.run(Admin.DOORBELL_BUFFER_CONFIG, prp1=self.SHADOW, prp2=self.INDEXES)
+        dma_read, model = drive.model.dma_read, drive.model
+        rung = threading.Event()
+
+        def submit(cid: int) -> None:
+            queue.submit(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA, cid=cid)
+            struct.pack_into("<I", drive.memory, self.SHADOW + 8, queue.tail)
+
+        def read(iova: int, size: int) -> bytes:
+            data = dma_read(iova, size)
+            (asked,) = struct.unpack_from("<I", drive.memory, self.INDEXES + 8)
+            if iova == self.SHADOW and asked == 1 and not rung.is_set():
+                rung.set()
+                submit(2)
+                queue.ring()
+            return data
+
+        monkeypatch.setattr(model, "dma_read", read)
+        submit(1)
+        queue.ring()
+        assert {done.cid for done in queue.wait(2)} == {1, 2}
+
     def test_intx_goes_down_by_heads_in_memory(
         self, drive: Driver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
