@@ -288,6 +288,8 @@ class Hardware:
         self._reset_or_lose(back)
         back = [plugged for plugged in back if plugged.function.guard.gone is None]
         for plugged in back:
+            if plugged.function.bridge is not None:
+                plugged.function.bridge.device_changed()
             self._notice(f"{plugged.device.name} is back")
         return back
 

@@ -166,6 +166,8 @@ class Assigned(Function):
         for mapping in self._mappings:
             mapping.move(None)
         self._disconnect()
+        if self.bridge is not None:
+            self.bridge.device_changed()
 
     def _quiesce(self) -> None:
         """No more DMA: whoever closes us may take the memory away that it goes to."""

@@ -128,6 +128,10 @@ class Bridge(Function):
     def forwards(self, address: int, size: int, *, io: bool) -> bool:
         """Accesses to all of these ports, or guest-physical addresses, reach it."""
 
+    @abstractmethod
+    def device_changed(self) -> None:
+        """A function on the bus behind it has gone, or has come back."""
+
 
 class Bus:
     """The functions of one bus. Safe from any thread once built."""

@@ -40,6 +40,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_EXP_SLTCTL_DLLSCE,
     PCI_EXP_SLTSTA,
     PCI_EXP_SLTSTA_DLLSC,
+    PCI_EXP_SLTSTA_PDC,
     PCI_EXP_SLTSTA_PDS,
     PCI_EXP_TYPE_ROOT_PORT,
 )
@@ -70,7 +71,7 @@ _REGISTERS = (
     (PCI_EXP_LNKCTL, 2, 0, _LINK_CONTROL, 0),
     (PCI_EXP_SLTCAP, 4, 0, 0, 0),
     (PCI_EXP_SLTCTL, 2, 0, PCI_EXP_SLTCTL_DLLSCE, 0),
-    (PCI_EXP_SLTSTA, 2, 0, 0, PCI_EXP_SLTSTA_DLLSC),
+    (PCI_EXP_SLTSTA, 2, 0, 0, PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC),
     (PCI_EXP_RTCTL, 2, 0, _ERRORS, 0),
     (PCI_EXP_LNKCAP2, 4, PCI_EXP_LNKCAP2_SLS & 0x7F, 0, 0),
     (PCI_EXP_LNKCTL2, 2, PCI_EXP_LNKCAP_SLS_64_0GB, PCI_EXP_LNKCTL2_TLS, 0),
@@ -130,6 +131,12 @@ class ExpressPort:
         config.set_u16(offset + PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_PDS if self.occupied else 0)
         # The link has been trained by the time that anybody looks.
         config.set_u16(offset + PCI_EXP_LNKSTA, self._status if self.occupied else 0)
+
+    def tell_of_change(self) -> None:
+        """Set the events of a device that has come, or gone, and of its link."""
+        at = self._offset + PCI_EXP_SLTSTA
+        events = PCI_EXP_SLTSTA_PDC | PCI_EXP_SLTSTA_DLLSC
+        self._config.set_u16(at, self._config.u16(at) | events)
 
     def set_link(self, up: bool) -> None:
         """The link is up, or down."""

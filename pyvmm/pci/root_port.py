@@ -43,10 +43,11 @@ from pyvmm.uapi.pci_regs import (
     PCI_SEC_STATUS,
     PCI_SECONDARY_BUS,
     PCI_SUBORDINATE_BUS,
+    PCI_VENDOR_ID,
 )
 
 from .bridge_windows import BridgeWindows
-from .bus import Bridge, Bus
+from .bus import Bridge, Bus, Function
 from .config_space import STATUS_ERRORS, ConfigSpace
 from .express_port import ExpressPort
 
@@ -57,6 +58,9 @@ if TYPE_CHECKING:
 
 _PM_VERSION = 3
 _ACS = PCI_ACS_SV | PCI_ACS_TB | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF
+
+
+_NOBODY = 0xFFFF  # the vendor id that is read where nothing answers
 
 
 class RootPort(Bridge):
@@ -120,9 +124,22 @@ class RootPort(Bridge):
 
     def reset(self) -> None:
         self.config.data[:] = self._boot
-        functions = self.secondary.functions
-        self._express.plug(functions[0] if functions else None)
+        self._express.plug(self._device())
         self._settle()
+
+    def _device(self) -> Function | None:
+        """Function 0 of what is in the slot: one that was lost isn't."""
+        functions = self.secondary.functions
+        nothing = not functions or functions[0].config_read(PCI_VENDOR_ID, 2) == _NOBODY
+        return None if nothing else functions[0]
+
+    def device_changed(self) -> None:
+        device = self._device()
+        with self._lock:
+            if self._express.occupied != (device is not None):
+                self._express.plug(device)
+                self._settle()
+                self._express.tell_of_change()
 
     # -- what the guest does ------------------------------------------------------------------
 

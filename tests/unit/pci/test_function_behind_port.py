@@ -19,11 +19,16 @@ from tests.unit.pci.conftest import (
     Setting,
     device_regions,
     make_device,
+    make_express_device,
 )
 from tests.unit.pci.fake_device import INTX
 
 MEMORY_BASE, PREFETCHABLE_BASE, SECONDARY, BRIDGE_CONTROL = 0x20, 0x24, 0x18, 0x3E
 BUS_RESET = 0x40
+LINK_STATUS, SLOT_STATUS = 0x58 + 0x12, 0x58 + 0x1A
+LINK_ACTIVE, PRESENT = 0x2000, 0x40
+CHANGED = 0x108
+"""The device has come or gone, and the link with it."""
 CLOSED = 0x0000_FFF0
 
 
@@ -191,3 +196,28 @@ def test_a_lost_device_stays_lost_whatever_the_port_does(setting: Setting) -> No
     setting.write_port(BRIDGE_CONTROL, 2, 0)
     assert device_regions(setting) == []
     assert setting.read(0, 4) == 0xFFFFFFFF
+
+
+def test_a_device_that_is_lost_leaves_an_empty_slot(make: Callable[..., Setting]) -> None:
+    """And it is there again, with its link, when another one has taken its place."""
+    setting = make(make_express_device(), behind=True)
+    (port,) = setting.bus.bridges
+
+    def slot() -> tuple[int, int]:
+        return port.config_read(SLOT_STATUS, 2), port.config_read(LINK_STATUS, 2)
+
+    present, link = slot()
+    assert present == PRESENT
+    assert link & LINK_ACTIVE
+    setting.function.lost(DeviceGone("it is gone"))
+    assert slot() == (CHANGED, 0)
+    port.config_write(SLOT_STATUS, 2, CHANGED)
+    assert slot() == (0, 0)
+    port.reset()
+    assert slot() == (0, 0)
+    assert setting.read(0, 4) == 0xFFFFFFFF
+    setting.function.guard.gone = None
+    port.device_changed()
+    assert slot() == (PRESENT | CHANGED, link)
+    port.device_changed()
+    assert slot() == (PRESENT | CHANGED, link)
