@@ -367,6 +367,7 @@ class Assigned(Function):
         them: nothing decoded, no DMA, interrupts off, BARs at 0.
         """
         self._forget()
+        self._put_back()
         if self.guard.gone:
             return
         try:

@@ -13,6 +13,7 @@ from pyvmm.pci.errors import BadDevice
 from pyvmm.vfio import DeviceError, DeviceGone
 from tests.unit.pci.conftest import (
     COMMAND,
+    DEVICE_CONTROL,
     IO,
     MASTER,
     MEMORY,
@@ -25,6 +26,7 @@ from tests.unit.pci.fake_device import INTX
 
 MEMORY_BASE, PREFETCHABLE_BASE, SECONDARY, BRIDGE_CONTROL = 0x20, 0x24, 0x18, 0x3E
 BUS_RESET = 0x40
+CACHE_LINE = 0x0C
 LINK_STATUS, SLOT_STATUS = 0x58 + 0x12, 0x58 + 0x1A
 LINK_ACTIVE, PRESENT = 0x2000, 0x40
 CHANGED = 0x108
@@ -221,3 +223,23 @@ def test_a_device_that_is_lost_leaves_an_empty_slot(make: Callable[..., Setting]
     assert slot() == (PRESENT | CHANGED, link)
     port.device_changed()
     assert slot() == (PRESENT | CHANGED, link)
+
+
+@pytest.mark.parametrize("by_port", [False, True], ids=["function", "bus"])
+def test_a_reset_puts_back_what_was_written(make: Callable[..., Setting], by_port: bool) -> None:
+    """Elsewhere, too, where VFIO keeps it over the device's reset."""
+    setting = make(make_express_device(), behind=True)
+
+    def registers() -> tuple[int, int]:
+        return setting.read(CACHE_LINE, 1), setting.read(DEVICE_CONTROL, 2)
+
+    before = registers()
+    setting.write(CACHE_LINE, 1, 0x10)
+    setting.write(DEVICE_CONTROL, 2, 0x5020)
+    assert registers() != before
+    if by_port:
+        setting.write_port(BRIDGE_CONTROL, 2, BUS_RESET)
+        setting.write_port(BRIDGE_CONTROL, 2, 0)
+    else:
+        setting.write(DEVICE_CONTROL, 2, 0xD020)
+    assert registers() == before
