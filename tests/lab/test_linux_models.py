@@ -73,14 +73,18 @@ def test_namespaces_of_large_blocks(
     vm = make_linux(DRIVES, [{"model": "nvme", "options": options, "process": process}], cpus=2)
     vm.start()
     vm.shell("dmesg -n 1; until [ -e /dev/nvme0n1 ] && [ -e /dev/nvme0n2 ]; do sleep 1; done")
-    for drive, sectors in ((1, 48 << 11), (2, 80 << 11)):
-        assert vm.shell(f"cat /sys/block/nvme0n{drive}/size") == [str(sectors)]
-        assert vm.shell(f"cat /sys/block/nvme0n{drive}/queue/logical_block_size") == ["4096"]
-        vm.shell(f"mkdir /mnt/{drive}; mke2fs -b 4096 /dev/nvme0n{drive} >/dev/null 2>&1")
-        vm.shell(f"mount -t ext4 /dev/nvme0n{drive} /mnt/{drive}")
+    # Linux looks for both at once, and names them as they come.
+    assert sorted(vm.shell("cat /sys/block/nvme0n?/nsid")) == ["1", "2"]
+    for nsid, sectors in (("1", 48 << 11), ("2", 80 << 11)):
+        vm.shell(f"disk=$(basename $(dirname $(grep -lx {nsid} /sys/block/nvme0n?/nsid)))")
+        assert vm.shell("cat /sys/block/$disk/size") == [str(sectors)]
+        assert vm.shell("cat /sys/block/$disk/queue/logical_block_size") == ["4096"]
+        vm.shell(f"ln -s $disk /dev/drive{nsid}; mkdir /mnt/{nsid}")
+        vm.shell(f"mke2fs -b 4096 /dev/drive{nsid} >/dev/null 2>&1")
+        vm.shell(f"mount -t ext4 /dev/drive{nsid} /mnt/{nsid}")
     vm.shell(NOISE)
     vm.shell("for d in 1 2; do cp /tmp/noise /mnt/$d/noise && sync & done; wait")
-    vm.shell("for d in 1 2; do umount /mnt/$d; mount -t ext4 /dev/nvme0n$d /mnt/$d; done")
+    vm.shell("for d in 1 2; do umount /mnt/$d; mount -t ext4 /dev/drive$d /mnt/$d; done")
     vm.shell("cmp /tmp/noise /mnt/1/noise && cmp /tmp/noise /mnt/2/noise")
     before = files[1].stat().st_blocks
     vm.shell("rm /mnt/2/noise && sync && fstrim /mnt/2")
