@@ -213,6 +213,9 @@ class Received(NamedTuple):
             os.close(fd)
 
 
+_BYTES, _PIECE = 64, 5000  # of a message in pieces
+
+
 class Peer:
     """The other side of a connection, which says just what it is told to; owns the socket."""
 
@@ -221,14 +224,17 @@ class Peer:
         sock.settimeout(PATIENCE)
         self.id = 0x100
         self.in_pieces = False
-        """Send byte by byte, what has no fds."""
+        """Send what has no fds byte by byte, and in larger pieces after the first of them."""
         self.late = 0
         """how many fds have come behind their message's header"""
 
     def send_bytes(self, data: bytes, fds: Sequence[int] = ()) -> None:
         if self.in_pieces and not fds:
-            for byte in data:
+            for byte in data[:_BYTES]:
                 self.sock.sendall(bytes([byte]))
+            data = data[_BYTES:]
+            for at in range(0, len(data), _PIECE):
+                self.sock.sendall(data[at : at + _PIECE])
             return
         sent = socket.send_fds(self.sock, [data], fds)
         if sent < len(data):
