@@ -40,8 +40,16 @@ def check(options: argparse.Namespace) -> str:
         if dot and model not in models:
             return f"option {key}: there is no {model!r} among what is served"
         if several and not dot:
-            return f"option {key}: say of which model it is, as in {models[0]}.{key}"
+            return f"option {key}: say of which model it is, as in {_which(models, key)}.{key}"
     return ""
+
+
+def _which(models: Sequence[str], key: str) -> str:
+    """One of the models that has this option, if there is one."""
+    from pyvmm.models import MODELS
+
+    known = (m for m in models if m in MODELS and key in (o.name for o in MODELS[m].options))
+    return next(known, models[0])
 
 
 def command(options: argparse.Namespace) -> int:

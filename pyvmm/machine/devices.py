@@ -181,11 +181,14 @@ def _explained(error: VfioError, process: ModelProcess | None) -> VfioError:
     That is what became of the process, if it was ours, that was to serve the device.
     """
     from pyvmm.vfio import DeviceGone, DeviceSilent, ProtocolError
+    from pyvmm.vfio.user.protocol import VFIO_USER_VERSION, command_name
 
     if not isinstance(error, DeviceGone) or error.cure:
         return error
     if isinstance(error, DeviceSilent):
-        cure = "it may be serving another client, or need a longer timeout"
+        cure = "give it a longer timeout, if it is but slow"
+        if command_name(VFIO_USER_VERSION) in error.cause:
+            cure = "it may be serving another client, or need a longer timeout"
         if process is not None:
             cure = "this machine may be too busy for it; give it a longer timeout"
     elif isinstance(error, ProtocolError):

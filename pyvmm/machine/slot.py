@@ -81,6 +81,7 @@ class Slot:
             self._not_back(BadDevice(f"{what}; have it serve the one that the guest booted with"))
             return False
         lost.bus.replace(lost, back.function)
+        back.resets = self.plugged.resets
         self.plugged = back
         return True
 

@@ -55,8 +55,12 @@ class Backing:
     next fdatasync(2) succeeds. So after one that failed none does: each raises NotDurable.
     """
 
-    def __init__(self, fd: int, size: int, identity: uuid.UUID, *, read_only: bool) -> None:
+    def __init__(
+        self, fd: int, size: int, identity: uuid.UUID, *, read_only: bool, name: str = "its memory"
+    ) -> None:
         self.fd = fd
+        self.name = name
+        """the file's path, for messages"""
         self.size = size
         """bytes"""
         self.identity = identity
@@ -93,7 +97,7 @@ class Backing:
             _lock(fd, doing, read_only=read_only)
             size = os.lseek(fd, 0, os.SEEK_END)
             os.set_blocking(fd, True)
-            return cls(fd, size, _identity(path, status), read_only=read_only)
+            return cls(fd, size, _identity(path, status), read_only=read_only, name=path)
         except BaseException:
             os.close(fd)
             raise

@@ -167,7 +167,9 @@ class ModelMigration(Migration):
                 self._model.on_restore(saved.own)
         except Exception as error:
             self._state = MigrationState.ERROR
-            if not isinstance(error, ValueError):
+            if isinstance(error, ValueError):  # its client hears a number alone, and looks here
+                self._model.guest_error(f"a state that can't be restored: {error}")
+            else:
                 self._activity.report(error)
             raise DeviceError.answered(what, errno.EINVAL, str(error)) from None
 

@@ -74,6 +74,10 @@ class ModelDevice(Device):
         """Raise or lower the INTx line."""
 
     @abstractmethod
+    def guest_error(self, what: str) -> None:
+        """Count what a driver did wrong, and log it when it is the first of its kind."""
+
+    @abstractmethod
     def on_reset(self) -> None:
         """Put back what is not in registers."""
 

@@ -27,7 +27,8 @@ class Namespace:
         self.blocks = backing.size >> self.shift
         if not self.blocks:
             raise ModelError(
-                f"namespace {id}: its {backing.size} bytes are less than a block of {block_size}"
+                f"namespace {id}: the {backing.size} bytes of {backing.name} are less than a block "
+                f"of {block_size}; make it larger, as with `truncate -s 1G`"
             )
 
     def check(self, block: int, count: int) -> None:

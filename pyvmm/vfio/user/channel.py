@@ -258,7 +258,9 @@ class Channel:
         """Be the reader until the peer is gone, or handshake() isn't true in time."""
         deadline = time.monotonic() + self.timeout
         greeted = False
-        since = 0.0  # the first part came of a message that isn't whole yet; 0 if there is none
+        # When the first part came of a message that isn't whole yet, or when the peer last took
+        # some of all too many answers that wait for it; 0 if it isn't so.
+        since, owed = 0.0, 0
         with self._lock:
             if self._gone:
                 return
@@ -275,13 +277,17 @@ class Channel:
                         self._transport.patience = None
                     elif time.monotonic() >= deadline:
                         raise ProtocolError(f"{self.peer} did not say VFIO_USER_VERSION in time")
-                elif self._transport.partial:
-                    # A peer may be silent, but not in the midst of a message: others wait for it.
-                    if message is not None or not since:
-                        since = time.monotonic()
+                elif self._transport.partial or self._transport.congested:
+                    # A peer may be silent, but not in the midst of a message, nor deaf while it
+                    # asks: others wait for it.
+                    backlog = self._transport.backlog
+                    if message is not None or not since or backlog < owed:
+                        since, owed = time.monotonic(), backlog
                         if self._transport.patience is None:
                             self._transport.patience = self._patience
                     elif time.monotonic() >= since + self.timeout:
+                        if self._transport.congested:
+                            raise DeviceSilent(f"{self.peer} does not read what it asked for")
                         raise ProtocolError(f"{self.peer} did not send a message's rest in time")
                 elif since:
                     since = 0.0
@@ -371,6 +377,8 @@ class Channel:
         if self._gone:
             return
         name = command_name(message.command)
+        if message.oversized:
+            raise self._transport.nonsense(f"a message ({name}) that is longer than any may be")
         if call is None or not well_formed:
             what = f"{name}, type {message.flags:#x}, id {message.id}"
             error = self._transport.nonsense(f"a message ({what}) that nothing asked for")

@@ -176,7 +176,7 @@ class Transport:
     @property
     def partial(self) -> bool:
         """Whether only a part of the next message has been received."""
-        return self._end > 0 and not self._congested
+        return self._end > 0 and not self.congested
 
     @property
     def backlog(self) -> int:
@@ -184,7 +184,7 @@ class Transport:
         return self._backlog
 
     @property
-    def _congested(self) -> bool:
+    def congested(self) -> bool:
         """Whether so much waits to be sent that nothing more is to be answered."""
         return self._backlog >= _BACKLOG_LIMIT or len(self._queue) >= _QUEUE_LIMIT
 
@@ -231,12 +231,12 @@ class Transport:
         None if nothing came (within its patience, if it is to wait) or only a part: so that
         the caller can look at the time, however slowly a peer sends.
         """
-        if self._backlog and self._congested:
+        if self._backlog and self.congested:
             # A peer that only asks is not listened to until it takes our answers.
             if wait:
                 self._wait(select.POLLOUT, self._patience)
             self._push()
-            if self._congested:
+            if self.congested:
                 return None
         message = self.buffered() if self._end else None
         if message is not None:
@@ -255,7 +255,7 @@ class Transport:
 
     def buffered(self) -> Message | None:
         """A message that has been received already, if it is whole and may be answered now."""
-        if self._backlog and self._congested:
+        if self._backlog and self.congested:
             return None
         if self._skip_to:
             self._skip()

@@ -189,7 +189,7 @@ def test_lies_about_writing(
         (0, REGION_WRITE, F_REPLY, 20, "REGION_WRITE in answer to VFIO_USER_REGION_READ"),
         (0, 99, F_REPLY, 20, "sent command 99 in answer to"),
         (0, REGION_READ, 2, 20, "type 0x2"),
-        (0, REGION_READ, F_REPLY, 4 << 20, "that nothing asked for"),
+        (0, REGION_READ, F_REPLY, 4 << 20, "READ. that is longer than any may be"),
         (0, REGION_READ, F_REPLY, 15, "message of 15 bytes"),
     ],
 )

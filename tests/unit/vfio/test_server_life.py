@@ -250,6 +250,35 @@ def test_one_that_ends_another_message_with_the_beginning(
             assert client.info.num_regions == 9
 
 
+def ask_for_ever(peer: Peer, asked: bytes) -> None:
+    while True:
+        peer.send(REGION_READ, asked)
+
+
+def test_a_client_that_asks_and_never_reads(device: FakeDevice, path: Path) -> None:
+    """Nor does it keep others out for ever."""
+    asked = struct.pack("=QII", 0, 0, 1 << 20)
+    with serving(Server.listen(device, path, timeout=0.2)), greeted(path) as deaf:
+        with pytest.raises(OSError, match=r"Broken pipe|reset"):
+            ask_for_ever(deaf, asked)
+        with Client.connect(path, timeout=PATIENCE) as client:
+            assert client.info.num_regions == 9
+
+
+def test_one_that_reads_ever_so_slowly_is_served(device: FakeDevice, path: Path) -> None:
+    size = 1 << 20
+    asked = struct.pack("=QII", 0, 0, size)
+    with serving(Server.listen(device, path, timeout=0.3)), greeted(path) as slow:
+        for _ in range(12):
+            slow.send(REGION_READ, asked)
+        left = 12 * (16 + 16 + size)
+        for _ in range(10):
+            time.sleep(0.1)
+            left -= len(slow.sock.recv(200_000))
+        while left:
+            left -= len(slow.sock.recv(1 << 20))
+
+
 def test_stopping_ends_the_clients_session(device: FakeDevice, path: Path) -> None:
     with serving(Server.listen(device, path)) as server, greeted(path) as peer:
         server.stop()

@@ -482,7 +482,7 @@ class TestFiles:
         empty.touch()
         missing = tmp_path / "missing.img"
         for path, told in (
-            (empty, "namespace 1: its 0 bytes are less than a block of 512"),
+            (empty, "are less than a block of 512; make it larger"),
             (missing, f"create it first, as with `truncate -s 1G {missing}`"),
             (tmp_path, "name a file or a block device"),
             (Path("/dev/null"), "it is neither a file nor a block device"),
