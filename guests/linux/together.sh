@@ -4,12 +4,12 @@
 # What is on the drive is lost. It needs the modules nvme and the card's. pyvmm/linux/init.sh runs
 # it, and has the functions. Variables on the kernel's command line:
 #
-#   rounds=8      how often 4 MiB are written to the drive
+#   rounds=3      how often 4 MiB are written to the drive
 #   packets=500   how many pings
 
 disk=/dev/nvme0n1
 card=eth0
-rounds=${rounds:-8}
+rounds=${rounds:-3}
 packets=${packets:-500}
 pattern=/tmp/pattern
 

@@ -68,6 +68,12 @@ if TYPE_CHECKING:
         ) -> Entry: ...
 
 
+# What is left of a firmware: Linux with reboot=bios, or efi, goes to the reset vector in the end.
+# It writes 6, a hard reset, to the reset control register: mov dx, 0xcf9; mov al, 6; out dx, al;
+# and hlt for ever.
+_RESET = b"\xba\xf9\x0c\xb0\x06\xee\xf4\xeb\xfd"
+
+
 def load_kernel(
     memory: GuestMemory,
     path: str | ImageFile,
@@ -103,6 +109,7 @@ def load_kernel(
     from . import acpi  # firmware brings its own
 
     memory.write(layout.ACPI_BASE, acpi.build(cpus, mmio64, last_bus, intx_gsi))
+    memory.write(layout.RESET_VECTOR, _RESET)
     entry = kernel.hand_over(
         memory,
         command_line=encoded,

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 
 from pyvmm.vfio.host import iommus, sysfs
-from pyvmm.vfio.kernel.permission import REMAP_INTERRUPTS
+from pyvmm.vfio.kernel.permission import IOMMUFD, REMAP_INTERRUPTS, TYPE1
 
 from .._finding import Finding
 
 _SUBJECT = "interrupts"
-_MODULES = ("vfio_iommu_type1", "iommufd")
 _FIRMWARE = "enable remapping in the firmware's set-up"
 
 
@@ -26,14 +25,16 @@ def check(root: str) -> Finding:
         return Finding(_SUBJECT, True, "remapped")
     if not iommus(root=root):
         return Finding(_SUBJECT, False, "not remapped: that is an IOMMU's work", needed=False)
-    allowed = [module for module in _MODULES if _unsafe(module, root)]
-    if allowed:
-        text = f"not remapped: a device can forge any, which {' and '.join(allowed)} accepts"
+    # The one by which a guest would be given a device: iommufd, where there is one.
+    module = IOMMUFD if _unsafe(IOMMUFD, root) is not None else TYPE1
+    if _unsafe(module, root) == "Y":
+        text = f"not remapped: a device can forge any, which {module} accepts"
         return Finding(_SUBJECT, False, text, _FIRMWARE, needed=False)
-    text = "not remapped: a device could forge any, so VFIO gives none out"
-    return Finding(_SUBJECT, False, text, REMAP_INTERRUPTS.format(_MODULES[0]))
+    text = f"not remapped: a device could forge any, so {module} gives none out"
+    return Finding(_SUBJECT, False, text, REMAP_INTERRUPTS.format(module))
 
 
-def _unsafe(module: str, root: str) -> bool:
+def _unsafe(module: str, root: str) -> str | None:
+    """What its parameter says; None if the module isn't there."""
     parameter = f"sys/module/{module}/parameters/allow_unsafe_interrupts"
-    return sysfs.read_text(os.path.join(root, parameter)) == "Y"
+    return sysfs.read_text(os.path.join(root, parameter))

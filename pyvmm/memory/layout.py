@@ -41,6 +41,9 @@ VGA_HOLE_END = 0x10_0000
 ACPI_BASE = 0xE_0000
 """The RSDP lies here, where ACPI 6.5 section 5.2.5.1 has the guest look for it."""
 
+RESET_VECTOR = 0xF_FFF0
+"""Where a PC's processor begins after a reset, as real mode has it: f000:fff0."""
+
 MMIO32_START = 0xC000_0000
 MMIO32_END = 0xE000_0000
 

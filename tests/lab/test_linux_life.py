@@ -137,9 +137,18 @@ def test_two_at_once(backend: str, make_linux: MakeLinux, lab_device: GetDevice)
         ("", PANIC, End.PANIC, exit_codes.GUEST_PANIC),
         ("", f"rmmod pvpanic_mmio && {PANIC}", End.RESET, exit_codes.GUEST_RESET),
         ("reboot=triple", "reboot -f", End.CRASH, exit_codes.GUEST_CRASH),
+        ("reboot=bios", "reboot -f", End.RESET, exit_codes.GUEST_RESET),
         ("", "exit-guest 7", End.EXIT, 7),
     ],
-    ids=["poweroff", "reboot", "panic", "panic that is not told", "triple fault", "exit"],
+    ids=[
+        "poweroff",
+        "reboot",
+        "panic",
+        "panic that is not told",
+        "triple fault",
+        "by a BIOS",
+        "exit",
+    ],
 )
 def test_how_it_ends(
     make_linux: MakeLinux,

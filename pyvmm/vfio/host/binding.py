@@ -154,14 +154,20 @@ def _check_possible(function: HostFunction) -> None:
 
 
 def _check_unused(function: HostFunction) -> None:
-    """The kernel would wait, for as long as it takes, until whoever has it open closes it."""
+    """Nor may any other of its group: no driver of the host's is given a device beside that.
+
+    The kernel would wait, for as long as it takes, until whoever has it open closes it.
+    """
     if not function.has_vfio_driver or function.group is None:
         return
-    paths = (IommuGroup.of(function).device_path, function.vfio_cdev)
-    for path in filter(None, paths):
-        holder = held_by(path, root=function.root)
+    group = IommuGroup.of(function)
+    others = [other for other in group.functions if other != function]
+    files = [(function, group.device_path), *((f, f.vfio_cdev) for f in (function, *others))]
+    for user, path in files:
+        holder = held_by(path, root=function.root) if path else None
         if holder:
-            raise HostDeviceUnavailable(f"{function} is in use: {holder}", "end that first")
+            whose = "" if user == function else f", of the same IOMMU group as {function},"
+            raise HostDeviceUnavailable(f"{user}{whose} is in use: {holder}", "end that first")
 
 
 # -- what is done --

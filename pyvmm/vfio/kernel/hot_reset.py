@@ -26,7 +26,7 @@ from .kernel_file import KernelFile
 _HEADER = struct.Struct("=III")  # argsz, flags, count
 _DEVICE = struct.Struct("=IHBB")  # group_id or devid, segment, bus, devfn
 _NOT_OWNED = VFIO_PCI_DEVID_NOT_OWNED & 0xFFFFFFFF
-_NO_RESET = "neither its bus nor its slot can be reset, as on a root bus: use reset()"
+_NO_RESET = "neither its bus nor its slot can be reset, as on a root bus"
 
 
 class DependentDevice(NamedTuple):

@@ -89,6 +89,14 @@ class TestInterrupts:
         assert (finding.ok, finding.needed) == (False, False)
         assert finding.text.endswith("which iommufd accepts")
 
+    def test_accepted_where_it_does_not_matter(self, host: MadeHost) -> None:
+        """A guest is given a device by iommufd, which has to accept it, too."""
+        host.file("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n")
+        host.file("sys/module/iommufd/parameters/allow_unsafe_interrupts", "N\n")
+        finding = interrupts.check(str(host.root))
+        assert (finding.ok, finding.needed) == (False, True)
+        assert "/sys/module/iommufd/parameters/allow_unsafe_interrupts" in finding.cure
+
     def test_nobody_is_there_to_remap_them(self, host: MadeHost) -> None:
         (host.root / "sys/class/iommu/dmar0").rename(host.root / "gone")
         assert not interrupts.check(str(host.root)).needed

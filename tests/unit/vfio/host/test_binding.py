@@ -250,6 +250,17 @@ class TestUnbind:
         assert host.writes == []
         assert host.driver_of(NIC) == "vfio-pci"
 
+    def test_one_whose_group_is_in_use(self, host: MadeHost) -> None:
+        """No driver of the host's would be given it, and it would have none."""
+        bind([NIC, SOUND], root=host.root)
+        host.file(f"sys/bus/pci/devices/{NIC}/vfio-dev/vfio0/dev", "511:0")
+        host.process(42, "pyvmm", "/dev/vfio/devices/vfio0")
+        host.writes.clear()
+        with pytest.raises(HostDeviceUnavailable, match=r"01:00\.0, of the same IOMMU group as"):
+            unbind([SOUND], root=host.root)
+        assert host.writes == []
+        assert host.driver_of(SOUND) == "vfio-pci"
+
     def test_a_driver_that_is_gone(self, host: MadeHost) -> None:
         bind([OTHER], root=host.root)
         for file in (host.root / "sys/bus/pci/drivers/nvme").iterdir():
