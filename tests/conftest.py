@@ -44,7 +44,7 @@ def _let_children_have_signals() -> None:
 
     A signal that is caught is its default again for a program that is started.
     """
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
 
