@@ -213,7 +213,7 @@ def _beside(function: HostFunction, path: str) -> str:
 def _notes(function: HostFunction) -> tuple[str, ...]:
     notes = []
     if not function.reset_methods:
-        notes.append("it has no reset: what one user leaves in it the next one finds")
+        notes.append("it has no reset of its own: what one user leaves in it the next one finds")
     if function.group is not None and IommuGroup.of(function).no_iommu:
         notes.append("there is no IOMMU: it is for drivers in user space, never for a guest")
     physical = function.physical_function

@@ -167,7 +167,9 @@ def test_no_reset_is_worth_knowing(host: MadeHost) -> None:
     host.function(NIC, driver="vfio-pci", group=14, reset=None)
     found = verdict(host)
     assert found.answer is Answer.NOW
-    assert found.notes == ("it has no reset: what one user leaves in it the next one finds",)
+    assert found.notes == (
+        "it has no reset of its own: what one user leaves in it the next one finds",
+    )
 
 
 def test_one_in_use(host: MadeHost) -> None:
