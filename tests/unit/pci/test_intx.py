@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pyvmm.pci.intx import Intx
 from pyvmm.pci.pins import intx_gsi
-from pyvmm.uapi.vfio import VFIO_IRQ_INFO_EVENTFD
+from pyvmm.uapi.vfio import VFIO_IRQ_INFO_EVENTFD, VFIO_IRQ_SET_ACTION_UNMASK
 from pyvmm.vfio import DeviceError, DeviceGone, EventFd, Fds, IrqData, VfioError
 from tests.unit.pci.fake_device import INTX, FakeDevice
 from tests.unit.pci.fake_vm import FakeVm
@@ -175,6 +175,38 @@ def test_a_device_that_does_not_mask_itself_is_not_unmasked(make: Callable[..., 
     guest = make(automasked=False)
     guest.reconcile()
     assert guest.device.log == [("trigger", INTX, 0, 1, [True])]
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_device_that_does_not_mask_itself_is_told_of_each_eoi(
+    make: Callable[..., Guest], refuses: bool
+) -> None:
+    """Until it refuses: then it isn't asked again, and nobody is told that something failed."""
+    guest = make(automasked=False)
+    guest.reconcile()
+    unmasks = []
+
+    def set_irqs(index: int, action: int, start: int, count: int, data: IrqData) -> None:
+        unmasks.append((index, action, start, count, data))
+        came.release()
+        if refuses:
+            raise DeviceError.answered("unmasking", 22)
+
+    came = threading.Semaphore(0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(guest.device, "set_irqs", set_irqs)
+        for turn in range(3):
+            guest.line(True)
+            assert guest.asserted
+            guest.vm.eoi(GSI)
+            if not (refuses and turn):
+                assert came.acquire(timeout=LIMIT)
+            guest.line(False)
+            guest.device.line_masked = False
+        if refuses:
+            assert not came.acquire(timeout=0.05)
+    assert unmasks == [(INTX, VFIO_IRQ_SET_ACTION_UNMASK, 0, 1, None)] * (1 if refuses else 3)
+    assert guest.errors == []
 
 
 def test_what_fails_half_way_is_undone(make: Callable[..., Guest]) -> None:

@@ -281,15 +281,19 @@ def test_doorbells(client: Client, script: Script) -> None:
     ]
 
 
-def test_doorbells_of_libvfio_user(client: Client, script: Script) -> None:
-    """Its entries have 48 bytes: a shadow offset stands before datamatch."""
+def test_doorbells_of_libvfio_user(client: Client, script: Script, file: int) -> None:
+    """Its entries have 48 bytes: a shadow offset stands before datamatch. What is memory of shadow
+    doorbells is no eventfd.
+    """
     script.answers[GET_REGION_INFO] = region(0, 0x2000)
     entry = struct.pack("=QQIIIIQQ", 0x1000, 4, 0, 0, 1, 0xFFFFFFFF, 0x55, 0x1234)
     shadow = struct.pack("=QQIIIIQQ", 0x1008, 4, 0, 2, 0, 1, 0, 0)
     with EventFd() as eventfd:
-        full = io_fds(entry, shadow)
-        script.answers[GET_REGION_IO_FDS] = asked_twice(full, [eventfd.fileno()])
+        full = io_fds(shadow, entry)
+        script.answers[GET_REGION_IO_FDS] = asked_twice(full, [eventfd.fileno(), file])
         (found,) = client.ioeventfds(0)
+        os.eventfd_write(found.fd, 1)
+        assert eventfd.read() == 1
     assert (found.offset, found.size, found.datamatch) == (0x1000, 4, 0x1234)
 
 
