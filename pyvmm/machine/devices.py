@@ -172,22 +172,23 @@ def _connect(
             posted_writes=config.posted_writes,
         )
     except DeviceGone as error:
-        raise _explained(error, process) from None
+        raise _explained(error, process, connecting=True) from None
 
 
-def _explained(error: VfioError, process: ModelProcess | None) -> VfioError:
+def _explained(
+    error: VfioError, process: ModelProcess | None, *, connecting: bool = False
+) -> VfioError:
     """The same, with what is behind it, or where to look.
 
     That is what became of the process, if it was ours, that was to serve the device.
     """
     from pyvmm.vfio import DeviceGone, DeviceSilent, ProtocolError
-    from pyvmm.vfio.user.protocol import VFIO_USER_VERSION, command_name
 
     if not isinstance(error, DeviceGone) or error.cure:
         return error
     if isinstance(error, DeviceSilent):
         cure = "give it a longer timeout, if it is but slow"
-        if command_name(VFIO_USER_VERSION) in error.cause:
+        if connecting:
             cure = "it may be serving another client, or need a longer timeout"
         if process is not None:
             cure = "this machine may be too busy for it; give it a longer timeout"

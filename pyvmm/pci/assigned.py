@@ -33,7 +33,7 @@ from pyvmm.vfio import Device, DeviceGone, Interval, VfioError
 
 from .bar_mapping import BarMapping
 from .bars import ROM, Bar
-from .bus import Bus, Function
+from .bus import NOBODY, Bus, Function
 from .config_space import ConfigSpace
 from .config_view import ConfigView
 from .device_bars import declare_bars, doorbells, map_areas
@@ -51,7 +51,6 @@ from .power import Power
 from .rom import RomHandler
 
 _CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
-_NOBODY = 0xFFFF  # the vendor id that is read where nothing answers
 _INTD = 4
 
 
@@ -256,7 +255,7 @@ class Assigned(Function):
 
     def _check_answers(self) -> None:
         vendor = self._device.region_read(_CONFIG, PCI_VENDOR_ID, 2)
-        if int.from_bytes(vendor, "little") == _NOBODY:
+        if int.from_bytes(vendor, "little") == NOBODY:
             raise BadDevice(
                 f"{self.name} does not answer after its reset: its configuration space reads "
                 "as all-ones; one of the host's comes back with a power cycle, and may do "
@@ -409,7 +408,7 @@ def _snapshot(device: Device) -> tuple[ConfigSpace, int]:
     size = PCI_CFG_SPACE_SIZE if size < PCI_CFG_SPACE_EXP_SIZE else PCI_CFG_SPACE_EXP_SIZE
     snapshot = ConfigSpace(PCI_CFG_SPACE_EXP_SIZE)
     snapshot.data[:size] = device.region_read(_CONFIG, 0, size)
-    if snapshot.u16(PCI_VENDOR_ID) == _NOBODY:
+    if snapshot.u16(PCI_VENDOR_ID) == NOBODY:
         raise BadDevice(
             f"{device.name} does not answer: its configuration space reads as all-ones; "
             "reset it or power-cycle the host"

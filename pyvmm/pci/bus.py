@@ -42,6 +42,10 @@ def bdf_name(bdf: int) -> str:
     return f"{bdf >> 8:02x}:{bdf >> 3 & 31:02x}.{bdf & 7}"
 
 
+NOBODY = 0xFFFF
+"""The vendor id that is read where nothing answers."""
+
+
 class Function(ABC):
     """One PCI function, as its bus sees it. What a guest can bring about in it never raises."""
 

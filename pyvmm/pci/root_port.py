@@ -47,7 +47,7 @@ from pyvmm.uapi.pci_regs import (
 )
 
 from .bridge_windows import BridgeWindows
-from .bus import Bridge, Bus, Function
+from .bus import NOBODY, Bridge, Bus, Function
 from .config_space import STATUS_ERRORS, ConfigSpace
 from .express_port import ExpressPort
 
@@ -58,9 +58,6 @@ if TYPE_CHECKING:
 
 _PM_VERSION = 3
 _ACS = PCI_ACS_SV | PCI_ACS_TB | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF
-
-
-_NOBODY = 0xFFFF  # the vendor id that is read where nothing answers
 
 
 class RootPort(Bridge):
@@ -130,7 +127,7 @@ class RootPort(Bridge):
     def _device(self) -> Function | None:
         """Function 0 of what is in the slot: one that was lost isn't."""
         functions = self.secondary.functions
-        nothing = not functions or functions[0].config_read(PCI_VENDOR_ID, 2) == _NOBODY
+        nothing = not functions or functions[0].config_read(PCI_VENDOR_ID, 2) == NOBODY
         return None if nothing else functions[0]
 
     def device_changed(self) -> None:

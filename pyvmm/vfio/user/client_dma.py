@@ -109,10 +109,11 @@ class ClientDma(DmaSpace):
         if len(data) != count:
             raise DeviceError.answered("DMA by message", errno.EINVAL)
         self._table.write(iova, data)
-        if self._written is not None and count:
-            self._written.append(Interval.sized(iova, count))
-            if len(self._written) > _MOST_WRITTEN:
-                self._written = [*align_outwards(self._written, PAGE_SIZE)]
+        written = self._written  # which another thread may end at any time
+        if written is not None and count:
+            written.append(Interval.sized(iova, count))
+            if len(written) > _MOST_WRITTEN:
+                written[:] = align_outwards(written, PAGE_SIZE)
         return payload[: DMA_ACCESS.size]
 
     def by_message_only(self, mapped: Interval) -> bool:

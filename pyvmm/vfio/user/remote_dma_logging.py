@@ -51,11 +51,18 @@ class RemoteDmaLogging(DmaLogging):
             errno.EINVAL: "the ranges must not overlap; some servers take one page size only",
             errno.EALREADY: "stop the log that is running",
         }
-        answer = self._features.set(Feature.DMA_LOGGING_START, control + table, cures=cure)
+        running = self._page > 0
+        if not running:  # before the server's does: nothing is missed between the two
+            self._dma.log_messages(True)
+        try:
+            answer = self._features.set(Feature.DMA_LOGGING_START, control + table, cures=cure)
+        except BaseException:
+            if not running:
+                self._dma.log_messages(False)
+            raise
         taken: int = LOGGING_CONTROL.unpack_from(answer)[0]
         self._page = taken if taken.bit_count() == 1 else page_size
         self._ranges, self._kept = merge(ranges or (_EVERYTHING,)), ()
-        self._dma.log_messages(True)
         return taken
 
     def stop(self) -> None:

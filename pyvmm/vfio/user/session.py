@@ -63,14 +63,14 @@ from .statistics import Statistics
 from .survive import survive
 from .transport import Message
 
-# Each mapping of a client's takes an area of our address space or a descriptor. Of areas a process
-# has 65,530 (vm.max_map_count): a quarter of them is enough for any VMM with a virtual IOMMU, and
-# leaves the rest to everybody else here.
 # Bytes that are asked for in one message of a client without a twin socket, such as QEMU's (11.1):
 # of a longer answer it sends what its socket has room for, and never the rest. There is room for
 # those to several threads.
 _MOST_BY_MESSAGE = 32 << 10
 _NEWER_DMA_FLAGS = 0xC  # libvfio-user's, hints that nothing depends on
+# Each mapping of a client's takes an area of our address space or a descriptor. Of areas a process
+# has 65,530 (vm.max_map_count): a quarter of them is enough for any VMM with a virtual IOMMU, and
+# leaves the rest to everybody else here.
 _MAX_DMA_MAPS = 16384
 
 

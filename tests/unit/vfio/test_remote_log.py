@@ -140,6 +140,22 @@ def test_what_is_written_by_message(logged: Logged) -> None:
     assert log.report(both) == ()
 
 
+def test_what_is_written_before_the_server_says_that_it_logs(logged: Logged) -> None:
+    feature = logged.server.feature
+
+    def writes_first(asked: Received) -> Answer:
+        if struct.unpack_from("=I", asked.payload, 4)[0] == SET | START:
+            peer = logged.script.peer
+            peer.send(DMA_WRITE, struct.pack("=QQ", BY_MESSAGE.start, 4) + bytes(4), id=7)
+            assert peer.receive().id == 7
+        return feature(asked)
+
+    logged.script.answers[DEVICE_FEATURE] = writes_first
+    log = logged.client.dma_logging
+    log.start([BY_MESSAGE])
+    assert log.report(BY_MESSAGE) == (Interval.sized(BY_MESSAGE.start, PAGE),)
+
+
 def test_memory_that_is_not_mapped(logged: Logged) -> None:
     log = logged.client.dma_logging
     log.start([FIRST])

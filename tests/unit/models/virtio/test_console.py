@@ -91,16 +91,21 @@ def test_input(driver: Driver, path: Path) -> None:
         assert driver.memory[DATA : DATA + 1] == b"x"
 
 
+def say_much(driver: Driver, count: int) -> None:
+    """Offer so many buffers, of which there is room for two at once."""
+    driver.memory[DATA : DATA + MOST] = b"x" * MOST
+    for head in range(count):
+        driver.offer([(DATA, MOST)], [], head=head)
+    driver.notify()
+    driver.used(2)
+
+
 def test_a_client_that_does_not_read(driver: Driver, path: Path) -> None:
     """It holds up the guest, and not a byte is lost."""
     driver.start(queue=TRANSMIT)
     with client(path) as there:
         hear(driver, there, b"here\n")
-        driver.memory[DATA : DATA + MOST] = b"x" * MOST
-        for head in range(10):
-            driver.offer([(DATA, MOST)], [], head=head)
-        driver.notify()
-        driver.used(2)
+        say_much(driver, 10)
         with pytest.raises(AssertionError, match="no more"):
             _used_within(driver, 8, 0.5)
         assert exactly(there, 10 * MOST) == b"x" * 10 * MOST
@@ -169,11 +174,7 @@ def test_last_words(driver: Driver, path: Path) -> None:
     driver.start(queue=TRANSMIT)
     with client(path) as there:
         hear(driver, there, b"here\n")
-        driver.memory[DATA : DATA + MOST] = b"x" * MOST
-        for head in range(3):
-            driver.offer([(DATA, MOST)], [], head=head)
-        driver.notify()
-        driver.used(2)
+        say_much(driver, 3)
         closing = threading.Thread(target=driver.model.close)
         closing.start()
         received = b""
