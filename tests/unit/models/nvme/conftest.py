@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 
+from pyvmm.models.backing import Backing
 from pyvmm.models.nvme import Nvme
 
-from .driver import Driver, Queue
+from .driver import LIMIT, Driver, Queue
 
 
 @pytest.fixture
@@ -22,3 +24,21 @@ def drive() -> Iterator[Driver]:
 def queue(drive: Driver) -> Queue:
     """Its first I/O queue, the drive being on."""
     return drive.ready()
+
+
+class Slow:
+    """Flushes that take until they may go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = threading.Semaphore(0)
+        self.go_on = threading.Semaphore(0)
+        monkeypatch.setattr(Backing, "flush", self.flush)
+
+    def flush(self) -> None:
+        self.begun.release()
+        assert self.go_on.acquire(timeout=LIMIT)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    return Slow(monkeypatch)
