@@ -33,6 +33,8 @@ from .protocol import (
 from .transport import Message, Transport
 
 DEFAULT_TIMEOUT = 5.0
+# Seconds, in which a process that has ended loses all its sockets.
+_LAST_WORDS = 0.5
 
 
 class Watch(Protocol):
@@ -414,6 +416,18 @@ class Channel:
         """End the connection because of an error. Only the first counts."""
         if self._end(error) and self._on_gone:
             self._on_gone(error)
+
+    def follow(self, error: VfioError) -> None:
+        """End the connection because another one of this peer's has ended.
+
+        One that dies ends both, and how this one ended tells more than that the other one was hung
+        up: it is left time to be found.
+        """
+        if type(error) is DeviceGone:
+            deadline = time.monotonic() + _LAST_WORDS
+            while not self._gone and time.monotonic() < deadline:
+                time.sleep(0.01)
+        self.fail(error)
 
     def _end(self, error: VfioError) -> bool:
         with self._lock:

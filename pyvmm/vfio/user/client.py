@@ -106,7 +106,7 @@ class Client(Device):
         try:
             self._server, twin = self._queries.negotiate(first_timeout)
             if twin:
-                self._twin = TwinSocket(twin, name, self._handle, timeout, self._channel.fail)
+                self._twin = TwinSocket(twin, name, self._handle, timeout, self._channel.follow)
             self._max_transfer = self._server.max_data_xfer_size
             self._remote_irqs = RemoteIrqs(self._queries, self, self._server.max_msg_fds)
             takes_files = self._server.max_msg_fds > 0

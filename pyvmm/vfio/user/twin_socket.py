@@ -31,7 +31,9 @@ class TwinSocket:
         timeout: float,
         on_gone: Callable[[VfioError], None],
     ) -> None:
-        """Take over the socket. on_gone is called, once, when the server hangs up or lies."""
+        """Take over the socket. on_gone is called, once, when the server hangs up or lies, on the
+        thread.
+        """
         self._pid = os.getpid()
         self._channel = Channel(sock, server, handler, timeout=timeout, on_gone=on_gone)
         try:

@@ -10,11 +10,12 @@ import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from pyvmm.vfio import DeviceSilent, DmaFault, ProtocolError, VfioError
+from pyvmm.vfio import DeviceGone, DeviceSilent, DmaFault, ProtocolError, VfioError
 from pyvmm.vfio.user import Client, Server
 from tests.unit.vfio.fakes import (
     DMA_MAP,
@@ -23,12 +24,14 @@ from tests.unit.vfio.fakes import (
     DMA_WRITE,
     F_REPLY,
     GET_INFO,
+    GET_REGION_INFO,
     PATIENCE,
     REGION_READ,
     VERSION,
     Answer,
     FakeDevice,
     Peer,
+    Received,
     Script,
     wait_until,
 )
@@ -241,6 +244,30 @@ def test_a_server_that_loses_its_twin(
             assert client.gone is gone[0]
             with pytest.raises(VfioError):
                 client.region_read(0, 0, 4)
+
+
+def test_a_server_that_dies_with_both(ours_and_script: tuple[socket.socket, Script]) -> None:
+    """Whichever is closed first: how the commands' socket ended is what is told."""
+    ours, script = ours_and_script
+    left, right = socket.socketpair()
+    gone: list[VfioError] = []
+
+    def die(asked: Received) -> None:
+        left.close()
+        time.sleep(0.05)
+        script.peer.send(asked.command, id=asked.id, flags=F_REPLY, size=100)
+        script.peer.sock.shutdown(socket.SHUT_WR)
+
+    with right, left:
+        twin = {"twin_socket": {"supported": True, "fd_index": 0}}
+        script.answers[VERSION] = version(twin, [right.fileno()])
+        script.answers[GET_REGION_INFO] = die
+        with Client(ours, "server", timeout=PATIENCE, on_gone=gone.append) as client:
+            right.close()
+            with pytest.raises(DeviceGone, match="hung up in the middle of a message"):
+                client.region_info(0)
+            (told,) = gone
+            assert str(told) == "server hung up in the middle of a message"
 
 
 def test_a_server_that_dies_after_its_version(
