@@ -136,7 +136,7 @@ class Channel:
                 )
             self._users += 1
             id = self._next_id()
-            deadline = self._deadline(now, timeout)
+            deadline = self._deadline(now, timeout) if self._calls else now + timeout
             call = self._calls[id] = Call(command, thread, deadline)
             if not self._reader:
                 self._reader = thread

@@ -38,7 +38,7 @@ _BAD_FDS = (errno.EBADF, errno.EINVAL, errno.EMFILE, errno.ENFILE, errno.ETOOMAN
 # Plain numbers: arithmetic with enum members would take longer than the rest of a receive.
 _SEND_FLAGS = int(socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
 _RECEIVE_FLAGS = int(socket.MSG_CMSG_CLOEXEC)
-_DONTWAIT = int(socket.MSG_DONTWAIT)
+_RECEIVE_NOW = int(socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)
 _CTRUNC = int(socket.MSG_CTRUNC)
 
 
@@ -241,17 +241,15 @@ class Transport:
         message = self.buffered() if self._end else None
         if message is not None:
             return message
+        flags = _RECEIVE_FLAGS if wait else _RECEIVE_NOW
         if self._backlog:
             self._push()
-        flags = 0 if wait else _DONTWAIT
         if self._backlog and wait:
             events = select.POLLIN | select.POLLOUT
             if not self._wait(events, self._patience) & ~select.POLLOUT:
                 return None
-            flags = _DONTWAIT
-        if not self._fill(flags):
-            return None
-        return self.buffered()
+            flags = _RECEIVE_NOW
+        return self._fill(flags)
 
     def buffered(self) -> Message | None:
         """A message that has been received already, if it is whole and may be answered now."""
@@ -307,29 +305,35 @@ class Transport:
             came.append(self._fds.pop(0)[1:])
         return came
 
-    def _fill(self, flags: int) -> bool:
-        """Read once from the socket; False if nothing came in time."""
+    def _fill(self, flags: int) -> Message | None:
+        """Read once from the socket; the message that is whole then, if one is."""
         if self._start and len(self._buffer) - self._end < HEADER_SIZE:
             left = self._end - self._start
             self._buffer[:left] = self._buffer[self._start : self._end].tobytes()
             self._start, self._end = 0, left
         end = self._end
+        buffer = self._buffer
         try:
             size, ancillary, happened, _ = self._sock.recvmsg_into(
-                (self._buffer[end:] if end else self._buffer,),
-                _ANCILLARY_SIZE,
-                _RECEIVE_FLAGS | flags,
+                (buffer[end:] if end else buffer,), _ANCILLARY_SIZE, flags
             )
         except BlockingIOError:
-            return False
+            return None
         except OSError:
             raise self._hung_up() from None
+        if size >= HEADER_SIZE and not (end or ancillary or happened & _CTRUNC or self._skip_to):
+            id, command, length, header_flags, error = HEADER.unpack_from(buffer)
+            if length == size and not self._fds:
+                # Just one message, as nearly always: it is there, and not to be kept account of.
+                self._position += size
+                payload = buffer[HEADER_SIZE:size].tobytes()
+                return Message(id, command, header_flags, error, payload)
         self._end = end + size
         if ancillary or happened & _CTRUNC:
             self._receive_fds(ancillary, bool(happened & _CTRUNC))
         if not size:
             raise self._hung_up()
-        return True
+        return self.buffered()
 
     def _receive_fds(self, ancillary: list[tuple[int, int, bytes]], lost: bool) -> None:
         """Keep fds for the message they belong to: the last one of what was just read.
