@@ -42,7 +42,7 @@ from pyvmm.uapi.pci_regs import (
 )
 from pyvmm.uapi.vfio import VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX
 from pyvmm.vfio import Device, Interval, VfioError
-from pyvmm.vfio.pci.capabilities import CapabilityHeader, capabilities, extended_capabilities
+from pyvmm.vfio.pci_capabilities import CapabilityHeader, capabilities, extended_capabilities
 
 from .config_space import ConfigSpace
 from .config_table import CONVENTIONAL, EXTENDED, HEADER, MSI, MSIX, NO_AF_FLR, Seen

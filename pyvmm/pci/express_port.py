@@ -44,7 +44,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_EXP_SLTSTA_PDS,
     PCI_EXP_TYPE_ROOT_PORT,
 )
-from pyvmm.vfio.pci.capabilities import capabilities
+from pyvmm.vfio.pci_capabilities import capabilities
 
 from .config_space import ConfigSpace
 

@@ -38,7 +38,7 @@ from pyvmm.uapi.pci_regs import (
 from pyvmm.uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
 from pyvmm.vfio import Interval
 from pyvmm.vfio.kernel import KernelDevice, open_device
-from pyvmm.vfio.pci.capabilities import capabilities, extended_capabilities
+from pyvmm.vfio.pci_capabilities import capabilities, extended_capabilities
 from tests.conftest import ROOT
 from tests.lab.profiles import BY_NAME
 from tests.unit.pci.conftest import COMMAND, MASTER, MEMORY, Setting, device_regions

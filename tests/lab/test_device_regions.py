@@ -22,7 +22,7 @@ from pyvmm.uapi.vfio import (
 )
 from pyvmm.vfio import DeviceError, Interval
 from pyvmm.vfio.kernel import KernelDevice
-from pyvmm.vfio.pci.capabilities import capabilities
+from pyvmm.vfio.pci_capabilities import capabilities
 from tests.lab.registers import BAR0, REGISTERS, read32, write32
 
 CONFIG, ROM, VGA = (

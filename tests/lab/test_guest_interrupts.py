@@ -30,7 +30,7 @@ from pyvmm.uapi.vfio import VFIO_PCI_MSIX_IRQ_INDEX
 from pyvmm.vfio.device import IrqData
 from pyvmm.vfio.host import HostFunction
 from pyvmm.vfio.kernel import KernelDevice
-from pyvmm.vfio.pci.capabilities import capabilities
+from pyvmm.vfio.pci_capabilities import capabilities
 from tests.lab.conftest import MakeVm
 
 GetDevice = Callable[[str], str]

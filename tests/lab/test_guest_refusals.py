@@ -19,7 +19,7 @@ from pyvmm.memory import RAM, MemoryRegion
 from pyvmm.uapi.pci_regs import PCI_CAP_ID_MSI, PCI_MSI_FLAGS
 from pyvmm.vfio import HostDeviceUnavailable
 from pyvmm.vfio.host import HostFunction
-from pyvmm.vfio.pci.capabilities import capabilities
+from pyvmm.vfio.pci_capabilities import capabilities
 from tests.bzimages import CODE_AT, bzimage
 from tests.conftest import ROOT
 from tests.lab.conftest import MakeVm

@@ -34,7 +34,7 @@ __all__ = [
     "open",
 ]
 
-# The VMM uses the walker of capability chains, and nothing of a driver's view.
+# Who only describes registers, or reads configuration space, needs neither BARs nor interrupts.
 _HOMES = {
     "Bar": "bars",
     "Capability": "capability",

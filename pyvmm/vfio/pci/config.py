@@ -14,7 +14,7 @@ from typing import TypeVar
 from ...uapi import pci_regs as regs
 from ...uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from ..device import Device
-from .capabilities import capabilities, extended_capabilities
+from ..pci_capabilities import capabilities, extended_capabilities
 from .capability import Capability, Place
 from .conventional import CLASSES as CONVENTIONAL
 from .extended import CLASSES as EXTENDED

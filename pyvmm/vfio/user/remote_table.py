@@ -11,21 +11,17 @@ from collections.abc import Iterable
 
 from ...uapi.pci_regs import (
     PCI_CAP_ID_MSIX,
-    PCI_CAPABILITY_LIST,
+    PCI_CFG_SPACE_SIZE,
     PCI_MSIX_ENTRY_CTRL_MASKBIT,
     PCI_MSIX_ENTRY_SIZE,
     PCI_MSIX_ENTRY_VECTOR_CTRL,
     PCI_MSIX_TABLE,
     PCI_MSIX_TABLE_BIR,
-    PCI_STATUS,
-    PCI_STATUS_CAP_LIST,
 )
 from ...uapi.vfio import VFIO_PCI_CONFIG_REGION_INDEX
 from ..device import Device, RegionWrite
 from ..errors import DeviceError
-
-_CONFIG_SIZE = 256  # bytes, of which the capability list is all within
-_HEADER_SIZE = 64
+from ..pci_capabilities import capabilities
 
 
 class RemoteTable:
@@ -34,7 +30,7 @@ class RemoteTable:
     def __init__(self, device: Device) -> None:
         """Raises VfioError; DeviceError (ENODEV) if no table is found that can be written."""
         self._device = device
-        config = device.region_read(VFIO_PCI_CONFIG_REGION_INDEX, 0, _CONFIG_SIZE)
+        config = device.region_read(VFIO_PCI_CONFIG_REGION_INDEX, 0, PCI_CFG_SPACE_SIZE)
         place = _table(config)
         if place is None or not device.region_info(place & PCI_MSIX_TABLE_BIR).writable:
             raise DeviceError.answered(f"{device.name}: writing its MSI-X table", errno.ENODEV)
@@ -67,15 +63,12 @@ class RemoteTable:
 
 def _table(config: bytes) -> int | None:
     """The register that tells where the table is, if there is one: its region and its offset."""
-    if not config[PCI_STATUS] & PCI_STATUS_CAP_LIST:
-        return None
-    at = config[PCI_CAPABILITY_LIST]
-    for _ in range(_CONFIG_SIZE // 4):  # the list may be a circle
-        at &= ~3
-        if at < _HEADER_SIZE:
-            return None
-        if config[at] == PCI_CAP_ID_MSIX:
-            register = config[at + PCI_MSIX_TABLE : at + PCI_MSIX_TABLE + 4]
-            return int.from_bytes(register, "little") if len(register) == 4 else None
-        at = config[at + 1]
+
+    def read(offset: int, size: int) -> int:
+        return int.from_bytes(config[offset : offset + size], "little")
+
+    for id, offset, _ in capabilities(read):
+        register = offset + PCI_MSIX_TABLE
+        if id == PCI_CAP_ID_MSIX:
+            return read(register, 4) if register + 4 <= PCI_CFG_SPACE_SIZE else None
     return None

@@ -10,7 +10,7 @@ import pytest
 from pyvmm.machine import End
 from pyvmm.machine.monitor import Monitor
 from pyvmm.uapi.pci_regs import PCI_CAP_ID_EXP, PCI_EXP_DEVCTL
-from pyvmm.vfio.pci.capabilities import capabilities
+from pyvmm.vfio.pci_capabilities import capabilities
 from tests.kvm.machine.conftest import LIMIT, MakeMachine
 
 pytestmark = pytest.mark.kvm

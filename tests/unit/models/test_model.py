@@ -44,7 +44,7 @@ from pyvmm.uapi.vfio import (
     VFIO_PCI_VGA_REGION_INDEX,
 )
 from pyvmm.vfio import Device, DeviceError, DeviceGone, DmaFault, EventFd, Interval
-from pyvmm.vfio.pci.capabilities import capabilities, extended_capabilities
+from pyvmm.vfio.pci_capabilities import capabilities, extended_capabilities
 
 CONFIG, ROM = VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
 LIMIT = 30  # seconds; nothing here takes as long

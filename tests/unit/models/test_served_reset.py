@@ -19,7 +19,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_EXP_DEVCTL_BCR_FLR,
 )
 from pyvmm.vfio import DmaFault
-from pyvmm.vfio.pci.capabilities import capabilities
+from pyvmm.vfio.pci_capabilities import capabilities
 from pyvmm.vfio.user import Server
 from tests.unit.vfio.fakes import (
     DMA_MAP,

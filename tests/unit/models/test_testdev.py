@@ -23,7 +23,7 @@ from pyvmm.uapi.vfio import (
     VFIO_PCI_ROM_REGION_INDEX,
 )
 from pyvmm.vfio import Device, EventFd, Interval
-from pyvmm.vfio.pci.capabilities import CapabilityHeader, capabilities, extended_capabilities
+from pyvmm.vfio.pci_capabilities import CapabilityHeader, capabilities, extended_capabilities
 
 CONFIG, ROM = VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_ROM_REGION_INDEX
 MSI, MSIX = VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX

@@ -25,7 +25,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_STATUS_DETECTED_PARITY,
     PCI_STATUS_INTERRUPT,
 )
-from pyvmm.vfio.pci.capabilities import capabilities, extended_capabilities
+from pyvmm.vfio.pci_capabilities import capabilities, extended_capabilities
 
 SIZES = (256, 4096)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from pyvmm.pci.config_table import CONVENTIONAL, EXTENDED
-from pyvmm.vfio.pci.capabilities import capabilities, extended_capabilities
+from pyvmm.vfio.pci_capabilities import capabilities, extended_capabilities
 from tests.unit.pci.conftest import (
     EXPRESS_AT,
     INTEGRATED,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pyvmm.pci.allocator import Windows, place
 from pyvmm.pci.errors import BadDevice, NoRoom
-from pyvmm.vfio.pci.capabilities import capabilities, extended_capabilities
+from pyvmm.vfio.pci_capabilities import capabilities, extended_capabilities
 from tests.unit.pci.conftest import (
     DEVICE_CONTROL,
     EXPRESS_AT,

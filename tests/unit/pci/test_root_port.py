@@ -14,7 +14,7 @@ from pyvmm.pci.allocator import Windows, number_buses, place
 from pyvmm.pci.bars import IO, MEM32, MEM64
 from pyvmm.pci.bus import Bus
 from pyvmm.pci.root_port import RootPort
-from pyvmm.vfio.pci.capabilities import capabilities, extended_capabilities
+from pyvmm.vfio.pci_capabilities import capabilities, extended_capabilities
 from tests.unit.pci.functions import WithBars, behind_port, reset_all
 
 PORT = 3 << 3

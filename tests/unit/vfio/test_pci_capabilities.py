@@ -18,7 +18,7 @@ from pyvmm.uapi.pci_regs import (
     PCI_STATUS,
     PCI_STATUS_CAP_LIST,
 )
-from pyvmm.vfio.pci.capabilities import (
+from pyvmm.vfio.pci_capabilities import (
     CapabilityHeader,
     capabilities,
     extended_capabilities,
