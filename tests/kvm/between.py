@@ -14,6 +14,13 @@ from tests.unit.vfio.fakes import F_REPLY, Received
 Meddle = Callable[["Between", Received], None]
 """What to do with a client's message, instead of handing it on."""
 
+_SILENCE = 1.0  # long enough for a busy machine to answer in
+
+
+def patience(meddle: Meddle) -> float:
+    """How many seconds a client is to wait for each answer: until none comes, or for ever."""
+    return _SILENCE if meddle is Between.fall_silent else 30.0
+
 
 class Between(Intermediary):
     """Serves device at path to one client; a context manager.

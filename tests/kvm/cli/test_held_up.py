@@ -124,7 +124,7 @@ def test_a_model_that_never_returns_to_its_server(sockets: Path) -> None:
     with server:
         assert server.stderr is not None
         assert "is served" in server.stderr.readline()
-        with Client.connect(path, timeout=0.3) as client, pytest.raises(DeviceSilent):
+        with Client.connect(path, timeout=1) as client, pytest.raises(DeviceSilent):
             client.region_read(0, 0, 4)
         server.terminate()
         said = server.stderr.read()

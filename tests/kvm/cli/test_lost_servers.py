@@ -15,7 +15,7 @@ import pytest
 
 from pyvmm.cli import exit_codes
 from pyvmm.models import create
-from tests.kvm.between import Between, Meddle
+from tests.kvm.between import Between, Meddle, patience
 from tests.kvm.cli.conftest import Start, children, finish, read_until, run
 from tests.unit.vfio.fakes import GET_REGION_INFO, REGION_READ
 
@@ -40,14 +40,15 @@ WRONG = [
 def test_before_boot(vm: Vm, sockets: Path, meddle: Meddle, status: int, what: str) -> None:
     path = sockets / "device"
     with create("edu") as edu, Between(path, edu, GET_REGION_INFO, meddle, after=2):
-        done = run("run", vm(devices=[{"socket": str(path), "timeout": 0.3}]))
+        done = run("run", vm(devices=[{"socket": str(path), "timeout": patience(meddle)}]))
     done.refused(status, f"vfio-user server {path}", what)
 
 
 @pytest.mark.parametrize(("meddle", "status", "what"), WRONG)
 def test_in_mid_run(vm: Vm, sockets: Path, meddle: Meddle, status: int, what: str) -> None:
     path = sockets / "device"
-    config = vm("storm", cmdline="mode=mmio n=300", devices=[{"socket": str(path), "timeout": 0.3}])
+    devices = [{"socket": str(path), "timeout": patience(meddle)}]
+    config = vm("storm", cmdline="mode=mmio n=300", devices=devices)
     with create("edu") as edu, Between(path, edu, REGION_READ, meddle, after=200):
         done = run("run", config)
     # The guest goes on, and ends well; the status tells all the same.

@@ -15,7 +15,7 @@ from pyvmm.config import VmConfig
 from pyvmm.machine import End, Machine
 from pyvmm.models import create
 from pyvmm.vfio import DeviceError, DeviceGone, DeviceSilent, ProtocolError, VfioError
-from tests.kvm.between import Between, Meddle
+from tests.kvm.between import Between, Meddle, patience
 from tests.kvm.machine.conftest import LIMIT, MakeMachine
 from tests.unit.vfio.fakes import GET_INFO, GET_REGION_INFO, REGION_READ, SET_IRQS, VERSION
 
@@ -81,7 +81,7 @@ def test_a_process_that_is_killed_before_the_start(make: MakeMachine) -> None:
     [
         (Between.hang_up, DeviceGone, "hung up"),
         (Between.hang_up_half_way, DeviceGone, "hung up in the middle of a message"),
-        (Between.fall_silent, DeviceSilent, "did not answer VFIO_USER_REGION_READ within 0.3 s"),
+        (Between.fall_silent, DeviceSilent, "did not answer VFIO_USER_REGION_READ within 1 s"),
         (Between.send_nonsense, ProtocolError, "message of 0 bytes"),
         (Between.answer_another, ProtocolError, "that nothing asked for"),
         (Between.answer_too_little, ProtocolError, "1 bytes of payload instead of 20"),
@@ -94,7 +94,7 @@ def test_a_server_that_goes_wrong(
     notices: list[str] = []
     path = sockets / "device"
     with create("edu") as edu, Between(path, edu, REGION_READ, meddle, after=READ) as between:
-        devices = [{"socket": str(path), "timeout": 0.3}]
+        devices = [{"socket": str(path), "timeout": patience(meddle)}]
         vm = make("storm", notices.append, cmdline=STORM, devices=devices)
         vm.start()
         outcome = vm.wait(LIMIT)
@@ -149,7 +149,8 @@ def test_a_server_that_goes_wrong_before_the_guest_runs(
     notices: list[str] = []
     path = sockets / "device"
     with create("testdev") as device, Between(path, device, command, meddle):
-        devices = [{"model": "edu", "process": True}, {"socket": str(path), "timeout": 0.3}]
+        server = {"socket": str(path), "timeout": patience(meddle)}
+        devices = [{"model": "edu", "process": True}, server]
         with pytest.raises(VfioError) as failed:
             Machine(config("hello", devices=devices), notices.append).start()
     assert type(failed.value) is kind

@@ -172,7 +172,7 @@ def test_a_process_of_ours_is_started_again(make: MakeMachine) -> None:
 
 def test_one_that_does_not_answer_gets_another_process(make: MakeMachine) -> None:
     """The one of before is ended, whatever it does."""
-    devices = [{"model": "edu", "process": True, "timeout": 0.3}]
+    devices = [{"model": "edu", "process": True, "timeout": 0.5}]
     vm = make("hello", cmdline="echo", devices=devices)
     vm.start()
     vm.console.expect("q quits", LIMIT)

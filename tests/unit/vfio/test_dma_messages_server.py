@@ -190,7 +190,7 @@ def test_dma_from_inside_an_access_is_refused(guest: Guest, device: FakeDevice) 
 
 def test_a_client_that_does_not_answer_dma(device: FakeDevice) -> None:
     ours, theirs = socket.socketpair()
-    with Server(device, theirs, timeout=0.1) as server, Peer(ours) as peer:
+    with Server(device, theirs, timeout=0.5) as server, Peer(ours) as peer:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         Guest(peer)
@@ -200,7 +200,7 @@ def test_a_client_that_does_not_answer_dma(device: FakeDevice) -> None:
         thread.join(PATIENCE)
         assert peer.ended()
     assert str(caught.value) == (
-        "DMA to IOVA 0x10000+0x4: client of fake did not answer VFIO_USER_DMA_READ within 0.1 s"
+        "DMA to IOVA 0x10000+0x4: client of fake did not answer VFIO_USER_DMA_READ within 0.5 s"
     )
 
 

@@ -187,7 +187,7 @@ def test_a_client_that_says_nothing_does_not_keep_the_others_out(
     device: FakeDevice, path: Path
 ) -> None:
     with (
-        serving(Server.listen(device, path, timeout=0.05)),
+        serving(Server.listen(device, path, timeout=0.5)),
         connect(path) as silent,
         Client.connect(path, timeout=PATIENCE) as client,
     ):
@@ -204,7 +204,7 @@ def test_a_client_that_begins_ever_so_slowly_does_not_either(
     device: FakeDevice, path: Path
 ) -> None:
     with (
-        serving(Server.listen(device, path, timeout=0.1)),
+        serving(Server.listen(device, path, timeout=0.5)),
         connect(path) as slow,
     ):
         slow.send_bytes(struct.pack("=HHIII", 1, VERSION, 1 << 20, 0, 0))
@@ -218,13 +218,13 @@ def test_a_client_that_begins_ever_so_slowly_does_not_either(
 def test_a_client_that_never_ends_what_it_began(device: FakeDevice, path: Path, size: int) -> None:
     """Silence is a client's right, but not in the midst of a message."""
     message = struct.pack("=HHIII", 2, DMA_MAP, 48, 0, 0) + bytes(32)
-    with serving(Server.listen(device, path, timeout=0.2)), greeted(path) as peer:
-        time.sleep(0.5)
+    with serving(Server.listen(device, path, timeout=0.6)), greeted(path) as peer:
+        time.sleep(1)
         peer.send_bytes(message[:size])
         time.sleep(0.05)
         peer.send_bytes(message[size:])
         assert peer.receive().id == 2
-        time.sleep(0.5)
+        time.sleep(1)
         peer.send_bytes(message[:size])
         assert peer.ended()
         with Client.connect(path, timeout=PATIENCE) as client:
@@ -237,7 +237,7 @@ def test_one_that_ends_another_message_with_the_beginning(
 ) -> None:
     """What comes in one piece with the half of the next, and what completes before it."""
     message = struct.pack("=HHIII", 2, DMA_MAP, 48, 0, 0) + bytes(32)
-    with serving(Server.listen(device, path, timeout=0.2)), greeted(path) as peer:
+    with serving(Server.listen(device, path, timeout=0.6)), greeted(path) as peer:
         if pieces > 1:
             peer.send_bytes(message[:20])
             time.sleep(0.05)
@@ -258,7 +258,7 @@ def ask_for_ever(peer: Peer, asked: bytes) -> None:
 def test_a_client_that_asks_and_never_reads(device: FakeDevice, path: Path) -> None:
     """Nor does it keep others out for ever."""
     asked = struct.pack("=QII", 0, 0, 1 << 20)
-    with serving(Server.listen(device, path, timeout=0.2)), greeted(path) as deaf:
+    with serving(Server.listen(device, path, timeout=0.6)), greeted(path) as deaf:
         with pytest.raises(OSError, match=r"Broken pipe|reset"):
             ask_for_ever(deaf, asked)
         with Client.connect(path, timeout=PATIENCE) as client:
@@ -268,7 +268,7 @@ def test_a_client_that_asks_and_never_reads(device: FakeDevice, path: Path) -> N
 def test_one_that_reads_ever_so_slowly_is_served(device: FakeDevice, path: Path) -> None:
     size = 1 << 20
     asked = struct.pack("=QII", 0, 0, size)
-    with serving(Server.listen(device, path, timeout=0.3)), greeted(path) as slow:
+    with serving(Server.listen(device, path, timeout=0.6)), greeted(path) as slow:
         for _ in range(12):
             slow.send(REGION_READ, asked)
         left = 12 * (16 + 16 + size)

@@ -125,12 +125,12 @@ def test_a_client_that_goes_while_dma_is_under_way(
 
 def test_a_client_that_does_not_answer_is_gone(device: FakeDevice) -> None:
     ours, theirs = socket.socketpair()
-    with Server(device, theirs, timeout=0.1) as server, Peer(ours) as peer:
+    with Server(device, theirs, timeout=0.5) as server, Peer(ours) as peer:
         thread = in_thread(server.serve_forever)
         (fd,) = peer.ask(VERSION, OFFER).fds
         with Peer(socket.socket(fileno=fd)) as twin:
             mapped(peer)
-            with pytest.raises(DmaFault, match=r"did not answer VFIO_USER_DMA_READ within 0.1 s"):
+            with pytest.raises(DmaFault, match=r"did not answer VFIO_USER_DMA_READ within 0.5 s"):
                 device.table.read(0, 4)
             assert twin.receive().command == DMA_READ
             assert peer.ended()
