@@ -102,6 +102,7 @@ def test_an_initrd_is_a_path_or_a_mapping_here_too(
         ("kernel", "debian:6", "override: kernel: there is no kernel debian:6; there are debian:"),
         ("initrd.scrip", "x", "override: initrd.scrip: no such key; did you mean script?"),
         ("memory", "x", "override: memory.size: expected a size such as 64M"),
+        ("memory", "100T", "override: memory.size: expected 64T at most, as far as addresses of"),
         ("memory.size", "x", "override: memory.size: expected a size such as 64M"),
         ("memoy", "1", "override: memoy: no such key; did you mean memory?"),
         ("cpus", "[", "override: cpus: expected a whole number from 1 to 255, got '['"),
