@@ -140,9 +140,11 @@ def _check_fits(size: int, page: int, kind: str) -> None:
             "give the guest less memory"
         )
     if kind in _HUGE_SIZE:
+        from .._counted import counted
+
         raise OutOfHostMemory(
-            f"{size >> 20} MiB of hugetlb memory need {need} free pages of {page >> 20} MiB, "
-            f"the host has {free}: echo {need - free} more into "
+            f"{size >> 20} MiB of hugetlb memory need {counted(need, 'free page')} of "
+            f"{page >> 20} MiB, the host has {free}: echo {need - free} more into "
             f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB/nr_hugepages"
         )
 

@@ -34,7 +34,7 @@ class TestIommu:
     def test_in_use(self, host: MadeHost) -> None:
         host.function(NIC, group=14)
         host.file("sys/class/iommu/dmar0/uevent", "")
-        assert iommu.check(str(host.root)) == Finding("IOMMU", True, "dmar0; 1 groups of devices")
+        assert iommu.check(str(host.root)) == Finding("IOMMU", True, "dmar0; 1 group of devices")
 
     def test_none(self, host: MadeHost) -> None:
         finding = iommu.check(str(host.root))

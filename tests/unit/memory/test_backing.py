@@ -155,6 +155,9 @@ def test_huge_pages_that_are_not_reserved(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("pyvmm.memory.backing._free_huge_pages", lambda _page: 1)
     with pytest.raises(OutOfHostMemory, match=r"need 3 free pages of 2 MiB, .* has 1: echo 2 more"):
         Backing("test", 6 * MIB, HUGETLB_2M)
+    monkeypatch.setattr("pyvmm.memory.backing._free_huge_pages", lambda _page: 0)
+    with pytest.raises(OutOfHostMemory, match="need 1 free page of 2 MiB"):
+        Backing("test", MIB, HUGETLB_2M)
 
 
 @pytest.mark.parametrize("kind", [HUGETLB_2M, HUGETLB_1G])
