@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import resource
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from pyvmm.vfio.kernel import locked_memory as kernel_limit
 from tests.unit.vfio.host.made_host import MadeHost
 
 NIC = "0000:01:00.0"
+HOST_DEVICES = Path(__file__).resolve().parents[3] / "docs/host-devices.md"
 
 
 def found(host: MadeHost, subject: str) -> Finding:
@@ -134,7 +136,11 @@ class TestLockedMemory:
         finding = locked_memory.check("/")
         assert (finding.ok, finding.needed) == (False, False)
         assert finding.text.startswith("8192 KiB at most")
-        assert finding.cure.startswith("raise it (ulimit -l")
+        assert finding.cure == (
+            "raise it: `ulimit -l`, LimitMEMLOCK= in a systemd unit, or memlock in "
+            "/etc/security/limits.conf"
+        )
+        assert str(finding) in HOST_DEVICES.read_text(), "the page has it as an example"
         monkeypatch.setattr(kernel_limit, "_status", lambda *_: 1 << 14)
         assert locked_memory.check("/").ok
 
