@@ -51,6 +51,6 @@ int check_result(void)
 		printf("PASS\n");
 		return EXIT_PASS;
 	}
-	printf("FAIL: %u checks failed\n", failures);
+	printf("FAIL: %u check%s failed\n", failures, failures == 1 ? "" : "s");
 	return EXIT_FAIL;
 }

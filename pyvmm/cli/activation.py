@@ -49,7 +49,11 @@ def assign(passed: Sequence[Passed], models: Sequence[str]) -> list[int]:
     Raises CannotListen if there are more or less than there are models.
     """
     if len(passed) != len(models):
-        what = f"{len(passed)} sockets were passed for {len(models)} models"
+        from .._counted import counted
+
+        sockets = counted(len(passed), "socket")
+        verb = "was" if len(passed) == 1 else "were"
+        what = f"{sockets} {verb} passed for {counted(len(models), 'model')}"
         raise _senseless(what, "have a socket unit with one for each (ListenStream=)")
     left = list(passed)
     found: list[int] = []

@@ -10,7 +10,7 @@ from pyvmm import __version__
 from .exit_codes import HOST_DEVICE, TABLE, USAGE
 from .lab_options import add_lab, add_machine_options
 from .late import late
-from .settings import descriptor, pair, path, user
+from .settings import address, descriptor, pair, path, user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def _add_devices(commands: Commands) -> None:
         "  pyvmm devices 0000:01:00.0 01:00.1\n"
         "  pyvmm devices --json | jq '.[] | select(.assignable.answer == \"now\") | .address'",
     )
-    parser.add_argument("address", metavar="BDF", nargs="*", help="only these")
+    parser.add_argument("address", metavar="BDF", nargs="*", type=address, help="only these")
     parser.add_argument("--json", action="store_true", help="everything, as JSON for programs")
     parser.set_defaults(command=late("devices"))
 
@@ -269,7 +269,11 @@ def _add_unbind(commands: Commands) -> None:
 
 def _add_addresses(parser: _Parser) -> None:
     parser.add_argument(
-        "address", metavar="BDF", nargs="+", help="a device's address, such as 0000:01:00.0"
+        "address",
+        metavar="BDF",
+        nargs="+",
+        type=address,
+        help="a device's address, such as 0000:01:00.0",
     )
     parser.add_argument(
         "--group", action="store_true", help="also all other devices of their IOMMU groups"

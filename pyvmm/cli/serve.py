@@ -32,7 +32,10 @@ def check(options: argparse.Namespace) -> str:
     if not places and not activation.offered():
         return "one of the arguments --socket --fd is required" + (", for each" if several else "")
     if places and len(places) != len(models):
-        return f"{len(models)} models and {len(places)} places: give each its --socket or --fd"
+        from .._counted import counted
+
+        found = f"{counted(len(models), 'model')} and {counted(len(places), 'place')}"
+        return f"{found}: give each its --socket or --fd"
     if len(set(places)) != len(places):
         return "each model needs a --socket or --fd of its own"
     for key, _ in options.option:

@@ -98,9 +98,16 @@ class Status:
 
 def summary(name: str, server: Server, device: Model) -> Iterator[str]:
     """Lines on all that a server has served, and on what of it was odd."""
+    from .._counted import counted
+
     found = server.statistics
-    clients = f"{found.clients} client" + ("" if found.clients == 1 else "s")
-    yield f"{name}: {clients}, {found.reads} reads, {found.writes} writes, {found.others} others"
+    things = {
+        "client": found.clients,
+        "read": found.reads,
+        "write": found.writes,
+        "other": found.others,
+    }
+    yield f"{name}: {', '.join(counted(number, thing) for thing, number in things.items())}"
     for what, count in {**device.figures(), **device.counters}.items():
         if count:
             yield f"{name}: {what}: {count}"

@@ -28,6 +28,17 @@ def descriptor(text: str) -> int:
     return int(text)
 
 
+def address(text: str) -> str:
+    """A PCI address, for argparse's type=; whether there is a device is for later."""
+    from pyvmm.vfio import HostDeviceUnavailable
+    from pyvmm.vfio.host import full_address
+
+    try:
+        return full_address(text)
+    except HostDeviceUnavailable as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def user(text: str) -> str:
     """A user's name, or an ID of 32 bits, of which the last stands for none (chown(2))."""
     if text.isascii() and text.isdigit() and int(text) >= 0xFFFFFFFF:

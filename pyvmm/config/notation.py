@@ -16,6 +16,10 @@ from typing import Any
 from pyvmm.debian.errors import NoSuchKernel
 from pyvmm.debian.names import KERNELS, PREFIX, VMLINUZ, is_debians, parse
 
+_MEMORY_BITS = 46
+MOST_MEMORY = 1 << _MEMORY_BITS
+"""Bytes: all that Linux maps with page tables of four levels, and hosts have less by far."""
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = r"^([0-9]{1,18}) ?(?:([KMGTkmgt])(?:iB)?)?$"
 # Device 00 is the host bridge's; ".0" to ".7" is the function.
@@ -24,7 +28,10 @@ _UNIX = "unix:"
 _SLOT = r"^([01]?[0-9A-Fa-f])\.([0-7])$"
 
 SIZE_JSON: dict[str, Any] = {
-    "anyOf": [{"type": "string", "pattern": _SIZE}, {"type": "integer", "minimum": 1 << 20}]
+    "anyOf": [
+        {"type": "string", "pattern": _SIZE},
+        {"type": "integer", "minimum": 1 << 20, "maximum": MOST_MEMORY},
+    ]
 }
 SLOT_JSON: dict[str, Any] = {
     "anyOf": [
@@ -63,13 +70,22 @@ class Ambiguous(Explained):
 
 
 def size(value: object, base: str) -> object:
-    """Bytes: 64M and 64MiB are 64 << 20. Units are powers of 1024."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(_SIZE, value)
-    if match is None:
-        raise ValueError("no size")
-    return int(match[1]) * _UNITS[(match[2] or "").upper()]
+    """Bytes: 64M and 64MiB are 64 << 20. Units are powers of 1024.
+
+    Raises Explained for more than any guest has: that is no size to correct digit by digit.
+    """
+    found = value
+    if isinstance(value, str):
+        match = re.fullmatch(_SIZE, value)
+        if match is None:
+            raise ValueError("no size")
+        found = int(match[1]) * _UNITS[(match[2] or "").upper()]
+    if isinstance(found, int) and found > MOST_MEMORY:
+        raise Explained(
+            f"expected {MOST_MEMORY >> 40}T at most, as far as addresses of {_MEMORY_BITS} bits "
+            f"reach, got {value!r}; give the guest less, and no more than this host has"
+        )
+    return found
 
 
 def slot(value: object, base: str) -> object:

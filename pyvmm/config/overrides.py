@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from . import document
-from .errors import ConfigInvalid, ConfigSyntaxError
+from .errors import ConfigInvalid, ConfigSyntaxError, key_text
 from .notation import written_out
 
 if TYPE_CHECKING:
@@ -81,16 +81,21 @@ def _make_room(holder: object, part: str | int, key: KeyPath, empty: object) -> 
             holder[part] = empty
     elif isinstance(holder, list) and isinstance(part, int):
         if part > len(holder):
-            raise ConfigInvalid(
-                f"expected an index up to {len(holder)}, the length of the list",
-                key=key,
-                file=_WHERE,
-            )
+            raise ConfigInvalid(_there_are(len(holder), key[:-1]), key=key, file=_WHERE)
         if part == len(holder):
             holder.append(empty)
     else:
         kind = "list" if isinstance(part, int) else "mapping"
         raise ConfigInvalid(f"expected a {kind} to hold this key", key=key, file=_WHERE)
+
+
+def _there_are(count: int, of: KeyPath) -> str:
+    """Which items a list has, by their names in messages and on the command line."""
+    first, last, new = (key_text((*of, index)) for index in (0, count - 1, count))
+    if count == 0:
+        return f"there are none yet; {new} adds the first"
+    there = f"is {first} alone, counted" if count == 1 else f"are {first} to {last}, which count"
+    return f"there {there} from 0; {new} adds one"
 
 
 def _read(text: str) -> object:

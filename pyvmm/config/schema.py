@@ -30,10 +30,10 @@ class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int,
         Meta(
             ge=1 << 20,
-            le=1 << 46,
+            le=notation.MOST_MEMORY,
             multiple_of=4096,
             description="How much RAM, in bytes or with a unit: 64M, 2G, 512MiB. "
-            "At least 1M, a multiple of 4K.",
+            "At least 1M, at most 64T, a multiple of 4K.",
             extra={
                 "expected": "a size such as 64M (at least 1M, a multiple of 4K)",
                 "notation": notation.size,

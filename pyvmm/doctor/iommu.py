@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pyvmm.vfio.host import groups, iommus, no_iommu, no_iommu_mode
 
+from .._counted import counted
 from .._finding import Finding
 
 
@@ -13,7 +14,7 @@ def check(root: str) -> Finding:
     found = [group for group in groups(root=root) if not group.no_iommu]
     if found:
         names = ", ".join(iommus(root=root)) or "one"
-        return Finding("IOMMU", True, f"{names}; {len(found)} groups of devices")
+        return Finding("IOMMU", True, f"{names}; {counted(len(found), 'group')} of devices")
     reason, cure = no_iommu(root)
     if no_iommu_mode(root):
         reason += "; VFIO's no-IOMMU mode is on: for drivers in user space, never for guests"

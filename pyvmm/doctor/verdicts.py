@@ -32,6 +32,8 @@ class Verdict(NamedTuple):
     cures: tuple[str, ...] = ()
     """One for each thing that is in the way; they make sense without the reason."""
     notes: tuple[str, ...] = ()
+    for_guests: bool = True
+    """False if it is for drivers in user space alone, whatever the answer."""
 
     @property
     def cure(self) -> str:
@@ -52,7 +54,7 @@ def assignability(function: HostFunction, usage: HostUsage) -> Verdict:
         reasons = ", and ".join(obstacle.reason for obstacle in obstacles)
         return Verdict(Answer.NO, reasons, cures)
     verdict = _without_group(function) if function.group is None else _with_group(function)
-    return verdict._replace(notes=_notes(function))
+    return verdict._replace(notes=_notes(function), for_guests=_has_iommu(function))
 
 
 def why_not_openable(function: HostFunction) -> HostDeviceUnavailable | None:
@@ -86,7 +88,7 @@ def _obstacles(function: HostFunction, usage: HostUsage) -> list[_Obstacle]:
         found.append(_no_iommu(function))
     else:
         group = IommuGroup.of(function)
-        found += [_reserved(group), _stuck_neighbours(function, group, usage)]
+        found += [_reserved(group), _stuck_neighbours(function, group, usage), _forger(group)]
     return [obstacle for obstacle in found if obstacle]
 
 
@@ -131,6 +133,22 @@ def _stuck_neighbours(
     return _Obstacle(
         f"it shares IOMMU group {group.number}: {' and '.join(map(str, losses))}",
         "put the device into another slot, or move what the host needs elsewhere",
+    )
+
+
+def _forger(group: IommuGroup) -> _Obstacle | None:
+    """VFIO looks at it when it is to hand a device out, whatever driver has that now."""
+    # Whoever only asks what is to be done first does without the kernel's back ends.
+    from pyvmm.vfio.kernel.permission import REMAP_INTERRUPTS
+
+    from .interrupts import refuses_forgers
+
+    module = None if group.no_iommu else refuses_forgers(group.root)
+    if module is None:
+        return None
+    return _Obstacle(
+        "interrupts are not remapped, so that a device could forge any",
+        REMAP_INTERRUPTS.format(module),
     )
 
 
@@ -214,12 +232,16 @@ def _notes(function: HostFunction) -> tuple[str, ...]:
     notes = []
     if not function.reset_methods:
         notes.append("it has no reset of its own: what one user leaves in it the next one finds")
-    if function.group is not None and IommuGroup.of(function).no_iommu:
+    if function.group is not None and not _has_iommu(function):
         notes.append("there is no IOMMU: it is for drivers in user space, never for a guest")
     physical = function.physical_function
     if physical and _is_vfios(physical, function.root):
         notes.append(f"its physical function {physical} is VFIO's: opening it takes a VF token")
     return tuple(notes)
+
+
+def _has_iommu(function: HostFunction) -> bool:
+    return function.group is not None and not IommuGroup.of(function).no_iommu
 
 
 def _is_vfios(bdf: str, root: str) -> bool:

@@ -56,7 +56,7 @@ class MachineOptions:
         if self.memory < _LEAST_MEMORY:
             raise LabError("the lab's kernel needs 256M of memory or more", "take --memory 1G")
         if self.memory > _MOST_MEMORY:
-            raise LabError("the lab's CPU has addresses for 512G of memory", "take less")
+            raise LabError("the lab's CPU has addresses for 512G of memory", "take less --memory")
         if self.bridges > SLOTS - self.sata:
             raise LabError(f"{self.bridges} bridges are too many", f"the lab has {SLOTS} slots")
 

@@ -72,7 +72,9 @@ run_script() {
     sync
     dmesg -n 1 # the last line is to be a whole one
     if [ -s $FAILED ]; then
-        echo "FAIL: $(wc -l <$FAILED) checks failed"
+        failed=$(wc -l <$FAILED)
+        [ "$failed" -eq 1 ] && checks=check || checks=checks
+        echo "FAIL: $failed $checks failed"
         [ $status -ne 0 ] || status=1
     elif [ $status -ne 0 ]; then
         echo "FAIL: the script ended with status $status"

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from .._counted import counted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,6 @@ def counters(vm: Machine) -> Iterator[str]:
         unclaimed = area_map.unclaimed
         if unclaimed.reads or unclaimed.writes:
             yield (
-                f"unclaimed {area_map.name}: {unclaimed.reads} reads (answered with all-ones), "
-                f"{unclaimed.writes} writes (dropped)"
+                f"unclaimed {area_map.name}: {counted(unclaimed.reads, 'read')} (answered with "
+                f"all-ones), {counted(unclaimed.writes, 'write')} (dropped)"
             )

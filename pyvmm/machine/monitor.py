@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pyvmm.kvm import KvmError
 
+from .._counted import counted
 from .counters import counters
 from .errors import MachineError
 
@@ -64,8 +65,8 @@ class Monitor:
     def _status(self) -> Iterable[str]:
         vm = self._vm
         config = vm.config
-        vcpus = "1 vCPU" if config.cpus == 1 else f"{config.cpus} vCPUs"
-        yield f"{config.name}: {vcpus}, {config.memory.size >> 20} MiB of RAM"
+        mib = config.memory.size >> 20
+        yield f"{config.name}: {counted(config.cpus, 'vCPU')}, {mib} MiB of RAM"
         if vm.outcome is not None:
             yield f"has ended: {vm.outcome.detail}"
         elif vm.uptime is None:

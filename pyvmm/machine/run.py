@@ -189,7 +189,7 @@ class Run:
     def _reset_by_guest(self, why: str) -> None:
         config = self._config
         if config.on_reset == "exit":
-            self.end(Outcome(End.RESET, why))
+            self.end(Outcome(End.RESET, f"{why}; that ends the run (on_reset: exit)"))
         elif config.max_resets is not None and self._resets_by_guest >= config.max_resets:
             self.end(Outcome(End.RESET, f"{why}; it has had its {config.max_resets} (max_resets)"))
         else:

@@ -129,21 +129,23 @@ def _seal_size(fd: int) -> None:
 
 
 def _check_fits(size: int, page: int, kind: str) -> None:
-    if kind in _HUGE_SIZE:
-        free = _free_huge_pages(page)
-        need = size // page
-        if free < need:
-            raise OutOfHostMemory(
-                f"{size >> 20} MiB of hugetlb memory need {need} free pages of {page >> 20} MiB, "
-                f"the host has {free}: echo {need - free} more into "
-                f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB/nr_hugepages"
-            )
+    free = _free_huge_pages(page) if kind in _HUGE_SIZE else 0
+    need = size // page
+    if free >= need:
         return
     total = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE
-    if size > total:
+    if size > total:  # which no reservation of huge pages changes
         raise OutOfHostMemory(
             f"{size >> 20} MiB of guest RAM are more than the host's {total >> 20} MiB: "
             "give the guest less memory"
+        )
+    if kind in _HUGE_SIZE:
+        from .._counted import counted
+
+        raise OutOfHostMemory(
+            f"{size >> 20} MiB of hugetlb memory need {counted(need, 'free page')} of "
+            f"{page >> 20} MiB, the host has {free}: echo {need - free} more into "
+            f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB/nr_hugepages"
         )
 
 

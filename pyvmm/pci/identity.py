@@ -40,7 +40,7 @@ def identity(
         f"subsystem {subsystem[0]:04x}:{subsystem[1]:04x}",
         f"class {class_code:06x}",
         *(_described(bar) for bar in bars),
-        *(f"{count} {kind} vectors" for kind, count in vectors),
+        *(f"{count} {kind} vector{'' if count == 1 else 's'}" for kind, count in vectors),
     )
 
 

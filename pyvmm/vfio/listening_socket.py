@@ -90,9 +90,16 @@ def _cannot(doing: str, call: str, error: OSError) -> CannotListen:
     number = error.errno or 0
     cures = {
         errno.ENOENT: "make the directory first",
+        errno.ENOTDIR: "choose a path within a directory",
         errno.EACCES: "choose a directory you may write to",
+        errno.EROFS: "choose a directory you may write to",
+        errno.ENOSPC: "make room there, or choose another directory",
         errno.EMFILE: "raise the limit of open files (ulimit -n)",
     }
+    if call == "bind":
+        # The directory is open by then. The kernel's own, such as /proc, take no files.
+        no_files = "no file can be made in that directory: choose another one"
+        cures |= {errno.ENOENT: no_files, errno.EPERM: no_files}
     return CannotListen(failure(doing, call, number), cures.get(number, ""))
 
 

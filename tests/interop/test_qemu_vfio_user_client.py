@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from pyvmm._counted import counted
 from pyvmm.config import parse
 from pyvmm.linux import prepare
 from tests.conftest import ROOT
@@ -118,7 +119,7 @@ def check_fails_only_where_qemu_is_different(served: Ran, *, passed: int) -> Non
     assert failed, "QEMU has changed: make this a test for PASS"
     expected = re.compile("|".join(QEMU_IS_DIFFERENT))
     assert [check for check in failed if not expected.fullmatch(check)] == []
-    assert served.lines[-1] == f"FAIL: {len(failed)} checks failed"
+    assert served.lines[-1] == f"FAIL: {counted(len(failed), 'check')} failed"
     assert len([line for line in served.lines if line.startswith("  ok ")]) >= passed
 
 

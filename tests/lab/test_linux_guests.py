@@ -78,7 +78,7 @@ def test_how_a_script_fails_is_how_the_guest_ends() -> None:
         assert outcome is not None
         assert outcome.code == 42, vm.console.text
         lines = vm.console.text.splitlines()
-    assert lines[-3:] == ["  ok   one is one", "  FAIL there are 3", "FAIL: 1 checks failed"]
+    assert lines[-3:] == ["  ok   one is one", "  FAIL there are 3", "FAIL: 1 check failed"]
 
 
 @pytest.mark.proof

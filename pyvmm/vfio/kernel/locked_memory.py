@@ -11,9 +11,10 @@ import resource
 
 from ..errors import HostDeviceUnavailable
 
-LOCK_MORE = (
-    "raise it (ulimit -l, LimitMEMLOCK= in a systemd unit, memlock in /etc/security/limits.conf)"
-)
+_WAYS = "`ulimit -l{}`, LimitMEMLOCK={} in a systemd unit, or memlock in /etc/security/limits.conf"
+
+LOCK_MORE = f"raise it: {_WAYS.format('', '')}"
+"""The cure where it isn't known how much would do."""
 
 _CAP_IPC_LOCK = 14
 
@@ -32,8 +33,7 @@ def check_limit(size: int, what: str) -> None:
         raise HostDeviceUnavailable(
             f"{what} takes {_kib(size)} of locked memory, and RLIMIT_MEMLOCK is {_kib(limit)}"
             + _of_which(_locked()),
-            f"raise it to {kib} KiB at least: `ulimit -l {kib}`, LimitMEMLOCK={kib}K in a systemd "
-            "unit, or memlock in /etc/security/limits.conf",
+            f"raise it to {kib} KiB at least: {_WAYS.format(f' {kib}', f'{kib}K')}",
         )
 
 
@@ -44,7 +44,7 @@ def why_no_memory(size: int) -> str:
         return "the host has not that much memory to lock, or not the tables for it"
     return (
         f"it takes {_kib(size)} of locked memory, and of RLIMIT_MEMLOCK's {_kib(limit)} "
-        f"{_kib(_locked())} are in use by this process: {LOCK_MORE}"
+        f"{_kib(_locked())} are in use by this process; {LOCK_MORE}"
     )
 
 

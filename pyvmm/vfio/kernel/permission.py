@@ -21,10 +21,10 @@ TYPE1, IOMMUFD = "vfio_iommu_type1", "iommufd"
 _SWITCH = "sys/module/{}/parameters/allow_unsafe_interrupts"
 
 REMAP_INTERRUPTS = (
-    "enable that in the firmware's set-up (VT-d, AMD-Vi; x2APIC), or, if you trust device and "
-    f"guest: `echo 1 | sudo tee /{_SWITCH}`"
+    "enable the remapping of interrupts in the firmware's set-up (VT-d, AMD-Vi; x2APIC), or, if "
+    f"you trust device and guest: `echo 1 | sudo tee /{_SWITCH}`"
 )
-"""What to do, with the module's name to be filled in."""
+"""What to do, with the module's name to be filled in; it makes sense without the cause."""
 
 
 def forbidden(

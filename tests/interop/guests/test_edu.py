@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pyvmm._counted import counted
+
 from .conftest import Run
 
 pytestmark = pytest.mark.interop
@@ -53,7 +55,7 @@ def test_a_broken_device_fails(run: RunGuest) -> None:
     """A mask of 20 bits puts DMA at the wrong addresses; the checks must see it."""
     result = run("edu", "", "-device", "edu,dma_mask=0xfffff")
     assert "  FAIL they are the same" in result.lines
-    assert result.lines[-1] == f"FAIL: {len(result.failed)} checks failed"
+    assert result.lines[-1] == f"FAIL: {counted(len(result.failed), 'check')} failed"
     assert result.code == 1
 
 
@@ -61,5 +63,5 @@ def test_a_broken_device_fails(run: RunGuest) -> None:
 def test_no_device(run: RunGuest, guest: str) -> None:
     result = run(guest)
     assert result.lines[0].startswith("  FAIL there is a")
-    assert result.lines[1:] == ["FAIL: 1 checks failed"]
+    assert result.lines[1:] == ["FAIL: 1 check failed"]
     assert result.code == 1

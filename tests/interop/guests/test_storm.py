@@ -75,7 +75,7 @@ def test_finds_cpus_without_acpi(run: RunGuest) -> None:
 @pytest.mark.parametrize("mode", ["mmio", "mapped", "irq"])
 def test_fails_without_the_device_it_needs(run: RunGuest, mode: str) -> None:
     result = run("storm", f"mode={mode}")
-    assert result.lines[-1] == "FAIL: 1 checks failed"
+    assert result.lines[-1] == "FAIL: 1 check failed"
     assert result.code == 1
 
 

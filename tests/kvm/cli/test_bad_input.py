@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import socket
 import threading
@@ -137,8 +138,9 @@ def test_more_memory_than_the_host_has(vm: Vm) -> None:
 
 
 def test_huge_pages_that_the_host_has_not(vm: Vm) -> None:
-    done = run("run", vm(memory={"size": "512G", "backing": "hugetlb-1G"}))
-    done.refused(exit_codes.HOST_MEMORY, "512 free pages", "nr_hugepages")
+    gib = os.sysconf("SC_PHYS_PAGES") * mmap.PAGESIZE >> 30
+    done = run("run", vm(memory={"size": f"{gib}G", "backing": "hugetlb-1G"}))
+    done.refused(exit_codes.HOST_MEMORY, f"{gib} free pages", "nr_hugepages")
 
 
 # -- models -----------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def test_exits(make: MakeMachine) -> None:
     assert lines[0] == "KVM's counters:"
     counters = dict(line.split() for line in lines if line.startswith("  "))
     assert int(counters["exits"]) > len(vm.console.text)
-    assert lines[-1] == "unclaimed ports: 3 reads (answered with all-ones), 1 writes (dropped)"
+    assert lines[-1] == "unclaimed ports: 3 reads (answered with all-ones), 1 write (dropped)"
 
 
 def test_vcpus(make: MakeMachine) -> None:

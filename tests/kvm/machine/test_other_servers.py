@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pyvmm._counted import counted
 from pyvmm.models import create
 from tests.kvm.machine.conftest import LIMIT, MakeMachine
 from tests.servers.dialect import Dialect
@@ -53,7 +54,7 @@ def test_each_device_works(
         failed = [line for line in lines[:-1] if "FAIL" in line]
         assert [line for line in failed if "none of that trapped" not in line] == []
         assert len(failed) == trapped
-        assert lines[-1] == (f"FAIL: {trapped} checks failed" if trapped else "PASS")
+        assert lines[-1] == (f"FAIL: {counted(trapped, 'check')} failed" if trapped else "PASS")
         vm.close()
         assert server.mistakes == []
         assert notices == []

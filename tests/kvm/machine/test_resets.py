@@ -94,7 +94,10 @@ def test_not_at_all(make: MakeMachine) -> None:
     outcome = vm.wait(LIMIT)
     assert outcome is not None
     assert (outcome.end, outcome.ok, vm.resets) == (End.RESET, False, 0)
-    assert outcome.detail == "the guest asked for a reset, by the reset control register"
+    assert outcome.detail == (
+        "the guest asked for a reset, by the reset control register; that ends the run "
+        "(on_reset: exit)"
+    )
 
 
 def test_no_more_than_so_often(make: MakeMachine) -> None:
@@ -121,7 +124,8 @@ def test_a_triple_fault_that_is_a_reset_may_end_the_run(make: MakeMachine) -> No
     vm.start()
     outcome = vm.wait(LIMIT)
     assert outcome is not None
-    assert (outcome.end, outcome.detail) == (End.RESET, "vCPU 0 met a triple fault")
+    told = "vCPU 0 met a triple fault; that ends the run (on_reset: exit)"
+    assert (outcome.end, outcome.detail) == (End.RESET, told)
 
 
 def test_the_time_limit_is_for_all_of_it(make: MakeMachine) -> None:

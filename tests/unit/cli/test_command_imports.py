@@ -36,7 +36,7 @@ def modules_of(*arguments: str) -> set[str]:
         (["models"], {"models"}),
         (["schema"], {"config", "debian", "kvm", "uapi"}),
         (["devices", "ffff:ff:1f.7"], {"doctor", "uapi", "vfio"}),
-        (["doctor"], {"_finding", "doctor", "kvm", "uapi", "vfio"}),
+        (["doctor"], {"_counted", "_finding", "doctor", "kvm", "uapi", "vfio"}),
         (["bind", "ffff:ff:1f.7"], {"uapi", "vfio"}),
         (["lab", "check"], {"_finding", "debian"}),
         # What a VM waits for whose devices are in processes.

@@ -51,12 +51,18 @@ def test_without_names_it_says_where_they_come_from(
 
 
 @pytest.mark.parametrize(
-    ("address", "what"),
-    [("eth0", "'eth0' is no PCI address"), ("ffff:ff:1f.7", "no PCI device ffff:ff:1f.7")],
+    ("address", "what", "status"),
+    [
+        ("eth0", "'eth0' is no PCI address", exit_codes.USAGE),
+        ("ffff:ff:1f.7", "no PCI device ffff:ff:1f.7", exit_codes.HOST_DEVICE),
+    ],
 )
 @pytest.mark.parametrize("command", ["devices", "bind", "unbind"])
-def test_a_device_that_is_not_there(command: str, address: str, what: str, capfd: Capture) -> None:
-    assert main([command, address]) == exit_codes.HOST_DEVICE
+def test_a_device_that_is_not_there(
+    command: str, address: str, what: str, status: int, capfd: Capture
+) -> None:
+    """What is no address at all is a mistake like others on the command line."""
+    assert main([command, address]) == status
     out, err = capfd.readouterr()
     assert out == ""
     assert what in err

@@ -97,7 +97,7 @@ def test_each_at_its_own_path(start: Start, tmp_path: Path, number: int) -> None
         said = end(server, number)
     assert not os.listdir(tmp_path)
     assert f"pyvmm: testdev at {paths[1]}: a client has connected\n" in said
-    assert f"pyvmm: edu at {paths[2]}: 1 client, 1 reads, 0 writes, " in said
+    assert f"pyvmm: edu at {paths[2]}: 1 client, 1 read, 0 writes, " in said
     assert f"pyvmm: edu at {paths[0]}: reads of nothing: 3\n" in said
     assert f"pyvmm: edu at {paths[2]}: reads" not in said
 

@@ -103,6 +103,7 @@ def test_good_for_the_loader_and_good_for_the_schema(text: str, validator: Any) 
         "{kernel: a, memroy: 1G}",
         "{kernel: a, memory: 64MB}",
         "{kernel: a, memory: 12}",
+        "{kernel: a, memory: 70368744181760}",
         "{kernel: a, memory: {backing: x}}",
         "{kernel: a, memory: []}",
         "{kernel: a, cpus: 0}",

@@ -188,6 +188,11 @@ def test_every_kind_of_memory_can_be_asked_for() -> None:
          "multiple of 4K), got '64MB'"),
         ("kernel: a\nmemory: 64", "2: memory.size: expected a size such as 64M (at least 1M"),
         ("kernel: a\nmemory: 1025K", "2: memory.size: expected a size such as 64M (at least 1M"),
+        ("kernel: a\nmemory: 100T", "2: memory.size: expected 64T at most, as far as addresses of "
+         "46 bits reach, got '100T'; give the guest less, and no more than this host has"),
+        ("kernel: a\nmemory: 999999999999999999T", "2: memory.size: expected 64T at most, as far"),
+        ("kernel: a\nmemory: 70368744181760", "2: memory.size: expected 64T at most, as far as ad"
+         "dresses of 46 bits reach, got 70368744181760; give the guest less"),
         ("kernel: a\nmemory: []", "2: memory: expected a size such as 64M, or a mapping with siz"),
         ("kernel: a\nmemory:\n  backing: x", "3: memory.backing: expected one of auto, private, "),
         ("kernel: a\nmemory:\n  sise: x", "3: memory.sise: no such key; did you mean size?"),

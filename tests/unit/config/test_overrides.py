@@ -102,13 +102,25 @@ def test_an_initrd_is_a_path_or_a_mapping_here_too(
         ("kernel", "debian:6", "override: kernel: there is no kernel debian:6; there are debian:"),
         ("initrd.scrip", "x", "override: initrd.scrip: no such key; did you mean script?"),
         ("memory", "x", "override: memory.size: expected a size such as 64M"),
+        ("memory", "100T", "override: memory.size: expected 64T at most, as far as addresses of"),
         ("memory.size", "x", "override: memory.size: expected a size such as 64M"),
         ("memoy", "1", "override: memoy: no such key; did you mean memory?"),
         ("cpus", "[", "override: cpus: expected a whole number from 1 to 255, got '['"),
         ("kernel.x", "1", "override: kernel.x: expected a mapping to hold this key"),
         ("devices.x", "1", "override: devices.x: expected a mapping to hold this key"),
         ("cpus[0]", "1", "override: cpus: expected a whole number from 1 to 255, got a list"),
-        ("devices[3].model", "a", "override: devices[3]: expected an index up to 2, the length"),
+        (
+            "devices[3].model",
+            "a",
+            "override: devices[3]: there are devices[0] to devices[1], which"
+            " count from 0; devices[2] adds one",
+        ),
+        ("devices[3]", "{model: a}", "override: devices[3]: there are devices[0] to devices[1], "),
+        (
+            "initrd.modules[1]",
+            "a",
+            "override: initrd.modules[1]: there are none yet; initrd.modules[0] adds the first",
+        ),
         ("firmware", "b", "override: firmware: expected exactly one of kernel and firmware, got"),
         ("kernel", "a\udcffb", "override: kernel: the character U+DCFF is not allowed"),
         ("a..b", "1", "expected a key such as memory or devices[0].slot to override, got 'a..b'"),
@@ -119,6 +131,15 @@ def test_a_bad_override_is_told_as_one(loaded: Loaded, key: str, value: str, mes
     with pytest.raises(ConfigInvalid) as caught:
         loaded(**{key: value})
     assert str(caught.value).startswith(message)
+
+
+def test_an_index_after_the_one_that_there_is(write_config: WriteConfig) -> None:
+    path = write_config("kernel: a\ndevices: [{model: edu}]\n")
+    with pytest.raises(ConfigInvalid) as caught:
+        load(path, {"devices[2].slot": "3"})
+    assert str(caught.value) == (
+        "override: devices[2]: there is devices[0] alone, counted from 0; devices[1] adds one"
+    )
 
 
 def test_the_files_own_errors_stay_the_files(write_config: WriteConfig) -> None:

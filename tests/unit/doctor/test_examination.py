@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import resource
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from pyvmm.vfio.kernel import locked_memory as kernel_limit
 from tests.unit.vfio.host.made_host import MadeHost
 
 NIC = "0000:01:00.0"
+HOST_DEVICES = Path(__file__).resolve().parents[3] / "docs/host-devices.md"
 
 
 def found(host: MadeHost, subject: str) -> Finding:
@@ -34,7 +36,7 @@ class TestIommu:
     def test_in_use(self, host: MadeHost) -> None:
         host.function(NIC, group=14)
         host.file("sys/class/iommu/dmar0/uevent", "")
-        assert iommu.check(str(host.root)) == Finding("IOMMU", True, "dmar0; 1 groups of devices")
+        assert iommu.check(str(host.root)) == Finding("IOMMU", True, "dmar0; 1 group of devices")
 
     def test_none(self, host: MadeHost) -> None:
         finding = iommu.check(str(host.root))
@@ -97,6 +99,22 @@ class TestInterrupts:
         assert (finding.ok, finding.needed) == (False, True)
         assert "/sys/module/iommufd/parameters/allow_unsafe_interrupts" in finding.cure
 
+    @pytest.mark.parametrize("hidden", [True, False])
+    def test_what_is_not_known(self, host: MadeHost, hidden: bool) -> None:
+        """A container may have no such file, or an empty one in its place."""
+        host.file("proc/interrupts", "")
+        if hidden:
+            (host.root / "proc/interrupts").unlink()
+        finding = interrupts.check(str(host.root))
+        assert (finding.ok, finding.needed) == (False, False)
+        assert finding.text == "not known: /proc/interrupts is hidden here, as in a container"
+
+    def test_the_devices_agree(self, host: MadeHost) -> None:
+        host.function(NIC, driver="vfio-pci", group=14)
+        assert found(host, "devices").text.startswith("0 can be assigned now, 0 after")
+        host.file("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n")
+        assert found(host, "devices").text.startswith("1 can be assigned now, 0 after")
+
     def test_nobody_is_there_to_remap_them(self, host: MadeHost) -> None:
         (host.root / "sys/class/iommu/dmar0").rename(host.root / "gone")
         assert not interrupts.check(str(host.root)).needed
@@ -134,7 +152,11 @@ class TestLockedMemory:
         finding = locked_memory.check("/")
         assert (finding.ok, finding.needed) == (False, False)
         assert finding.text.startswith("8192 KiB at most")
-        assert finding.cure.startswith("raise it (ulimit -l")
+        assert finding.cure == (
+            "raise it: `ulimit -l`, LimitMEMLOCK= in a systemd unit, or memlock in "
+            "/etc/security/limits.conf"
+        )
+        assert str(finding) in HOST_DEVICES.read_text(), "the page has it as an example"
         monkeypatch.setattr(kernel_limit, "_status", lambda *_: 1 << 14)
         assert locked_memory.check("/").ok
 
@@ -189,6 +211,22 @@ def test_no_dma_without_vfio(host: MadeHost) -> None:
     assert found(host, "DMA").text == "none without VFIO: see vfio-pci"
 
 
+def test_devices_that_no_guest_can_have(host: MadeHost) -> None:
+    """By VFIO's no-IOMMU mode they can be used, and the IOMMU is missing all the same."""
+    host.file("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n")
+    host.function(NIC, driver="vfio-pci", group=0)
+    host.file("sys/kernel/iommu_groups/0/name", "vfio-noiommu\n")
+    host.file("dev/vfio/noiommu-0", "")
+    host.function("0000:02:00.0", driver="nvme")
+    host.function("0000:00:00.0", class_code=0x060000)
+    finding = found(host, "devices")
+    assert not finding.ok
+    assert finding.text == (
+        "0 can be assigned now, 0 after something is done, 3 not (2 of them serve drivers in user "
+        "space)"
+    )
+
+
 def test_devices_and_the_way_to_their_dma(host: MadeHost) -> None:
     assert found(host, "devices").text.startswith("0 can be assigned now, 0 after")
     assert not found(host, "devices").ok
@@ -196,6 +234,7 @@ def test_devices_and_the_way_to_their_dma(host: MadeHost) -> None:
     host.function("0000:02:00.0", driver="nvme", group=15)
     assert found(host, "devices").text.startswith("1 can be assigned now, 1 after")
     assert found(host, "devices").ok
+    assert "user space" not in found(host, "devices").text
     # /dev/vfio/vfio is no container here.
     dma, iommufd = found(host, "DMA"), found(host, "iommufd")
     assert (dma.ok, dma.needed) == (False, True)

@@ -74,6 +74,7 @@ def test_no_iommu(host: MadeHost) -> None:
     allowed = verdict(host)
     assert (allowed.answer, allowed.cure) == (Answer.LATER, f"pyvmm bind {NIC}")
     assert "never for a guest" in allowed.reason
+    assert not allowed.for_guests
 
 
 def test_a_device_that_vfio_has_without_an_iommu(host: MadeHost) -> None:
@@ -81,7 +82,7 @@ def test_a_device_that_vfio_has_without_an_iommu(host: MadeHost) -> None:
     host.file("sys/kernel/iommu_groups/0/name", "vfio-noiommu\n")
     host.file("dev/vfio/noiommu-0", "")
     found = verdict(host)
-    assert found.answer is Answer.NOW
+    assert (found.answer, found.for_guests) == (Answer.NOW, False)
     assert found.notes == ("there is no IOMMU: it is for drivers in user space, never for a guest",)
 
 
@@ -138,6 +139,28 @@ def test_a_neighbour_that_another_driver_has(host: MadeHost) -> None:
         f"group 14 is not viable: {NEIGHBOUR} is bound to snd_hda_intel",
         (f"pyvmm bind --group {NIC}",),
     )
+
+
+def test_interrupts_that_are_not_remapped(host: MadeHost) -> None:
+    """VFIO hands out no device then, whatever has it at the moment."""
+    host.file("sys/class/iommu/dmar0/uevent", "")
+    host.function(NIC, driver="vfio-pci", group=14)
+    host.function(NEIGHBOUR, driver="e1000e", group=15)
+    host.file("proc/interrupts", "   CPU0\n 24:  0  PCI-MSIX-0000:00:10.0  0-edge  aerdrv\n")
+    for bdf in (NIC, NEIGHBOUR):
+        found = verdict(host, bdf)
+        assert found.answer is Answer.NO
+        assert found.reason == "interrupts are not remapped, so that a device could forge any"
+        assert found.cure.startswith("enable the remapping of interrupts in the firmware's set-up")
+    host.file("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "Y\n")
+    assert verdict(host) == Verdict(Answer.NOW)
+    host.file("sys/module/iommufd/parameters/allow_unsafe_interrupts", "N\n")
+    assert "/sys/module/iommufd/" in verdict(host).cure
+    host.file("proc/interrupts", "   CPU0\n 24:  0  IR-PCI-MSIX-0000:00:10.0  0-edge  aerdrv\n")
+    assert verdict(host) == Verdict(Answer.NOW)
+    # A container hides it.
+    host.file("proc/interrupts", "")
+    assert verdict(host) == Verdict(Answer.NOW)
 
 
 def test_memory_of_the_firmware(host: MadeHost) -> None:

@@ -107,6 +107,11 @@ def test_memory() -> None:
         assert "memory-backend=ram" in values(line, "-machine")[0]
 
 
+def test_more_memory_than_it_has_addresses_for() -> None:
+    with pytest.raises(LabError, match="for 512G of memory; take less --memory"):
+        MachineOptions(memory=100 << 40)
+
+
 def test_wiring_names_the_descriptors() -> None:
     line = " ".join(wiring_arguments(Wiring(11, 12, 13)))
     assert "socket,id=monitor,fd=11" in line

@@ -63,12 +63,12 @@ def run(init: str, script: Path, text: str, said: str = "") -> Ran:
     [
         ("echo hello", ["hello", "PASS"], 0),
         ("check 'one is one' [ 1 = 1 ]", ["  ok   one is one", "PASS"], 0),
-        ("check 'it is' false", ["  FAIL it is", "FAIL: 1 checks failed"], 1),
+        ("check 'it is' false", ["  FAIL it is", "FAIL: 1 check failed"], 1),
         ("fail a; fail b; ok c", ["  FAIL a", "  FAIL b", "  ok   c", "FAIL: 2 checks failed"], 1),
         ("exit 3", ["FAIL: the script ended with status 3"], 3),
-        ("fail a; exit 3", ["  FAIL a", "FAIL: 1 checks failed"], 3),
-        ("(fail 'in a subshell') | cat", ["  FAIL in a subshell", "FAIL: 1 checks failed"], 1),
-        ("check a false || exit 0", ["  FAIL a", "FAIL: 1 checks failed"], 1),
+        ("fail a; exit 3", ["  FAIL a", "FAIL: 1 check failed"], 3),
+        ("(fail 'in a subshell') | cat", ["  FAIL in a subshell", "FAIL: 1 check failed"], 1),
+        ("check a false || exit 0", ["  FAIL a", "FAIL: 1 check failed"], 1),
         ("check a true && echo b", ["  ok   a", "b", "PASS"], 0),
     ],
 )

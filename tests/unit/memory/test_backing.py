@@ -19,6 +19,7 @@ from pyvmm.memory.backing import (
     THP,
     Backing,
 )
+from pyvmm.memory.errors import OutOfHostMemory
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -139,6 +140,24 @@ def test_a_kernel_without_transparent_huge_pages(monkeypatch: pytest.MonkeyPatch
         backing.buffer[:5] = b"there"
     finally:
         backing.close()
+
+
+@pytest.mark.parametrize("kind", BACKINGS)
+def test_more_than_the_host_has(kind: str) -> None:
+    """Then no reservation of huge pages would do."""
+    with pytest.raises(OutOfHostMemory) as caught:
+        Backing("test", 1 << 46, kind)
+    assert str(caught.value).startswith("67108864 MiB of guest RAM are more than the host's ")
+    assert str(caught.value).endswith(" MiB: give the guest less memory")
+
+
+def test_huge_pages_that_are_not_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyvmm.memory.backing._free_huge_pages", lambda _page: 1)
+    with pytest.raises(OutOfHostMemory, match=r"need 3 free pages of 2 MiB, .* has 1: echo 2 more"):
+        Backing("test", 6 * MIB, HUGETLB_2M)
+    monkeypatch.setattr("pyvmm.memory.backing._free_huge_pages", lambda _page: 0)
+    with pytest.raises(OutOfHostMemory, match="need 1 free page of 2 MiB"):
+        Backing("test", MIB, HUGETLB_2M)
 
 
 @pytest.mark.parametrize("kind", [HUGETLB_2M, HUGETLB_1G])

@@ -62,6 +62,10 @@ def test_the_same() -> None:
             made(vectors=(("MSI", 4), ("MSI-X", 33))),
             "33 MSI-X vectors instead of 65 MSI-X vectors",
         ),
+        (
+            made(vectors=(("MSI", 1), ("MSI-X", 65))),
+            "1 MSI vector instead of 4 MSI vectors",
+        ),
     ],
 )
 def test_another(now: Identity, told: str) -> None:

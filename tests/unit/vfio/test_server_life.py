@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import resource
@@ -23,7 +24,7 @@ from pyvmm.uapi.vfio import (
     VFIO_IRQ_SET_ACTION_UNMASK,
     VFIO_IRQ_SET_DATA_EVENTFD,
 )
-from pyvmm.vfio import DeviceGone, DmaFault, EventFd, VfioError
+from pyvmm.vfio import CannotListen, DeviceGone, DmaFault, EventFd, VfioError
 from pyvmm.vfio.listening_socket import ListeningSocket
 from pyvmm.vfio.user import Client, Server, serve
 from tests.unit.vfio.fakes import (
@@ -355,6 +356,21 @@ def test_what_is_no_socket_is_left_alone(path: Path) -> None:
     assert path.read_text() == "precious"
 
 
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/full", path)],
+    ids=["FIFO", "directory", "device"],
+)
+def test_other_things_than_files_are_left_alone_too(
+    path: Path, make: Callable[[Path], None]
+) -> None:
+    make(path)
+    before = os.lstat(path)
+    with pytest.raises(CannotListen, match="that is no socket; choose another path"):
+        ListeningSocket(path)
+    assert os.lstat(path) == before
+
+
 def test_a_socket_that_another_server_took_is_left_to_it(path: Path) -> None:
     with ListeningSocket(path):
         path.unlink()
@@ -376,6 +392,32 @@ def test_paths_that_cannot_be(tmp_path: Path, make: Callable[[Path], Path], comp
     with pytest.raises(VfioError, match=complaint):
         ListeningSocket(make(tmp_path))
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("where", "complaint"),
+    [
+        ("/proc/s", r"bind: ENOENT .*; no file can be made in that directory: choose another one"),
+        ("/dev/full/s", r"open: ENOTDIR .*; choose a path within a directory"),
+    ],
+)
+def test_places_without_room_for_a_file(where: str, complaint: str) -> None:
+    with pytest.raises(CannotListen, match=complaint):
+        ListeningSocket(where)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EACCES])
+def test_whatever_forbids_a_file_there_is_a_cure(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    class Refused(socket.socket):
+        def bind(self, _: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "socket", Refused)
+    with pytest.raises(CannotListen, match=rf"bind: {errno.errorcode[number]} \(.*\); \w+"):
+        ListeningSocket(path)
+    assert not os.listdir(path.parent)
 
 
 @pytest.mark.parametrize("relative", [False, True])
