@@ -58,12 +58,11 @@ class Watchdog:
 
     def disarm(self) -> None:
         """The end has come in order, or what is left has limits of its own. Idempotent."""
-        if self._ended.locked():
+        with suppress(RuntimeError):  # somebody else has released it
             self._ended.release()
 
     def _watch(self, status: int, why: str) -> None:
         if self._ended.acquire(timeout=self._patience):
-            self._ended.release()
             return
         try:
             main = threading.main_thread()

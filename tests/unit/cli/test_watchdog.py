@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import subprocess
 import sys
@@ -60,3 +61,25 @@ def test_too_late_to_be_armed() -> None:
     with Watchdog(0) as watchdog:
         watchdog.disarm()
         watchdog.arm(1, "the end")
+
+
+def test_disarmed_again_while_it_hears_of_it() -> None:
+    """As the end of a command does, after the end of its machine."""
+    watchdog = Watchdog()
+
+    class Heard:
+        """The lock by which it hears; then the other one comes."""
+
+        def __init__(self, lock: _thread.LockType) -> None:
+            self._lock = lock
+            self.locked, self.release = lock.locked, lock.release
+
+        def acquire(self, timeout: float) -> bool:
+            acquired = self._lock.acquire(timeout=timeout)
+            watchdog.disarm()
+            return acquired
+
+    watchdog._ended = Heard(watchdog._ended)  # type: ignore[assignment]
+    watchdog.disarm()
+    watchdog._watch(1, "the end")
+    watchdog.disarm()

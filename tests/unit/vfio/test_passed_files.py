@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import fcntl
 import io
 import os
 import socket
@@ -42,10 +43,18 @@ def test_an_unknown_mount() -> None:
 
 
 @pytest.fixture
-def file(tmp_path: object) -> Iterator[int]:
-    """A file that takes no seals."""
+def file(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A file that takes no seals, also where /tmp is a tmpfs."""
     fd = os.open(f"{tmp_path}/file", os.O_RDWR | os.O_CREAT)
     os.ftruncate(fd, 4096)
+    control = fcntl.fcntl
+
+    def without_seals(which: int, command: int, argument: int = 0) -> int:
+        if which == fd and command == fcntl.F_GET_SEALS:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return control(which, command, argument)
+
+    monkeypatch.setattr(fcntl, "fcntl", without_seals)
     try:
         yield fd
     finally:
