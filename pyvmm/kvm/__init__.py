@@ -27,7 +27,6 @@ from .exits import (
     SystemEvent,
     UnexpectedExit,
 )
-from .kick import KICK_SIGNAL
 from .memslots import Memslots
 from .routing import GsiRouting
 from .run_loop import run
@@ -37,7 +36,6 @@ from .vm import Vm
 
 __all__ = [
     "KICKED",
-    "KICK_SIGNAL",
     "CpuFeatureMissing",
     "EntryFailed",
     "Exit",

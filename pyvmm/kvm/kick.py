@@ -11,43 +11,59 @@ Source: the kernel's Documentation/virt/kvm/api.rst, "immediate_exit".
 from __future__ import annotations
 
 import ctypes
+import signal
 import threading
-from signal import SIGRTMIN, pthread_kill
 
-KICK_SIGNAL = int(SIGRTMIN)
+from .errors import KvmLimitReached
 
 # Byte offset of kvm_run.immediate_exit.
 IMMEDIATE_EXIT = 1
 
-_prepare_lock = threading.Lock()
-_prepared = False
+_SIG_DFL, _SIG_IGN = None, 1  # as signal(2) returns them
+
+_lock = threading.Lock()
+_number = 0
 
 
-def _prepare_signal() -> None:
-    """Have KICK_SIGNAL interrupt KVM_RUN and do nothing else, in this whole process.
+def kick_signal() -> int:
+    """The signal that interrupts KVM_RUN and does nothing else, in this whole process.
+
+    It is the first real-time signal that the process has no handler for, for good. Raises
+    KvmLimitReached if it has one for each.
 
     A handler set from Python would make work for the main thread, and could only be set there.
     So the handler is a C function that takes an int and touches nothing: abs(). signal() makes
     other system calls restart; KVM_RUN ends with EINTR all the same.
     """
-    global _prepared
-    with _prepare_lock:
-        if not _prepared:
+    global _number
+    with _lock:
+        if not _number:
             libc = ctypes.CDLL(None)
             libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
             libc.signal.restype = ctypes.c_void_p
-            libc.signal(KICK_SIGNAL, ctypes.cast(libc.abs, ctypes.c_void_p))
-            _prepared = True
+            for number in range(signal.SIGRTMIN, signal.SIGRTMAX + 1):
+                others = libc.signal(number, ctypes.cast(libc.abs, ctypes.c_void_p))
+                if others in (_SIG_DFL, _SIG_IGN):
+                    _number = number
+                    break
+                libc.signal(number, others)
+            else:
+                raise KvmLimitReached(
+                    "this process has handlers for all real-time signals, one of which "
+                    "interrupts vCPUs: leave one free"
+                )
+        return _number
 
 
 class Kick:
     """Who runs one vCPU, and how to interrupt them."""
 
-    __slots__ = ("_kvm_run", "_lock", "_thread")
+    __slots__ = ("_blocked", "_kvm_run", "_lock", "_signal", "_thread")
 
     def __init__(self, kvm_run: memoryview) -> None:
-        """kvm_run is the vCPU's shared page, as bytes."""
-        _prepare_signal()
+        """kvm_run is the vCPU's shared page, as bytes. Raises KvmLimitReached."""
+        self._signal = kick_signal()
+        self._blocked = False
         self._kvm_run: memoryview | None = kvm_run
         # Reentrant: a signal handler of Python's may kick in the midst of a kick.
         self._lock = threading.RLock()
@@ -59,9 +75,14 @@ class Kick:
             if self._thread or self._kvm_run is None:
                 raise RuntimeError("the vCPU is closed, or runs on another thread")
             self._thread = threading.get_ident()
+        # Whoever started this thread may wait for signals elsewhere, and have blocked them all.
+        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, (self._signal,))
+        self._blocked = self._signal in mask
 
     def leave(self) -> None:
         """The calling thread runs the vCPU no more; it may end."""
+        if self._blocked:
+            signal.pthread_sigmask(signal.SIG_BLOCK, (self._signal,))
         with self._lock:
             self._thread = 0
 
@@ -72,7 +93,7 @@ class Kick:
             if self._kvm_run is not None and not self._kvm_run[IMMEDIATE_EXIT]:
                 self._kvm_run[IMMEDIATE_EXIT] = 1
                 if self._thread:
-                    pthread_kill(self._thread, KICK_SIGNAL)
+                    signal.pthread_kill(self._thread, self._signal)
 
     def close(self) -> None:
         """Let go of kvm_run. Raises RuntimeError while a thread runs the vCPU."""

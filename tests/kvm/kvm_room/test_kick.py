@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pyvmm.kvm import KICK_SIGNAL, KICKED, run
+from pyvmm.kvm import KICKED, KvmLimitReached, kick, run
 from tests.kvm.kvm_room.conftest import LIMIT, Guest
 
 pytestmark = pytest.mark.kvm
@@ -132,7 +132,60 @@ def test_from_a_python_signal_handler(guest: Guest) -> None:
 
 def test_the_signal_is_harmless_elsewhere(guest: Guest) -> None:
     guest.vcpu.kick()
-    os.kill(os.getpid(), KICK_SIGNAL)
+    os.kill(os.getpid(), kick.kick_signal())
+
+
+def test_a_thread_that_has_all_signals_blocked(guest: Guest) -> None:
+    """As those have whose process waits for signals on one of them, or by a signalfd."""
+    guest.real_mode("mov $0x500, %dx; out %al, %dx; hlt")
+    halting = threading.Event()
+    guest.port.on_access = halting.set
+    everything = signal.valid_signals()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    try:
+        running = guest.run_in_background()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert halting.wait(LIMIT)
+    guest.vcpu.kick()
+    assert running.result() is KICKED
+
+
+def test_the_mask_is_as_it_was(guest: Guest) -> None:
+    guest.real_mode("jmp .")
+    guest.vcpu.kick()
+    ours = {kick.kick_signal()}
+    for change in (signal.SIG_BLOCK, signal.SIG_UNBLOCK):
+        signal.pthread_sigmask(change, ours)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        guest.vcpu.kick()
+        assert guest.run() is KICKED
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_signals_that_are_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = kick.kick_signal()
+    monkeypatch.setattr(kick, "_number", 0)
+    theirs = range(signal.SIGRTMIN, signal.SIGRTMAX + 1)
+    heard: list[int] = []
+    before = {number: signal.getsignal(number) for number in theirs}
+    try:
+        for number in theirs:
+            signal.signal(number, lambda number, _: heard.append(number))
+        with pytest.raises(KvmLimitReached, match="leave one free"):
+            kick.kick_signal()
+        signal.signal(signal.SIGRTMAX - 1, signal.SIG_IGN)
+        assert kick.kick_signal() == signal.SIGRTMAX - 1
+        os.kill(os.getpid(), signal.SIGRTMAX - 1)
+        os.kill(os.getpid(), ours)
+    finally:
+        for number in theirs:
+            signal.signal(number, before[number] or signal.SIG_DFL)
+        monkeypatch.undo()
+        # What was ours is Python's default now, which would end us.
+        monkeypatch.setattr(kick, "_number", 0)
+        assert kick.kick_signal() == ours
+    assert heard == [ours]
 
 
 def test_a_vcpu_runs_on_one_thread_and_is_not_closed_meanwhile(guest: Guest) -> None:
