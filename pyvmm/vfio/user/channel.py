@@ -20,7 +20,7 @@ from typing import Protocol
 from ..errors import DeviceError, DeviceGone, DeviceSilent, ProtocolError, VfioError
 from ..passed_fds import close_passed
 from .answer import Handler, Reply, answer, pack_reply
-from .pending_call import Call
+from .pending_calls import Call, PendingCalls
 from .protocol import (
     F_NO_REPLY,
     F_TYPE_COMMAND,
@@ -76,7 +76,7 @@ class Channel:
         self._on_gone = on_gone
         self._watch: Watch | None = None
         self._lock = threading.Lock()
-        self._calls: dict[int, Call] = {}
+        self._calls = PendingCalls()
         self._last_id = 0
         self._reader = 0  # the thread that reads, 0 if none does
         self._users = 0  # threads that may touch the transport
@@ -136,8 +136,8 @@ class Channel:
                 )
             self._users += 1
             id = self._next_id()
-            deadline = self._deadline(now, timeout) if self._calls else now + timeout
-            call = self._calls[id] = Call(command, thread, deadline)
+            call = Call(command, thread, timeout, now)
+            deadline = self._calls.add(id, call)
             if not self._reader:
                 self._reader = thread
                 if self._watch:
@@ -150,21 +150,21 @@ class Channel:
             sent = transport.send(header + payload, fds, check)
             if call.wake:
                 if not sent and not transport.flush(deadline):
-                    raise self._no_answer(command, deadline - now)
-                self._sleep(call, deadline - now)
+                    raise self._no_answer(call, deadline)
+                self._sleep(call)
             while call.reply is None:
                 message = transport.receive()
                 if message is not None:
                     self._dispatch(message)
                 if self._gone:
                     self._check_gone()
-                if call.reply is None and time.monotonic() >= deadline:
-                    raise self._no_answer(command, deadline - now)
+                if call.reply is None and (message is None or time.monotonic() >= deadline):
+                    deadline = self._still_waits(call)
         except BaseException as e:
             if not isinstance(e, DeviceError):
                 self.fail(e if isinstance(e, VfioError) else self._interrupted(command))
             with self._lock:
-                self._calls.pop(id, None)
+                self._calls.remove(id)
             if call.reply:  # it came too late for us
                 call.reply.close()
             if isinstance(e, DeviceGone) and e is not self._gone:
@@ -199,7 +199,7 @@ class Channel:
             self._posted = True
             id = self._next_id()
             now = time.monotonic()
-            deadline = self._deadline(now, self.timeout)
+            deadline = self._calls.deadline_behind(now, self.timeout)
         try:
             header = HEADER.pack(id, command, HEADER_SIZE + len(payload), F_NO_REPLY, 0)
             # Nobody else would send the rest, until there is something else to send.
@@ -224,31 +224,32 @@ class Channel:
         self._last_id = id
         return id
 
-    def _deadline(self, now: float, timeout: float) -> float:
-        """When something that is sent now, behind all that is outstanding, is too late. With the
-        lock held.
-        """
-        for call in self._calls.values():
-            now = max(now, call.deadline)
-        return now + timeout
-
     def lied(self, command: int, what: str) -> ProtocolError:
         """The error for a reply that can't be true, which also ends the connection."""
         error = ProtocolError(f"{self.peer}: reply to {command_name(command)} with {what}")
         self.fail(error)
         return error
 
-    def _sleep(self, call: Call, patience: float) -> None:
-        """Wait for the reply, or to become the reader; patience, in seconds, is for messages."""
+    def _sleep(self, call: Call) -> None:
+        """Wait for the reply, or to become the reader."""
         assert call.wake
         while call.reply is None and self._reader != call.thread:
-            if not call.wake.acquire(timeout=max(0.0, call.deadline - time.monotonic())):
-                raise self._no_answer(call.command, patience)
+            left = self._still_waits(call) - time.monotonic()
+            call.wake.acquire(timeout=max(0.0, left))
             self._check_gone()
 
-    def _no_answer(self, command: int, seconds: float) -> DeviceSilent:
+    def _still_waits(self, call: Call) -> float:
+        """Until when the reply may come yet. Raises DeviceSilent if it may no more."""
+        with self._lock:
+            deadline = self._calls.deadline(call)
+        if call.reply is None and time.monotonic() >= deadline:
+            raise self._no_answer(call, deadline)
+        return deadline
+
+    def _no_answer(self, call: Call, deadline: float) -> DeviceSilent:
+        seconds = round(deadline - call.sent, 3)
         return DeviceSilent(
-            f"{self.peer} did not answer {command_name(command)} within {round(seconds, 3):g} s"
+            f"{self.peer} did not answer {command_name(call.command)} within {seconds:g} s"
         )
 
     def _interrupted(self, command: int) -> DeviceGone:
@@ -333,9 +334,7 @@ class Channel:
         with self._lock:
             self._users -= 1
             if self._reader == thread:
-                waiting = None
-                if self._calls:
-                    waiting = next((c for c in self._calls.values() if c.wake), None)
+                waiting = self._calls.sleeper()
                 self._reader = waiting.thread if waiting else 0
                 if waiting:
                     waiting.awake()
@@ -370,7 +369,7 @@ class Channel:
         with self._lock:
             call = self._calls.get(message.id)
             if call and well_formed and call.command == message.command:
-                del self._calls[message.id]
+                self._calls.remove(message.id)
                 call.reply = message
                 self._transport.refused = message.command if message.failed else 0
                 call.awake()
@@ -436,9 +435,7 @@ class Channel:
             self._gone = error
             if os.getpid() == self._pid:
                 self._transport.shutdown()
-            for call in self._calls.values():
-                call.awake()
-            self._calls.clear()
+            self._calls.end()
         return True
 
     def hang_up(self) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,7 +15,7 @@ import pytest
 
 from pyvmm.vfio import DeviceGone, DeviceSilent, ProtocolError
 from pyvmm.vfio.user.channel import Channel
-from pyvmm.vfio.user.pending_call import Call
+from pyvmm.vfio.user.pending_calls import Call
 from pyvmm.vfio.user.transport import Message
 from tests.unit.vfio.fakes import (
     F_REPLY,
@@ -71,9 +70,9 @@ def test_closing_while_a_caller_is_being_woken(talk: Talk) -> None:
         def release(self) -> None:
             raise RuntimeError("release unlocked lock")
 
-    call = Call(REGION_READ, threading.get_ident(), 0.0)
+    call = Call(REGION_READ, threading.get_ident(), PATIENCE, 0.0)
     call.wake = Awake()  # type: ignore[assignment]
-    talk.channel._calls[1] = call
+    talk.channel._calls.add(1, call)
     talk.channel.close()
     assert talk.peer.ended()
 
@@ -145,8 +144,7 @@ def test_a_peer_that_is_silent_is_found_out_by_the_first_of_the_calls() -> None:
 def test_who_waits_for_two_says_how_long() -> None:
     """The first is answered after all, and the second never."""
     with talking(0.1) as talk:
-        first, asked = talk.call(RESET, timeout=PATIENCE)
-        talk.channel._calls[asked.id].deadline = time.monotonic() + 0.4
+        first, asked = talk.call(RESET, timeout=0.4)
         second, _ = talk.call(REGION_READ)
         talk.peer.send(RESET, id=asked.id, flags=F_REPLY)
         first.result(PATIENCE)
@@ -154,4 +152,21 @@ def test_who_waits_for_two_says_how_long() -> None:
             second.result(PATIENCE)
         seconds = re.search(r"within ([\d.]+) s", str(caught.value))
         assert seconds
-        assert 0.1 < float(seconds[1]) <= 0.5
+        assert 0.1 <= float(seconds[1]) <= 0.5
+
+
+def test_calls_that_overlap_without_end_put_nothing_off() -> None:
+    """Two threads that poll, so that there is always a call under way; then there is no answer."""
+    limit = 0.3
+    with talking(limit) as talk:
+        call, asked = talk.call(REGION_READ)
+        for _ in range(100):
+            following, next_asked = talk.call(REGION_READ)
+            talk.peer.send(REGION_READ, id=asked.id, flags=F_REPLY)
+            call.result(PATIENCE)
+            call, asked = following, next_asked
+        with pytest.raises(DeviceSilent) as caught:
+            call.result(PATIENCE)
+        seconds = re.search(r"within ([\d.]+) s", str(caught.value))
+        assert seconds
+        assert float(seconds[1]) <= 2 * limit
