@@ -16,6 +16,7 @@ from pyvmm.memory import AddressMap, GuestMemory
 from pyvmm.uapi.pci_regs import (
     PCI_CFG_SPACE_EXP_SIZE,
     PCI_CFG_SPACE_SIZE,
+    PCI_CLASS_REVISION,
     PCI_COMMAND,
     PCI_COMMAND_INTX_DISABLE,
     PCI_COMMAND_IO,
@@ -51,6 +52,7 @@ from .power import Power
 from .rom import RomHandler
 
 _CONFIG = VFIO_PCI_CONFIG_REGION_INDEX
+_NO_ANSWER = b"\xff" * 4
 _INTD = 4
 
 
@@ -254,8 +256,8 @@ class Assigned(Function):
             self._interrupts.reconcile()
 
     def _check_answers(self) -> None:
-        vendor = self._device.region_read(_CONFIG, PCI_VENDOR_ID, 2)
-        if int.from_bytes(vendor, "little") == NOBODY:
+        # Not the vendor: of that, the kernel's VFIO tells what it was when the device was opened.
+        if self._device.region_read(_CONFIG, PCI_CLASS_REVISION, 4) == _NO_ANSWER:
             raise BadDevice(
                 f"{self.name} does not answer after its reset: its configuration space reads "
                 "as all-ones; one of the host's comes back with a power cycle, and may do "
@@ -371,7 +373,8 @@ class Assigned(Function):
             return
         try:
             self._device.reset()
-        except VfioError as error:
+            self._check_answers()
+        except (VfioError, PciError) as error:
             self.guard.failed("function-level resets failed", error)
 
     def _forget(self) -> None:
@@ -408,7 +411,9 @@ def _snapshot(device: Device) -> tuple[ConfigSpace, int]:
     size = PCI_CFG_SPACE_SIZE if size < PCI_CFG_SPACE_EXP_SIZE else PCI_CFG_SPACE_EXP_SIZE
     snapshot = ConfigSpace(PCI_CFG_SPACE_EXP_SIZE)
     snapshot.data[:size] = device.region_read(_CONFIG, 0, size)
-    if snapshot.u16(PCI_VENDOR_ID) == NOBODY:
+    if snapshot.u16(PCI_VENDOR_ID) == NOBODY or snapshot.data.startswith(
+        _NO_ANSWER, PCI_CLASS_REVISION
+    ):
         raise BadDevice(
             f"{device.name} does not answer: its configuration space reads as all-ones; "
             "reset it or power-cycle the host"

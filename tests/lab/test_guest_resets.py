@@ -125,7 +125,10 @@ def test_one_whose_reset_leaves_it_dead(
 
     def read(self: KernelDevice, index: int, offset: int, size: int) -> bytes:
         data = really(self, index, offset, size)
-        return b"\xff" * size if index == 7 else data
+        if index != 7:
+            return data
+        # The ids the kernel has remembered.
+        return data[: max(0, 4 - offset)].ljust(size, b"\xff")
 
     monkeypatch.setattr(KernelDevice, "region_read", read)
     ((plugged, error),) = reset_devices(vm.machine.devices, vm.notices.append)

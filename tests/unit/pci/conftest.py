@@ -115,6 +115,11 @@ def make_device(kind: type[FakeDevice] = FakeDevice) -> FakeDevice:
     return device
 
 
+def dead(device: FakeDevice) -> None:
+    """It answers nothing any more. The kernel's VFIO answers for it what it is."""
+    device.config[4:] = b"\xff" * len(device.config[4:])
+
+
 def make_express_device(
     kind: type[FakeDevice] = FakeDevice,
     *,

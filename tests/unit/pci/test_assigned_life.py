@@ -26,6 +26,7 @@ from tests.unit.pci.conftest import (
     NO_INTX,
     VENDOR_AT,
     Setting,
+    dead,
     device_regions,
     make_device,
 )
@@ -124,7 +125,7 @@ def test_a_device_without_reset_is_not_asked_for_one(make: Callable[..., Setting
 
 
 def test_a_device_that_is_gone_after_its_reset_is_told(setting: Setting) -> None:
-    setting.device.config[0:2] = b"\xff\xff"
+    dead(setting.device)
     with pytest.raises(BadDevice, match="fake does not answer after its reset"):
         setting.function.reset()
 

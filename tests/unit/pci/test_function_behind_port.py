@@ -18,6 +18,7 @@ from tests.unit.pci.conftest import (
     MASTER,
     MEMORY,
     Setting,
+    dead,
     device_regions,
     make_device,
     make_express_device,
@@ -136,7 +137,7 @@ def test_a_bus_reset_of_what_can_not_be_reset_is_counted(make: Callable[..., Set
 
 
 def test_a_bus_reset_after_which_it_does_not_answer(setting: Setting) -> None:
-    setting.device.config[:2] = b"\xff\xff"
+    dead(setting.device)
     setting.write_port(BRIDGE_CONTROL, 2, BUS_RESET)
     assert setting.function.guard.counts == {"bus resets failed": 1}
     assert "does not answer after its reset" in setting.reports[0]

@@ -18,6 +18,7 @@ from tests.unit.pci.conftest import (
     NO_INTX,
     VENDOR_AT,
     Setting,
+    dead,
     make_device,
 )
 from tests.unit.pci.fake_device import CONFIG, INTX, MSI, MSIX, FakeDevice
@@ -103,6 +104,7 @@ def test_msi_without_vectors_is_hidden(make: Callable[..., Setting]) -> None:
     ("change", "says"),
     [
         (lambda d: d.config.__setitem__(slice(0, 4), b"\xff" * 4), "does not answer"),
+        (dead, "does not answer"),
         (lambda d: d.config.__setitem__(0x0E, 0x81), "is a bridge"),
         (lambda d: d.config.__delitem__(slice(64, None)), "64 bytes of configuration space"),
         (lambda d: d.config.__setitem__(MSIX_AT + 4, 3), "MSI-X table .* BAR 3"),

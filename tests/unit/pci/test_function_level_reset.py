@@ -20,6 +20,7 @@ from tests.unit.pci.conftest import (
     NO_INTX,
     PM_CONTROL,
     Setting,
+    dead,
     device_regions,
     make_device,
     make_express_device,
@@ -183,3 +184,20 @@ def test_a_reset_of_the_machine_puts_back_what_the_guest_has_written(make: Make)
     device.accesses.clear()
     setting.function.reset()
     assert len([each for each in device.accesses if each[0] == "write"]) == 3, "once is enough"
+
+
+def test_one_after_which_it_does_not_answer(make: Make) -> None:
+    class Dying(FakeDevice):
+        dies = False
+
+        def reset(self) -> None:
+            super().reset()
+            if self.dies:
+                dead(self)
+
+    device = make_express_device(Dying)
+    setting = make(device)
+    device.dies = True  # type: ignore[attr-defined]
+    setting.write(DEVICE_CONTROL, 2, 0x8000)
+    assert setting.function.guard.counts == {"function-level resets failed": 1}
+    assert "does not answer after its reset" in setting.reports[0]
