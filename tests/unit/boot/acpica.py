@@ -51,7 +51,9 @@ def evaluated(folder: Path, dsdt: bytes, *objects: str) -> Sequence[int | bytes]
     (folder / "dsdt.aml").write_bytes(dsdt)
     commands = ";".join(f"evaluate {one}" for one in objects)
     output = _run(folder, "acpiexec", "-b", commands, "dsdt.aml")
-    assert not re.search(r"ACPI (Error|Warning)|AE_[A-Z]|BIOS Error", output), output
+    # Versions of 2026 tell of what acpiexec itself has not freed at its end.
+    complaints = re.sub(r"ACPI Error: .* Outstanding cache allocations", "", output)
+    assert not re.search(r"ACPI (Error|Warning)|AE_[A-Z]|BIOS Error", complaints), output
     values: list[int | bytes] = []
     for answer in output.split("\nEvaluating ")[1:]:
         if number := re.search(r"\[Integer\] = ([0-9A-F]{16})", answer):
