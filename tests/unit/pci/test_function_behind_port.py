@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pyvmm.memory import layout
+from pyvmm.pci.bars import MEM32
 from pyvmm.pci.errors import BadDevice
 from pyvmm.vfio import DeviceError, DeviceGone
 from tests.unit.pci.conftest import (
@@ -23,6 +24,7 @@ from tests.unit.pci.conftest import (
     make_express_device,
 )
 from tests.unit.pci.fake_device import INTX
+from tests.unit.pci.functions import WithBars
 
 MEMORY_BASE, PREFETCHABLE_BASE, SECONDARY, BRIDGE_CONTROL = 0x20, 0x24, 0x18, 0x3E
 BUS_RESET = 0x40
@@ -223,6 +225,20 @@ def test_a_device_that_is_lost_leaves_an_empty_slot(make: Callable[..., Setting]
     assert slot() == (PRESENT | CHANGED, link)
     port.device_changed()
     assert slot() == (PRESENT | CHANGED, link)
+
+
+def test_a_function_that_is_lost_leaves_the_others(make: Callable[..., Setting]) -> None:
+    setting = make(make_express_device(), behind=True)
+    (port,) = setting.bus.bridges
+    other = WithBars((MEM32, 0x1000, False))
+    port.secondary.add(other, device=0, number=1)
+    setting.function.lost(DeviceGone("it is gone"))
+    assert port.config_read(SLOT_STATUS, 2) == PRESENT
+    assert setting.read(0, 4) == 0xFFFFFFFF
+    assert setting.bus.config_read(setting.function.bdf + 1, 0, 4) == 0x56781234
+    other.lost = True
+    port.device_changed()
+    assert port.config_read(SLOT_STATUS, 2) == CHANGED
 
 
 @pytest.mark.parametrize("by_port", [False, True], ids=["function", "bus"])
