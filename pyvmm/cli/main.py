@@ -15,6 +15,10 @@ def main(argv: list[str] | None = None) -> int:
     # anything. Ignored signals stay so.
     if argv is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # But for this one, which some that start us ignore: then how a child ended is lost, and for
+    # subprocess whatever failed has succeeded.
+    if argv is None and signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # What imports and set-up make is there to stay: looking for cycles in it takes a twentieth
     # of the time to a guest's first byte. Commands that go on for longer switch it on again.
     gc.disable()

@@ -37,6 +37,8 @@ def check_devices(
                 raise error
         for region in regions:
             _check_not_reserved(function, region, reserved_by([group]))
+    # Once, also for devices of two back ends: type1 counts what it locks for the process, iommufd
+    # for the user, and each compares no other count with the limit.
     size = sum(region.size for region in regions)
     check_limit(size, f"DMA of {', '.join(addresses)} to the guest's memory")
 

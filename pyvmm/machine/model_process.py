@@ -38,7 +38,7 @@ class ModelProcess:
 
     def __init__(self, model: str, options: Mapping[str, object]) -> None:
         self.name = model
-        self._status: int | None = None
+        self._how = ""  # it ended
         self._lock = threading.Lock()
         from pyvmm.models.options import as_text
 
@@ -70,8 +70,10 @@ class ModelProcess:
             self._pidfd = os.pidfd_open(self.pid)
         except OSError as error:
             ours.close()
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            # Where SIGCHLD is ignored, it may be gone already, and isn't ours to wait for.
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
             raise _failed(model, "pidfd_open", error) from None
 
     def ended(self) -> str:
@@ -80,14 +82,7 @@ class ModelProcess:
         Its socket hangs up a moment before it can be waited for, hence the patience.
         """
         self._wait(_MOMENT)
-        if self._status is None:
-            return ""
-        code = os.waitstatus_to_exitcode(self._status)
-        if code >= 0:
-            how = f"exited with {code}"
-        else:
-            how = f"was ended by signal {-code} ({signal.strsignal(-code)})"
-        return f"the process of {self.name} (pid {self.pid}) {how}"
+        return f"the process of {self.name} (pid {self.pid}) {self._how}" if self._how else ""
 
     def close(self) -> None:
         """End the process: by hanging up, then by asking, then by force. Idempotent.
@@ -96,7 +91,7 @@ class ModelProcess:
         """
         self.socket.close()
         for number, patience in ((None, _GRACE), (signal.SIGTERM, _GRACE), (signal.SIGKILL, _LAST)):
-            if self._status is None:
+            if not self._how:
                 if number is not None:
                     # By its pidfd: another thread may just have waited for it, in ended().
                     with suppress(ProcessLookupError):
@@ -109,14 +104,12 @@ class ModelProcess:
     def _poll(self) -> None:
         # Whoever noticed the hang-up may ask while the machine is being closed.
         with self._lock:
-            if self._status is None:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-                if pid:
-                    self._status = status
+            if not self._how:
+                self._how = _how_it_ended(self._pidfd)
 
     def _wait(self, seconds: float) -> None:
         self._poll()
-        if self._status is not None:
+        if self._how:
             return
         import select
 
@@ -124,6 +117,21 @@ class ModelProcess:
         poll.register(self._pidfd, select.POLLIN)
         poll.poll(seconds * 1000)
         self._poll()
+
+
+def _how_it_ended(pidfd: int) -> str:
+    """How a child ended, which is waited for by that; '' while it runs."""
+    try:
+        # By its pidfd: if it isn't ours to wait for, its pid may be another child's by now.
+        end = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    except ChildProcessError:
+        # Where SIGCHLD is ignored, which is inherited, the kernel keeps no status for us.
+        return "has ended"
+    if end is None:
+        return ""
+    if end.si_code == os.CLD_EXITED:
+        return f"exited with {end.si_status}"
+    return f"was ended by signal {end.si_status} ({signal.strsignal(end.si_status)})"
 
 
 def _failed(model: str, call: str, error: OSError) -> ModelProcessFailed:

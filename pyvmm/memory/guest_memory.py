@@ -44,17 +44,18 @@ class GuestMemory:
         """
         self.ram_size = ram_size
         self._lock = threading.RLock()
-        self._regions: list[MemoryRegion] = []
+        # In order of their addresses. Changed with the lock, by putting another in its place: who
+        # looks at it needs no lock, which is held while observers take their time.
+        self._regions: tuple[MemoryRegion, ...]
         self._observers: list[MemoryObserver] = []
         self._owned: dict[int, Backing] = {}
         low = min(ram_size, layout.LOW_RAM_LIMIT)
         ram = Backing("guest-ram", ram_size, backing)
         self._ram = ram
-        self._regions.append(self._ram_region(0, 0, low, "low RAM"))
+        self._regions = (self._ram_region(0, 0, low, "low RAM"),)
         if ram_size > low:
-            self._regions.append(
-                self._ram_region(layout.HIGH_RAM_BASE, low, ram_size - low, "high RAM")
-            )
+            high = self._ram_region(layout.HIGH_RAM_BASE, low, ram_size - low, "high RAM")
+            self._regions += (high,)
 
     def _ram_region(self, gpa: int, offset: int, size: int, name: str) -> MemoryRegion:
         ram = self._ram
@@ -83,7 +84,7 @@ class GuestMemory:
             for region in self._regions:
                 if region.buffer is not None:
                     region.buffer.release()
-            self._regions.clear()
+            self._regions = ()
             for backing in (*self._owned.values(), self._ram):
                 backing.close()
             self._owned.clear()
@@ -93,8 +94,7 @@ class GuestMemory:
     @property
     def regions(self) -> tuple[MemoryRegion, ...]:
         """All regions, in order of their addresses."""
-        with self._lock:
-            return tuple(self._regions)
+        return self._regions
 
     def add_observer(self, observer: MemoryObserver) -> None:
         """Tell observer of every region there is and from now on of every change."""
@@ -141,8 +141,7 @@ class GuestMemory:
             self._enter(region)
 
     def _enter(self, region: MemoryRegion) -> None:
-        self._regions.append(region)
-        self._regions.sort(key=_by_address)
+        self._regions = tuple(sorted((*self._regions, region), key=_by_address))
 
     @staticmethod
     def _let_go(
@@ -166,7 +165,8 @@ class GuestMemory:
             error = self._let_go(reversed(self._observers), [region])
             if error is not None:
                 raise error
-            self._regions.remove(region)
+            at = self._regions.index(region)
+            self._regions = self._regions[:at] + self._regions[at + 1 :]
             backing = self._owned.pop(region.gpa, None)
             if backing is not None:
                 if region.buffer is not None:

@@ -19,8 +19,6 @@ from .worker import EventLoop, Worker
 
 T = TypeVar("T")
 
-_SETTLING = 1.0  # seconds; the functions of an event loop are short
-
 
 class _Stopped(DmaFault):
     """The model was stopped right before a DMA, which is to be tried again when it goes on."""
@@ -172,15 +170,17 @@ class Activity:
     def stop(self) -> None:
         """Hold everything up. Eventfds that were signalled before have been acted on.
 
-        DMA may still be under way. Not with the lock held.
+        DMA may still be under way.
         """
-        self.settle()
         with self._lock:
+            self.events.settle()
             self._stopped = True
 
-    def settle(self) -> None:
-        """Have eventfds that were signalled before now acted on. Not with the lock held."""
-        self.events.settle(_SETTLING)
+    def drop_all(self) -> None:
+        """As drop(), and what eventfds were signalled for before is over, too."""
+        with self._lock:
+            self.events.settle()
+            self.drop()
 
     def go_on(self) -> None:
         """Undo stop()."""

@@ -45,9 +45,12 @@ class Doorbells:
         self._eventfds.append(eventfd)
         ring = partial(doorbell.ring, self._model)
 
-        def rung(times: int) -> None:
+        def rung() -> None:
             with self._model.lock:
-                self._activity.happen_times(ring, times)
+                # It may have been closed, or read by another thread, while this was on its way.
+                times = eventfd.read() if eventfd.fileno() >= 0 else 0
+                if times:
+                    self._activity.happen_times(ring, times)
 
         self._activity.events.watch(eventfd, rung)
         return IoEventFd(doorbell.offset, doorbell.size, eventfd.fileno())
@@ -55,7 +58,7 @@ class Doorbells:
     def revoke(self) -> None:
         """Stop listening to the eventfds, of which others may have copies for good, and close ours.
 
-        What was signalled before may still be acted on until the model's events are settled.
+        Nothing that was signalled is acted on after this.
         """
         eventfds, self._eventfds = self._eventfds, []
         self._made.clear()

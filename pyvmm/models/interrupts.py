@@ -284,10 +284,10 @@ class Interrupts:
         if eventfd:
             self._events.watch(eventfd, self._unmasked)
 
-    def _unmasked(self, count: int) -> None:
+    def _unmasked(self) -> None:
         with self._lock:
-            # It may have been taken away while this call was on its way.
-            if self._unmask:
+            # It may have been taken away, or read, while this call was on its way.
+            if self._unmask and self._unmask.read():
                 self.intx.unmask()
 
     def _refused(self, what: str, why: str, number: int = errno.EINVAL) -> DeviceError:

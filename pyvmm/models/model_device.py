@@ -222,19 +222,18 @@ class ModelDevice(Device):
         As with the kernel's reset, which saves and restores them, configuration space and the
         interrupts that are turned on stay. RAM does too. No DMA of before comes after this. A
         migration ends, and the device runs.
-        A model's own methods must not call it: it waits for DMA and doorbells under way.
+        A model's own methods must not call it: it waits for DMA under way.
         """
         migration = self._migration
         with migration.lock if migration else nullcontext():
             with self.lock:
                 self._check_open()
             # What was rung before happened before: it must not act on the registers of after.
-            self._activity.settle()
-            self._activity.drop()
+            self._activity.drop_all()
             self._dma.drain()
             with self.lock:
-                # Accesses may have begun something anew while this waited.
-                self._activity.drop()
+                # Accesses and doorbells may have begun something anew while this waited.
+                self._activity.drop_all()
                 self.set_intx(False)
                 for messages in self._interrupts.messages.values():
                     messages.pending.clear()

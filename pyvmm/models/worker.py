@@ -31,7 +31,7 @@ class EventLoop:
         self._thread: threading.Thread | None = None
         self._wake: EventFd | None = None
         self._poll: select.epoll | None = None
-        self._watched: dict[int, tuple[EventFd, Callable[[int], None]]] = {}
+        self._watched: dict[int, Callable[[], None]] = {}
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
@@ -44,34 +44,31 @@ class EventLoop:
             if self._wake:
                 self._wake.signal()
 
-    def watch(self, eventfd: EventFd, function: Callable[[int], None]) -> None:
-        """Read `eventfd` whenever it is signalled, and call `function` with what was read.
+    def watch(self, eventfd: EventFd, function: Callable[[], None]) -> None:
+        """Call `function`, which reads `eventfd`, whenever that is signalled.
 
-        The caller keeps the eventfd, and doesn't close it before `unwatch`. Raises VfioError.
+        It reads, and acts on what it has read, with one lock held: then whoever has that lock
+        knows that nothing is under way. The caller keeps the eventfd, and doesn't close it before
+        `unwatch`. Raises VfioError.
         """
         with self._lock:
             self._start()
             if self._poll:
-                self._watched[eventfd.fileno()] = eventfd, function
+                self._watched[eventfd.fileno()] = function
                 self._poll.register(eventfd.fileno(), select.EPOLLIN)
 
     def unwatch(self, eventfd: EventFd) -> None:
-        """Stop reading `eventfd`. A call that is under way may still end after this returns."""
+        """Leave `eventfd` alone. A call that is under way may still end after this returns."""
         with self._lock:
             if self._watched.pop(eventfd.fileno(), None) and self._poll:
                 self._poll.unregister(eventfd.fileno())
 
-    def settle(self, patience: float) -> bool:
-        """Have what was signalled before now acted on; False if that takes longer (seconds)."""
-        if self._thread is None or self._thread is threading.current_thread():
-            return True
-        # What was signalled has been read at the latest in the round after the first of these.
-        for _ in range(2):
-            reached = threading.Event()
-            self.call_later(0, reached.set)
-            if self._closed or not reached.wait(patience):
-                return False
-        return True
+    def settle(self) -> None:
+        """Have what was signalled before now acted on, whatever the thread is at."""
+        with self._lock:
+            functions = tuple(self._watched.values())
+        for function in functions:
+            function()
 
     def close(self) -> None:
         """End the thread; nothing is called after this returns. Idempotent."""
@@ -119,10 +116,9 @@ class EventLoop:
                 with self._lock:
                     if fd == wake.fileno():
                         wake.read()
-                    eventfd, call = self._watched.get(fd, (None, None))
-                    count = eventfd.read() if eventfd else 0
-                if call and count:
-                    call(count)
+                    call = self._watched.get(fd)
+                if call:
+                    call()
 
     def _due(self) -> tuple[list[Callable[[], None]], float | None]:
         """The functions whose time has come, and the seconds until the next one's."""

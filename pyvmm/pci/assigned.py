@@ -190,6 +190,10 @@ class Assigned(Function):
     # -- on the bus ---------------------------------------------------------------------------
 
     @property
+    def present(self) -> bool:
+        return self.guard.gone is None
+
+    @property
     def bars(self) -> tuple[Bar, ...]:
         return self._bars
 

@@ -72,6 +72,11 @@ class Function(ABC):
         return self.bus.bridge if self.devfn >= 0 else None
 
     @property
+    def present(self) -> bool:
+        """It is in its slot, and hasn't been lost. To ask takes neither locks nor the device."""
+        return True
+
+    @property
     @abstractmethod
     def bars(self) -> Sequence[Bar]:
         """Its base address registers, the expansion ROM's included."""

@@ -316,7 +316,8 @@ INTEGRATED_BEHIND_PORT = (
 EXTENDED = {
     regs.PCI_EXT_CAP_ID_ERR: Seen(
         (
-            Row("mask and severity", regs.PCI_ERR_UNCOR_MASK, 8, whose=PUT_BACK, why=_CHOICE),
+            Row("mask, uncorrectable", regs.PCI_ERR_UNCOR_MASK, 4, whose=PUT_BACK, why=_CHOICE),
+            Row("severity", regs.PCI_ERR_UNCOR_SEVER, 4, whose=PUT_BACK, why=_CHOICE),
             Row("mask, correctable", regs.PCI_ERR_COR_MASK, 4, whose=PUT_BACK, why=_CHOICE),
             Row("control", regs.PCI_ERR_CAP, 4, whose=PUT_BACK, why=_CHOICE),
         ),

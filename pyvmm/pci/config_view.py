@@ -89,6 +89,8 @@ class ConfigView:
 
     def _add(self, row: Row, snapshot: ConfigSpace) -> None:
         part = slice(row.offset, row.offset + row.size)
+        # These are written by us, each as one access, of which PCI has none that is larger.
+        assert row.whose not in (PUT_BACK, TOLD) or row.size in (1, 2, 4), row
         if row.whose == PUT_BACK:
             value = snapshot.read(row.offset, row.size)
             self.put_back.append((row.offset, row.size, value & row.mask))

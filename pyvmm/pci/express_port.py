@@ -6,6 +6,8 @@ Source: PCI Express Base 6.0, section 7.5.3.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pyvmm.uapi.pci_regs import (
     PCI_CAP_ID_EXP,
     PCI_EXP_DEVCAP,
@@ -81,6 +83,31 @@ _LINK = PCI_EXP_LNKSTA_CLS | PCI_EXP_LNKSTA_NLW
 _SLOWEST_LINK = PCI_EXP_LNKSTA_CLS_2_5GB | PCI_EXP_LNKSTA_NLW_X1
 
 
+class Link(NamedTuple):
+    """What a device's registers say of its link."""
+
+    status: int
+    """How fast and wide it is"""
+    payload: int
+    """The bits of device control for how large its packets are"""
+
+
+_NO_EXPRESS = Link(_SLOWEST_LINK, 0)
+
+
+def link_of(device: Function) -> Link:
+    """As one function of the device has it."""
+    read = device.config_read
+    for capability in capabilities(read):
+        if capability.id == PCI_CAP_ID_EXP:
+            at = capability.offset
+            return Link(
+                read(at + PCI_EXP_LNKSTA, 2) & _LINK or _SLOWEST_LINK,
+                read(at + PCI_EXP_DEVCTL, 2) & PCI_EXP_DEVCTL_PAYLOAD,
+            )
+    return _NO_EXPRESS
+
+
 class ExpressPort:
     """The capability in a root port's configuration space.
 
@@ -114,20 +141,14 @@ class ExpressPort:
         """The guest has the link switched off."""
         return bool(self._config.u16(self._offset + PCI_EXP_LNKCTL) & PCI_EXP_LNKCTL_LD)
 
-    def plug(self, device: Function | None) -> None:
-        """A device's function 0 is in the slot now, or nothing. What the link is like, it tells."""
+    def plug(self, link: Link | None) -> None:
+        """A device with this link is in the slot now, or nothing."""
         config, offset = self._config, self._offset
-        status, payload = _SLOWEST_LINK, 0
-        if device is not None:
-            for capability in capabilities(device.config_read):
-                if capability.id == PCI_CAP_ID_EXP:
-                    at = capability.offset
-                    status = device.config_read(at + PCI_EXP_LNKSTA, 2) & _LINK or status
-                    payload = device.config_read(at + PCI_EXP_DEVCTL, 2) & PCI_EXP_DEVCTL_PAYLOAD
+        self.occupied = link is not None
+        status, payload = link or _NO_EXPRESS
         self._status = status | PCI_EXP_LNKSTA_DLLLA | PCI_EXP_LNKSTA_SLC
         control = config.u16(offset + PCI_EXP_DEVCTL) & ~PCI_EXP_DEVCTL_PAYLOAD
         config.set_u16(offset + PCI_EXP_DEVCTL, control | payload)
-        self.occupied = device is not None
         config.set_u16(offset + PCI_EXP_SLTSTA, PCI_EXP_SLTSTA_PDS if self.occupied else 0)
         # The link has been trained by the time that anybody looks.
         config.set_u16(offset + PCI_EXP_LNKSTA, self._status if self.occupied else 0)

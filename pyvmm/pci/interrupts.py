@@ -38,13 +38,14 @@ class Interrupts:
             in_use = self.msi
         if self.msix is not None and self.msix.enabled:  # both at once is undefined
             in_use = self.msix
-        try:
-            for kind in self._kinds:
-                if kind is not in_use:
-                    kind.reconcile(False)
-            in_use.reconcile(True)
-        except (VfioError, KvmError) as error:
-            self._guard.failed("interrupt changes refused", error)
+        for kind in (*(kind for kind in self._kinds if kind is not in_use), in_use):
+            # Whatever is wrong with one that goes, the guest may still have the one it asked for.
+            try:
+                kind.reconcile(kind is in_use)
+            except (VfioError, KvmError) as error:
+                self._guard.failed("interrupt changes refused", error)
+                if self._guard.gone:
+                    return
 
     @property
     def vectors(self) -> Iterator[tuple[str, int]]:

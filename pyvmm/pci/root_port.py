@@ -43,18 +43,18 @@ from pyvmm.uapi.pci_regs import (
     PCI_SEC_STATUS,
     PCI_SECONDARY_BUS,
     PCI_SUBORDINATE_BUS,
-    PCI_VENDOR_ID,
 )
 
 from .bridge_windows import BridgeWindows
-from .bus import NOBODY, Bridge, Bus, Function
+from .bus import Bridge, Bus, Function
 from .config_space import STATUS_ERRORS, ConfigSpace
-from .express_port import ExpressPort
+from .express_port import ExpressPort, link_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .bars import Bar
     from .bridge_windows import Range, WindowKind
+    from .express_port import Link
 
 _PM_VERSION = 3
 _ACS = PCI_ACS_SV | PCI_ACS_TB | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF
@@ -120,23 +120,46 @@ class RootPort(Bridge):
         self._boot = bytes(self.config.data)
 
     def reset(self) -> None:
-        self.config.data[:] = self._boot
-        self._express.plug(self._device())
-        self._settle()
+        link = self._link()
+        with self._lock:
+            self.config.data[:] = self._boot
+            self._express.plug(link if self._present() else None)
+            self._settle()
 
-    def _device(self) -> Function | None:
-        """Function 0 of what is in the slot: one that was lost isn't."""
-        functions = self.secondary.functions
-        nothing = not functions or functions[0].config_read(PCI_VENDOR_ID, 2) == NOBODY
-        return None if nothing else functions[0]
+    def _present(self) -> Function | None:
+        """The first function of what is in the slot.
+
+        Each may have a server of its own, so function 0 can be lost while others go on. That is
+        no device as PCI has them: function 0 reads as all-ones, so that software doesn't look for
+        the others any more. Yet whoever uses one of them has done nothing to lose it: they stay
+        reached, and the link up, until the last one is lost.
+        """
+        return next((one for one in self.secondary.functions if one.present), None)
+
+    def _link(self) -> Link | None:
+        """What the device says of its link; None without one.
+
+        Not with the lock: if it is lost with that, we are told of it on this very thread.
+        """
+        device = self._present()
+        return None if device is None else link_of(device)
 
     def device_changed(self) -> None:
-        device = self._device()
         with self._lock:
-            if self._express.occupied != (device is not None):
-                self._express.plug(device)
-                self._settle()
-                self._express.tell_of_change()
+            if self._express.occupied == (self._present() is not None):
+                return
+            if self._express.occupied:
+                self._change(None)
+                return
+        link = self._link()
+        with self._lock:
+            if link is not None and self._present() and not self._express.occupied:
+                self._change(link)
+
+    def _change(self, link: Link | None) -> None:
+        self._express.plug(link)
+        self._settle()
+        self._express.tell_of_change()
 
     # -- what the guest does ------------------------------------------------------------------
 

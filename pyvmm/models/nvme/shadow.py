@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
+def _doorbells(engine: Engine) -> dict[int, int]:
+    """Those of I/O queues, by index, as they were taken last."""
+    tails = {2 * id: sq.tail for id, sq in tuple(engine.sqs.items()) if id}
+    return tails | {2 * id + 1: cq.head for id, cq in tuple(engine.cqs.items()) if id}
+
+
 class ShadowDoorbells:
     """IOVAs of the two pages, each with doorbells as they are in the BAR."""
 
@@ -25,15 +31,19 @@ class ShadowDoorbells:
 
     def load(self, engine: Engine) -> None:
         """Take what the guest has written. Raises DmaFault."""
-        queues = (*engine.sqs, *engine.cqs)
-        size = 8 * (max(queues, default=0) + 1)
+        before = _doorbells(engine)
+        size = 4 * (max(before, default=0) + 2)
         values = memoryview(engine.model.dma_read(self._doorbells, size)).cast("I")
-        for id, sq in tuple(engine.sqs.items()):
-            if id and values[2 * id] != sq.tail:
-                engine.take(2 * id, values[2 * id])
-        for id, cq in tuple(engine.cqs.items()):
-            if id and values[2 * id + 1] != cq.head:
-                engine.take(2 * id + 1, values[2 * id + 1])
+        changed = [index for index, value in before.items() if values[index] != value]
+        if not changed:
+            return
+        with engine.model.lock:
+            # One that was rung meanwhile may be newer than what was read of it, which would not
+            # even be a value that can be. It is looked at again, as ring() has asked for.
+            now = _doorbells(engine)
+            for index in changed:
+                if now.get(index) == before[index]:
+                    engine.take(index, values[index])
 
     def ask_for_doorbells(self, engine: Engine) -> None:
         """Have the guest ring for what comes from now on, and take what came until now.

@@ -145,6 +145,20 @@ def test_python_m_pyvmm() -> None:
     assert done.stdout == f"pyvmm {__version__}\n"
 
 
+def test_how_children_end_is_known_though_whoever_starts_us_ignores_it() -> None:
+    """Commands run others, and have to know whether those succeeded."""
+    script = """
+import signal, subprocess, sys
+from pyvmm.cli.main import main
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+sys.argv = ["pyvmm", "--version"]
+main()
+sys.exit(subprocess.run(["false"]).returncode)
+"""
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.DEVNULL, check=False)
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_streams_that_are_closed_are_opened(closed: tuple[int, ...]) -> None:
     """So that no other file gets their numbers, and becomes our stdout."""

@@ -72,6 +72,39 @@ def test_one_that_has_to_be_forced(no_leaks: None, monkeypatch: pytest.MonkeyPat
     assert process.ended().endswith("was ended by signal 9 (Killed)")
 
 
+@pytest.fixture
+def ignoring_children(no_leaks: None) -> Iterator[None]:
+    """SIGCHLD is ignored, as one may inherit it: the kernel doesn't keep an end for us."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+def test_one_whose_end_nobody_tells_of(ignoring_children: None) -> None:
+    process = ModelProcess("edu", {})
+    assert process.ended() == ""
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(process.pid, 0)
+    for _ in range(2):
+        assert process.ended() == f"the process of edu (pid {process.pid}) has ended"
+        process.close()
+
+
+def test_one_that_is_closed_and_nobody_tells_of_it(ignoring_children: None) -> None:
+    process = ModelProcess("edu", {})
+    process.close()
+    assert process.ended() == f"the process of edu (pid {process.pid}) has ended"
+
+
+def test_one_that_can_not_be_watched_and_nobody_tells_of_it(
+    ignoring_children: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.pidfd_open", refuse)
+    with pytest.raises(ModelProcessFailed, match="pidfd_open: EAGAIN"):
+        ModelProcess("edu", {})
+
+
 def refuse(*_: object, **__: object) -> None:
     raise OSError(errno.EAGAIN, "told to fail")
 

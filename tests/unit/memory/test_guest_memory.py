@@ -7,6 +7,7 @@ import fcntl
 import gc
 import mmap
 import os
+import threading
 
 import pytest
 
@@ -96,6 +97,43 @@ def test_accesses_cross_adjoining_regions_and_nothing_else() -> None:
         memory.add_region(device_region(MIB + 0x1000))
         with pytest.raises(BadGuestAddress):
             memory.read(MIB + 0xFFF, 2)
+
+
+def test_what_is_there_is_reached_while_the_map_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From any thread, at any point of the change."""
+    seen = []
+
+    def look(region: MemoryRegion) -> int:
+        seen.append((memory.read(0, 4), bytes(memory.view(0, 4)), len(memory.regions)))
+        return region.gpa
+
+    with GuestMemory(MIB) as memory:
+        memory.write(0, b"here")
+        region = device_region(16 * MIB)
+        monkeypatch.setattr("pyvmm.memory.guest_memory._by_address", look)
+        memory.add_region(region)
+        memory.remove_region(region)
+        assert set(seen) == {(b"here", b"here", 1)}
+        assert len(memory.regions) == 1
+
+
+def test_the_map_is_looked_at_while_an_observer_takes_its_time() -> None:
+    """Whom it waits for may have to look for itself: a server that does DMA, say."""
+    seen: list[bytes] = []
+
+    class Slow(Recorder):
+        def region_added(self, region: MemoryRegion) -> None:
+            super().region_added(region)
+            other = threading.Thread(target=lambda: seen.append(memory.read(0, 4)), daemon=True)
+            other.start()
+            other.join(10)
+
+    with GuestMemory(MIB) as memory:
+        memory.write(0, b"here")
+        slow = Slow()
+        memory.add_observer(slow)
+        assert seen == [b"here"]
+        memory.remove_observer(slow)
 
 
 def test_ram_is_the_memfd_other_processes_get() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,14 +51,28 @@ def bells() -> Iterator[Bells]:
 
 
 def settle(model: Model) -> None:
-    assert model._activity.events.settle(PATIENCE)
+    """Wait until its event loop has looked at all eventfds signalled before this."""
+    for _ in range(2):  # it looks at eventfds after its timers
+        seen = threading.Event()
+        model._activity.events.call_later(0, seen.set)
+        assert seen.wait(PATIENCE)
 
 
-def read_but_not_acted_on(model: Model, fd: int) -> None:
-    """Ring, with the model's lock held, so that its event loop comes no further."""
-    with EventFd.from_fd(fd) as eventfd:
-        eventfd.signal()
-        wait_until(lambda: not eventfd.pending())
+@contextmanager
+def held_up(model: Model) -> Iterator[None]:
+    """Its event loop is at something else that takes its time."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def take_long() -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    model._activity.events.call_later(0, take_long)
+    assert begun.wait(PATIENCE)
+    try:
+        yield
+    finally:
+        go_on.set()
 
 
 def test_what_was_rung_before_a_reset_is_over_with_it(bells: Bells) -> None:
@@ -65,11 +80,37 @@ def test_what_was_rung_before_a_reset_is_over_with_it(bells: Bells) -> None:
     for _ in range(20):
         reset = threading.Thread(target=bells.reset)
         with bells.lock:
-            read_but_not_acted_on(bells, first.fd)
+            os.eventfd_write(first.fd, 1)
             reset.start()
         reset.join(PATIENCE)
         settle(bells)
         assert not bells.calls
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+def test_the_same_while_the_event_loop_is_held_up(bells: Bells, revoked: bool) -> None:
+    first, _ = bells.ioeventfds(0)
+    with held_up(bells):
+        os.eventfd_write(first.fd, 1)
+        if revoked:
+            bells.revoke_ioeventfds()
+        bells.reset()
+        if not revoked:
+            os.eventfd_write(first.fd, 2)
+    settle(bells)
+    assert bells.calls == ([] if revoked else [(1, 2)])
+
+
+def test_what_was_rung_before_a_stop_has_been_acted_on(bells: Bells) -> None:
+    """For it is what the registers say that is saved."""
+    first, _ = bells.ioeventfds(0)
+    with held_up(bells):
+        os.eventfd_write(first.fd, 3)
+        bells.migration.set_state(MigrationState.STOP)
+        assert bells.calls == [(1, 3)]
+    settle(bells)
+    bells.migration.set_state(MigrationState.RUNNING)
+    assert bells.calls == [(1, 3)]
 
 
 def test_while_it_is_stopped_rings_are_added_up(bells: Bells) -> None:

@@ -45,18 +45,18 @@ def test_closing_what_never_started_or_is_closed() -> None:
     loop.call_later(0, lambda: None)
     worker.submit(lambda: None)
     with EventFd() as fd:
-        loop.watch(fd, lambda count: None)
+        loop.watch(fd, lambda: None)
         loop.unwatch(fd)
     assert not {"a loop", "a worker"} & names()
 
 
-def test_eventfds_are_read_and_their_counts_given() -> None:
+def test_eventfds_are_looked_at_while_they_are_watched() -> None:
     loop = EventLoop("a loop")
     counts: list[int] = []
     arrived = threading.Event()
 
-    def count(n: int) -> None:
-        counts.append(n)
+    def count() -> None:
+        counts.append(fd.read())
         arrived.set()
 
     with EventFd() as fd:
@@ -79,7 +79,7 @@ def test_a_watched_eventfd_may_take_itself_away() -> None:
     gone = threading.Event()
     fd = EventFd()
 
-    def once(count: int) -> None:
+    def once() -> None:
         loop.unwatch(fd)
         fd.close()
         gone.set()
@@ -89,6 +89,27 @@ def test_a_watched_eventfd_may_take_itself_away() -> None:
     assert gone.wait(LIMIT)
     turn(loop)
     loop.close()
+
+
+def test_what_was_signalled_is_acted_on_while_the_loop_is_held_up() -> None:
+    loop = EventLoop("a loop")
+    counts: list[int] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def take_long() -> None:
+        begun.set()
+        assert go_on.wait(LIMIT)
+
+    with EventFd() as fd:
+        loop.call_later(0, take_long)
+        assert begun.wait(LIMIT)
+        loop.watch(fd, lambda: counts.append(fd.read()))
+        for _ in range(2):
+            fd.signal()
+        loop.settle()
+        assert counts == [2]
+        go_on.set()
+        loop.close()
 
 
 def test_the_loop_may_close_itself() -> None:

@@ -24,6 +24,7 @@ class WithBars(Function):
         self.config.set_ids(0x1234, 0x5678, class_code=0xFF0000)
         self.bridge_changes = 0
         self.bus_resets = 0
+        self.lost = False
         found: list[Bar] = []
         index = 0
         for kind, size, prefetchable in wants:
@@ -36,8 +37,12 @@ class WithBars(Function):
     def bars(self) -> tuple[Bar, ...]:
         return self._bars
 
+    @property
+    def present(self) -> bool:
+        return not self.lost
+
     def config_read(self, offset: int, size: int) -> int:
-        return self.config.read(offset, size)
+        return (1 << 8 * size) - 1 if self.lost else self.config.read(offset, size)
 
     def config_write(self, offset: int, size: int, value: int) -> None:
         self.config.write(offset, size, value)

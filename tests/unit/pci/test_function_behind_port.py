@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from pyvmm.memory import layout
+from pyvmm.pci.bars import MEM32
 from pyvmm.pci.errors import BadDevice
 from pyvmm.vfio import DeviceError, DeviceGone
 from tests.unit.pci.conftest import (
@@ -23,11 +24,14 @@ from tests.unit.pci.conftest import (
     make_device,
     make_express_device,
 )
-from tests.unit.pci.fake_device import INTX
+from tests.unit.pci.fake_device import CONFIG, INTX
+from tests.unit.pci.functions import WithBars
 
 MEMORY_BASE, PREFETCHABLE_BASE, SECONDARY, BRIDGE_CONTROL = 0x20, 0x24, 0x18, 0x3E
 BUS_RESET = 0x40
 CACHE_LINE = 0x0C
+ERRORS = (0x108, 0x10C, 0x114, 0x118)
+"""Of advanced error reporting: masks, severity, control."""
 LINK_STATUS, SLOT_STATUS = 0x58 + 0x12, 0x58 + 0x1A
 LINK_ACTIVE, PRESENT = 0x2000, 0x40
 CHANGED = 0x108
@@ -226,6 +230,20 @@ def test_a_device_that_is_lost_leaves_an_empty_slot(make: Callable[..., Setting]
     assert slot() == (PRESENT | CHANGED, link)
 
 
+def test_a_function_that_is_lost_leaves_the_others(make: Callable[..., Setting]) -> None:
+    setting = make(make_express_device(), behind=True)
+    (port,) = setting.bus.bridges
+    other = WithBars((MEM32, 0x1000, False))
+    port.secondary.add(other, device=0, number=1)
+    setting.function.lost(DeviceGone("it is gone"))
+    assert port.config_read(SLOT_STATUS, 2) == PRESENT
+    assert setting.read(0, 4) == 0xFFFFFFFF
+    assert setting.bus.config_read(setting.function.bdf + 1, 0, 4) == 0x56781234
+    other.lost = True
+    port.device_changed()
+    assert port.config_read(SLOT_STATUS, 2) == CHANGED
+
+
 @pytest.mark.parametrize("by_port", [False, True], ids=["function", "bus"])
 def test_a_reset_puts_back_what_was_written(make: Callable[..., Setting], by_port: bool) -> None:
     """Elsewhere, too, where VFIO keeps it over the device's reset."""
@@ -244,3 +262,21 @@ def test_a_reset_puts_back_what_was_written(make: Callable[..., Setting], by_por
     else:
         setting.write(DEVICE_CONTROL, 2, 0xD020)
     assert registers() == before
+
+
+def test_what_is_put_back_is_written_as_a_processor_could(
+    make: Callable[..., Setting],
+) -> None:
+    """No access to configuration space is larger than 4 bytes."""
+    setting = make(make_express_device(extended=[(0x0001, 0x100)]), behind=True)
+    before = [setting.read(offset, 4) for offset in ERRORS]
+    for offset in ERRORS:
+        setting.write(offset, 4, 0x00400000)
+    setting.device.accesses.clear()
+    setting.write_port(BRIDGE_CONTROL, 2, BUS_RESET)
+    setting.write_port(BRIDGE_CONTROL, 2, 0)
+    accesses = [one for one in setting.device.accesses if one[:2] == ("write", CONFIG)]
+    written = [(offset, size) for _, _, offset, _, size in accesses]
+    assert [setting.read(offset, 4) for offset in ERRORS] == before
+    assert {(offset, 4) for offset in ERRORS} <= set(written)
+    assert all(size <= 4 and not offset % size for offset, size in written), written

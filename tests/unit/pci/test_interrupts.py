@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from pyvmm.kvm import KvmError
 from pyvmm.pci.config_space import ConfigSpace
 from pyvmm.pci.guard import Guard
 from pyvmm.pci.interrupts import Interrupts
@@ -105,6 +106,36 @@ def test_what_the_device_refuses_does_not_reach_the_guest(guest: Guest) -> None:
     guest.device.refuse_triggers = None
     guest.configure(msi=True)
     assert guest.on() == {MSI}
+
+
+@pytest.mark.parametrize("refused", ["the first", "the second"])
+def test_what_goes_holds_up_nothing_that_comes(
+    guest: Guest, refused: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = refused == "the first"
+    guest.configure(msi=not first, disabled=not first)
+    remove = guest.vm.remove_irqfd
+
+    def fail(fd: int, gsi: int) -> None:
+        remove(fd, gsi)
+        raise KvmError("an irqfd that stays")
+
+    monkeypatch.setattr(guest.vm, "remove_irqfd", fail)
+    guest.configure(msix=True)
+    monkeypatch.undo()
+    assert guest.on() == {MSIX}
+    assert guest.guard.counts == {"interrupt changes refused": 1}
+    assert guest.reports == ["an irqfd that stays"]
+
+
+def test_a_device_that_is_lost_over_what_goes_is_asked_for_no_more(guest: Guest) -> None:
+    guest.configure()
+    guest.device.refuse_irqs = DeviceGone("the server died")
+    guest.device.log.clear()
+    guest.configure(msix=True)
+    assert guest.guard.counts == {"interrupt changes refused": 1}
+    assert not any(call[:2] == ("trigger", MSIX) for call in guest.device.log)
+    guest.device.refuse_irqs = None
 
 
 def test_a_lost_device_is_not_asked_again(guest: Guest) -> None:

@@ -25,7 +25,8 @@ BUS_RESET = 0x40
 EXPRESS = 0x58
 LINK_CONTROL, LINK_STATUS = EXPRESS + 0x10, EXPRESS + 0x12
 SLOT_CONTROL, SLOT_STATUS = EXPRESS + 0x18, EXPRESS + 0x1A
-LINK_DISABLE, LINK_ACTIVE, PRESENT, LINK_CHANGED = 0x10, 0x2000, 0x40, 0x100
+LINK_DISABLE, LINK_ACTIVE = 0x10, 0x2000
+CHANGED, PRESENT, LINK_CHANGED = 0x8, 0x40, 0x100
 
 
 class Setting:
@@ -205,6 +206,64 @@ def test_an_empty_slot() -> None:
     setting.write(BRIDGE_CONTROL, 2, BUS_RESET)
     setting.write(BRIDGE_CONTROL, 2, 0)
     assert setting.read(LINK_STATUS, 2) == 0
+
+
+@pytest.fixture
+def two() -> tuple[Setting, WithBars]:
+    """A device of two functions behind a port, and the second one."""
+    setting = Setting()
+    second = WithBars((MEM32, 0x1000, False), name="second")
+    second.config.set_u16(0, 0x4321)
+    setting.port.secondary.add(second, device=0, number=1)
+    place(setting.bus.functions, Windows(1 << 30, 40))
+    reset_all(setting.bus)
+    return setting, second
+
+
+def test_what_is_left_of_a_device_stays_where_it_is(two: tuple[Setting, WithBars]) -> None:
+    """Even without function 0, by which software finds it: whoever uses it goes on."""
+    setting, second = two
+    setting.device.lost = True
+    for change in (setting.port.device_changed, setting.port.reset):
+        change()
+        assert setting.read(SLOT_STATUS, 2) == PRESENT
+        assert setting.read(LINK_STATUS, 2) & LINK_ACTIVE
+        assert setting.bus.config_read(0x100, 0, 4) == 0xFFFFFFFF
+        assert setting.bus.config_read(0x101, 0, 2) == 0x4321
+        assert setting.bus.config_read(0x101, 0x0E, 1) == 0x80, "it is one of several"
+        (bar,) = second.bars
+        assert setting.port.forwards(bar.address, bar.size, io=False)
+    setting.write(BRIDGE_CONTROL, 2, BUS_RESET)
+    assert second.bus_resets == 1
+    setting.write(BRIDGE_CONTROL, 2, 0)
+    second.lost = True
+    setting.port.device_changed()
+    assert setting.read(SLOT_STATUS, 2) == CHANGED | LINK_CHANGED
+    assert not setting.read(LINK_STATUS, 2) & LINK_ACTIVE
+    second.lost = False
+    setting.port.device_changed()
+    assert setting.read(SLOT_STATUS, 2) == PRESENT | CHANGED | LINK_CHANGED
+    assert setting.bus.config_read(0x101, 0, 2) == 0x4321
+
+
+def test_a_device_that_is_lost_as_its_link_is_asked_for(setting: Setting) -> None:
+    """Whose loss the port is told of meanwhile, on the same thread."""
+    port, device = setting.port, setting.device
+    device.lost = True
+    port.device_changed()
+
+    def read(_offset: int, size: int) -> int:
+        device.lost = True
+        port.device_changed()
+        return (1 << 8 * size) - 1
+
+    for change in (port.device_changed, port.reset):
+        device.lost = False
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(device, "config_read", read)
+            change()
+        assert not setting.read(SLOT_STATUS, 2) & PRESENT
+        assert not setting.read(LINK_STATUS, 2) & LINK_ACTIVE
 
 
 def test_no_slot_event_interrupts(setting: Setting) -> None:

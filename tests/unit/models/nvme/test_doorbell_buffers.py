@@ -79,6 +79,46 @@ class TestDoorbellBuffers:
         queue.ring()
         assert {done.cid for done in queue.wait(2)} == {1, 2}
 
+    def test_a_completion_is_consumed_while_the_buffer_is_read(
+        self, drive: Driver, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was read of its head is older than the doorbell, and no driver's mistake."""
+        drive.admin.run(Admin.DOORBELL_BUFFER_CONFIG, prp1=self.SHADOW, prp2=self.INDEXES)
+        dma_read, armed = drive.model.dma_read, threading.Event()
+
+        def shadow() -> None:
+            at = self.SHADOW + 8
+            struct.pack_into("<II", drive.memory, at, queue.tail, queue.head)
+
+        def submit(cid: int) -> None:
+            queue.submit(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA, cid=cid)
+            shadow()
+            queue.ring()
+
+        def read(iova: int, size: int) -> bytes:
+            data = dma_read(iova, size)
+            if iova == self.SHADOW and armed.is_set():
+                armed.clear()
+                shadow()
+                drive.ring(3, queue.head)
+            return data
+
+        monkeypatch.setattr(drive.model, "dma_read", read)
+        submit(1)
+        deadline = time.monotonic() + LIMIT
+        while not queue.reap(acknowledge=False):
+            assert time.monotonic() < deadline
+        with drive.model.lock:
+            queue.submit(Io.READ, *blocks(0, 1), nsid=1, prp1=DATA, cid=2)
+            struct.pack_into("<I", drive.memory, self.SHADOW + 8, queue.tail)
+            armed.set()
+            queue.ring()
+        deadline = time.monotonic() + LIMIT
+        while not queue.reap(acknowledge=False):
+            assert time.monotonic() < deadline
+        assert not armed.is_set()
+        assert not drive.model.counters["a doorbell with a value that can't be"]
+
     def test_intx_goes_down_by_heads_in_memory(
         self, drive: Driver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
