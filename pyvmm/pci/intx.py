@@ -42,6 +42,7 @@ class Intx:
         self._failed = failed
         self._automasked = device.irq_info(_INTX).automasked
         self._host: _Host | None = None
+        self._left_on = False  # the device has refused to switch it off
         self.gsi = 0
         """Where the pin is connected; 0 while the function has none, or is not on a bus."""
         self.disabled = False
@@ -56,11 +57,19 @@ class Intx:
         on = on and bool(self.gsi)
         if self._host is not None and not on:
             host, self._host = self._host, None
-            host.close()
+            try:
+                host.close()
+            finally:
+                self._left_on = host.on
         elif self._host is not None:
             self._host.connect(not self.disabled)
         elif on and not self.disabled:
             self._host = _Host(self._device, self._vm, self.gsi, self._automasked, self._failed)
+            self._left_on = False
+        elif self._left_on and not on:
+            # As long as it is on, VFIO's devices refuse the other kinds.
+            self._device.disable_irqs(_INTX)
+            self._left_on = False
 
 
 class _Host:
@@ -84,13 +93,16 @@ class _Host:
         self._gsi = gsi
         self._automasked = automasked
         self._connected = False
+        self.on = False
+        """The device has it switched on."""
         with ExitStack() as undo:
             self._trigger = undo.enter_context(EventFd())
             self._resample = undo.enter_context(EventFd())
             undo.callback(self._disconnect)
             self._connect()
             device.set_triggers(_INTX, 0, [self._trigger.fileno()])
-            undo.callback(device.disable_irqs, _INTX)
+            self.on = True
+            undo.callback(self._switch_off)
             if automasked:
                 # The device can have signalled by now, and the guest's EOI come: then resample
                 # is already signalled, and both ways of unmasking start by looking at it.
@@ -130,6 +142,10 @@ class _Host:
         if self._connected:
             self._connected = False
             self._vm.remove_irqfd(self._trigger.fileno(), self._gsi)
+
+    def _switch_off(self) -> None:
+        self._device.disable_irqs(_INTX)
+        self.on = False
 
     def close(self) -> None:
         self._undo.close()

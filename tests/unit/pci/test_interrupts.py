@@ -192,3 +192,17 @@ class SwitchingMachine(RuleBasedStateMachine):
 
 
 TestSwitchingMachine = SwitchingMachine.TestCase
+
+
+def test_intx_that_would_not_go_is_asked_again(guest: Guest) -> None:
+    """Until it goes, no other kind can be had."""
+    guest.configure()
+    assert guest.on() == {INTX}
+    guest.device.refuse_irqs = DeviceError("not now", 16)
+    guest.configure(msix=True)
+    assert guest.on() == {INTX}
+    guest.device.refuse_irqs = None
+    guest.configure(msix=True)
+    assert guest.on() == {MSIX}
+    guest.configure()
+    assert guest.on() == {INTX}
