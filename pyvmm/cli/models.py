@@ -15,5 +15,5 @@ def command(_options: argparse.Namespace) -> int:
     for name, entry in MODELS.items():
         print(f"{name:<{width}}  {entry.description}")
         for option in entry.options:
-            print(f"{'':<{width}}    {option.name}: {option.description}; {option.shown}")
+            print(f"{'':<{width}}    {option.name}: {option.description}; default: {option.shown}")
     return 0

@@ -140,7 +140,11 @@ def _add_serve(commands: Commands) -> None:
         "models' names (FileDescriptorName=), or else in order.",
     )
     parser.add_argument(
-        "model", metavar="MODEL", nargs="+", help="models' names; `pyvmm models` lists them"
+        "model",
+        metavar="MODEL",
+        nargs="+",
+        help="models' names; `pyvmm models` lists them; or a file of one's own, as in mine.py or "
+        "mine.py:Class",
     )
     parser.add_argument(
         "--socket",

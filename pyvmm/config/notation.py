@@ -25,6 +25,7 @@ _SIZE = r"^([0-9]{1,18}) ?(?:([KMGTkmgt])(?:iB)?)?$"
 # Device 00 is the host bridge's; ".0" to ".7" is the function.
 _ADDRESS = r"^(?:([0-9A-Fa-f]{4,8}):)?([0-9A-Fa-f]{2}):([01][0-9A-Fa-f])\.([0-7])$"
 _UNIX = "unix:"
+_OWN_MODEL = r"(.+\.py)(:\w+)?"
 _SLOT = r"^([01]?[0-9A-Fa-f])\.([0-7])$"
 
 SIZE_JSON: dict[str, Any] = {
@@ -150,6 +151,14 @@ def options(value: object, base: str) -> object:
     if isinstance(value, str) and value.startswith(("./", "../")):
         return path(value, base)
     return value
+
+
+def model(value: object, base: str) -> object:
+    """A model's name. One that is a file, mine.py or mine.py:Class, starts at base."""
+    match = re.fullmatch(_OWN_MODEL, value, re.S) if isinstance(value, str) else None
+    if match is None:
+        return value
+    return f"{path(match[1], base)}{match[2] or ''}"
 
 
 def features(value: object, base: str) -> object:

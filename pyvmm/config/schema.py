@@ -109,8 +109,10 @@ class Device(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: Annotated[
         _Text | None,
         Meta(
-            description="The name of a device model; `pyvmm models` lists them.",
-            extra={"expected": "the name of a device model"},
+            description="The name of a device model; `pyvmm models` lists them. Or one's own: a "
+            "Python file with a class that derives from pyvmm.models.Model, ./mine.py; "
+            "./mine.py:Class if there are several.",
+            extra={"expected": "the name of a device model", "notation": notation.model},
         ),
     ] = None
     process: Annotated[

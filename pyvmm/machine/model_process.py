@@ -37,7 +37,7 @@ class ModelProcess:
     """
 
     def __init__(self, model: str, options: Mapping[str, object]) -> None:
-        self.name = model
+        self.name = os.path.basename(model)  # of a file
         self._how = ""  # it ended
         self._lock = threading.Lock()
         from pyvmm.models.options import as_text

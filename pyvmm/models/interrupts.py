@@ -154,6 +154,7 @@ class Interrupts:
         self._events = events
         self._counts = (int(intx), msi, msix)
         self._unmask: EventFd | None = None
+        self.vectors = max(msi, msix)
         self.mode: int | None = None
         """the index of the kind that is on"""
         self.intx = Intx()

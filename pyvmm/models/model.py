@@ -32,6 +32,7 @@ from .capabilities import Capability
 from .file_dma import Segment, read_file, write_file
 from .layout import Identity
 from .model_device import ModelDevice
+from .options import Option
 from .regions import Bar
 from .registers import Doorbell
 
@@ -48,6 +49,8 @@ class Model(ModelDevice):
     """1 to 4 for INTA to INTD; 0 for a device without INTx"""
     workers: int = 1
     """how many pieces of work are done at a time"""
+    options: Sequence[Option] = ()
+    """what a config or a command line may say of it; each is an argument of __init__, by name"""
     waiters: int = 4
     """and how many of those that wait for others: see start()"""
 
@@ -56,10 +59,13 @@ class Model(ModelDevice):
     def signal(self, vector: int) -> None:
         """Send a vector of MSI-X or MSI, whichever the device's user has turned on.
 
-        Nothing is sent while neither is, or while bus mastering is off: a message is a write.
+        Nothing is sent while neither is, or while bus mastering is off: a message is a write. Nor
+        is a vector that the model doesn't declare, of which the first is logged.
         """
         with self.lock:
-            if not (self.bus_master and self._interrupts.signal(vector)):
+            if not 0 <= vector < self._interrupts.vectors:
+                self._complaints.warn(f"signals beyond its {self._interrupts.vectors} vectors")
+            elif not (self.bus_master and self._interrupts.signal(vector)):
                 self.counters["messages not sent"] += 1
 
     def set_intx(self, level: bool) -> None:

@@ -8,7 +8,8 @@ be right, and `shown` is the default as a person writes it.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .errors import ModelError
 
@@ -171,6 +172,30 @@ def as_text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return str(value)
+
+
+def parse_all(model: str, options: Sequence[Option], given: Mapping[str, object]) -> dict[str, Any]:
+    """The values of what was given of a model's options. Raises ModelError."""
+    known = {option.name: option for option in options}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            raise ModelError(f"{model} has no option {key!r}{instead(key, 'options', known)}")
+        try:
+            values[key] = known[key].parse(value)
+        except ModelError as error:
+            raise ModelError(f"{model}: {error}") from None
+    return values
+
+
+def instead(name: str, what: str, known: Iterable[str]) -> str:
+    """What may have been meant by a name, and what there is."""
+    import difflib
+
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    meant = f", did you mean {near[0]!r}?" if near else ";"
+    there = ", ".join(sorted(known)) or "none"
+    return f"{meant} {what}: {there}"
 
 
 def _is_printable(value: str) -> bool:

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0 OR BSD-3-Clause
-"""The models that pyvmm brings, by name, with their options; made without importing the others."""
+"""The models that pyvmm brings, by name, with their options; made without importing the others.
+
+And those of one's own, whose names are files: see own_model.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .defaults import BLOCK_SIZE, BLOCK_SIZES, DRIVE_SIZE, EDU_DMA_MASK, SERIAL_LENGTH
 from .errors import ModelError
-from .options import Choice, File, Files, Number, Option, Size, Switch, Text
+from .options import Choice, File, Files, Number, Option, Size, Switch, Text, instead, parse_all
+from .own_model import is_own
 
 if TYPE_CHECKING:
     from .model import Model
@@ -85,6 +89,10 @@ MODELS: Mapping[str, Entry] = {
 
 def create(name: str, options: Mapping[str, object] | None = None) -> Model:
     """Make the model called `name`. The caller closes it. Raises ModelError."""
+    if is_own(name):
+        from . import own_model
+
+        return own_model.create(name, options)
     arguments = check(name, options)
     entry = MODELS[name]
     module = importlib.import_module(f".{entry.module}", __package__)
@@ -95,28 +103,16 @@ def create(name: str, options: Mapping[str, object] | None = None) -> Model:
 def check(name: str, options: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Make sure that `create` would take these, and return the options' values.
 
-    Raises ModelError, which names what is wrong and what would be right.
+    A file is not imported: whether there is one is all that is known of it. Raises ModelError,
+    which names what is wrong and what would be right.
     """
+    if is_own(name):
+        from . import own_model
+
+        own_model.check(name)
+        return {}
     entry = MODELS.get(name)
     if entry is None:
-        raise ModelError(f"there is no model {name!r}{_instead(name, 'models', MODELS)}")
-    known = {option.name: option for option in entry.options}
-    arguments: dict[str, Any] = {}
-    for key, value in (options or {}).items():
-        if key not in known:
-            raise ModelError(f"{name} has no option {key!r}{_instead(key, 'options', known)}")
-        try:
-            arguments[key] = known[key].parse(value)
-        except ModelError as error:
-            raise ModelError(f"{name}: {error}") from None
-    return arguments
-
-
-def _instead(name: str, what: str, known: Iterable[str]) -> str:
-    """What may have been meant, and what there is."""
-    import difflib
-
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    meant = f", did you mean {near[0]!r}?" if near else ";"
-    there = ", ".join(sorted(known)) or "none"
-    return f"{meant} {what}: {there}"
+        there = instead(name, "models", MODELS)
+        raise ModelError(f"there is no model {name!r}{there}, or a file such as ./mine.py")
+    return parse_all(name, entry.options, options or {})

@@ -51,7 +51,7 @@ def told(name: object, options: dict[str, object]) -> str:
 
 
 def test_an_unknown_model_is_answered_with_what_there_is() -> None:
-    there = ", ".join(sorted(models.MODELS))
+    there = f"{', '.join(sorted(models.MODELS))}, or a file such as ./mine.py"
     assert told("e1000", {}) == f"there is no model 'e1000'; models: {there}"
     assert told("edue", {}) == f"there is no model 'edue', did you mean 'edu'? models: {there}"
     assert "there is no model" in told("", {})
@@ -155,6 +155,7 @@ models.Model, models.Bar, models.Msi
         "pyvmm.models.defaults",
         "pyvmm.models.errors",
         "pyvmm.models.options",
+        "pyvmm.models.own_model",
         "pyvmm.models.registry",
         "pyvmm.uapi",
         "pyvmm.uapi.lazy",
