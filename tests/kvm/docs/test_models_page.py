@@ -24,33 +24,34 @@ from tests.kvm.docs.conftest import ROOT, Block, blocks, check_output, run
 
 pytestmark = pytest.mark.kvm
 
-SERVER, CLIENT, SAMPLER, SAMPLES, _ = blocks("models.md", "python")
-COMMANDS, _, _ = blocks("models.md", "console")
-PATHS = {SERVER: "/tmp/counter.sock", SAMPLER: "/tmp/sampler.sock"}
+COUNTER, CLIENT, SAMPLER, SAMPLES, _ = blocks("models.md", "python")
+RUN, COMMANDS, _, _ = blocks("models.md", "console")
+CLIENT_PATH, SAMPLES_PATH = "/tmp/counter.sock", "/tmp/sampler.sock"
 
 
 @pytest.fixture
 def served(sockets: Path) -> Iterator[str]:
-    """The page's first server, at a path of this test's own."""
-    with serving(SERVER, sockets) as path:
+    """The page's first model, at a path of this test's own."""
+    with serving(COUNTER, sockets) as path:
         yield path
 
 
 @contextmanager
 def serving(block: Block, sockets: Path) -> Iterator[str]:
     path = str(sockets / "model.sock")
-    server = sockets / block.name
-    server.write_text(with_path(block.code, path, PATHS[block]))
-    with subprocess.Popen([sys.executable, server], stdout=subprocess.PIPE, cwd=ROOT) as process:
+    model = sockets / block.name
+    model.write_text(block.code)
+    command = [sys.executable, "-m", "pyvmm", "serve", str(model), "--socket", path]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT) as process:
         try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"serving\n"
+            assert process.stderr is not None
+            assert b"is served at" in process.stderr.readline()
             yield path
         finally:
             process.terminate()
 
 
-def with_path(text: str, path: str, shown: str = PATHS[SERVER]) -> str:
+def with_path(text: str, path: str, shown: str = CLIENT_PATH) -> str:
     assert text.count(shown) == 1
     return text.replace(shown, path)
 
@@ -61,14 +62,24 @@ def test_the_client_reads_what_the_page_shows(served: str) -> None:
     check_output(CLIENT.output, output)
 
 
-def test_the_guest_finds_the_device(served: str, guests: Path) -> None:
+def test_the_guest_finds_the_device_in_the_file(guests: Path, tmp_path: Path) -> None:
+    (tmp_path / COUNTER.name).write_text(COUNTER.code)
+    program, *boot = shlex.split(RUN.code)[1:]
+    assert program == ".venv/bin/pyvmm"
+    boot[-1] = with_path(boot[-1], str(tmp_path / COUNTER.name), f"./{COUNTER.name}")
+    status, output = run(["-m", "pyvmm", *boot])
+    assert status == 0, output
+    check_output(RUN.output, output)
+
+
+def test_the_guest_finds_the_device_at_the_socket(served: str, guests: Path) -> None:
     serve, boot = (shlex.split(line)[1:] for line in COMMANDS.code.splitlines())
-    assert serve == [".venv/bin/python", SERVER.name, "&"]
+    assert serve == [".venv/bin/pyvmm", "serve", COUNTER.name, "--socket", CLIENT_PATH, "&"]
     assert boot.pop(0) == ".venv/bin/pyvmm"
     boot[-1] = with_path(boot[-1], served)
     status, output = run(["-m", "pyvmm", *boot])
     assert status == 0, output
-    check_output(COMMANDS.output, output)
+    check_output(RUN.output, output)
 
 
 def test_each_tenth_write_sends_an_interrupt(served: str) -> None:
@@ -85,14 +96,14 @@ def test_each_tenth_write_sends_an_interrupt(served: str) -> None:
 
 def test_the_driver_takes_samples(sockets: Path) -> None:
     with serving(SAMPLER, sockets) as path:
-        status, output = run(["-c", with_path(SAMPLES.code, path, PATHS[SAMPLER])])
+        status, output = run(["-c", with_path(SAMPLES.code, path, SAMPLES_PATH)])
         assert status == 0, output
         check_output(SAMPLES.output, output)
 
 
 def test_the_models_of_the_page_are_short() -> None:
-    for block, most in ((SERVER, 20), (SAMPLER, 52)):
-        code = block.code.partition("class ")[2].partition("if __name__")[0]
+    for block, most in ((COUNTER, 20), (SAMPLER, 52)):
+        code = block.code.partition("class ")[2]
         assert len(code.splitlines()) < most
 
 
