@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -112,6 +113,7 @@ def fetch_emulator(
             raise
         except (DebianError, LabError) as failure:
             failures.append(failure)
+            progress(f"not that of {suites[0]}: {failure}")
     raise failures[0]
 
 
@@ -158,8 +160,7 @@ def _is_qemu(package: str) -> bool:
 
 
 def _unpacked(folder: Path, version: tuple[int, int, int] | None = None) -> Emulator:
-    loaders = (top / _LOADER for top in (folder / "usr/lib64", folder / "lib64", Path("/lib64")))
-    loader = next(path for path in loaders if path.exists())
+    loader = _loader(folder)
     libraries = ":".join(str(folder / part) for part in _LIBRARIES)
     firmware = [folder / part for part in _FIRMWARE]
     command = [str(loader), "--library-path", libraries, str(folder / "usr/bin" / PROGRAM)]
@@ -168,6 +169,16 @@ def _unpacked(folder: Path, version: tuple[int, int, int] | None = None) -> Emul
     environment = {"QEMU_MODULE_DIR": str(folder / _LIBRARIES[0] / "qemu")}
     version = version or _version(command, environment, str(folder))
     return Emulator(tuple(command), environment, version, unpacked=True)
+
+
+def _loader(folder: Path) -> Path:
+    """The one of the C library that is unpacked there; the host's, if that is its."""
+    for part in ("usr/lib64", "lib64", *_LIBRARIES):
+        path = folder / part / _LOADER
+        # Some packages' lead to where it will be once installed, which is the host's.
+        if path.exists() and path.resolve().is_relative_to(folder.resolve()):
+            return path
+    return Path("/lib64") / _LOADER
 
 
 def _installed(name: str, said: str) -> Emulator:
@@ -207,6 +218,12 @@ def _version(
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LabError(f"running {name} --version: {error}", "name another QEMU") from None
     found = re.search(r"version (\d+)\.(\d+)(?:\.(\d+))?", done.stdout)
+    if done.returncode < 0:
+        raise LabError(
+            f"{name} --version was ended by signal {-done.returncode} "
+            f"({signal.strsignal(-done.returncode)})",
+            "it doesn't go with this host; name another QEMU",
+        )
     if done.returncode or found is None:
         said, *_ = [*(done.stderr or done.stdout).strip()[:300].splitlines(), "nothing"]
         raise LabError(f"{name} --version is no QEMU's: {said}", "name another QEMU")

@@ -200,7 +200,9 @@ def _runs(program: Path) -> bool:
 
 def _wrap(program: Path, libc: Path) -> None:
     """Have the program run with the C library that is unpacked in libc."""
-    loader = next(libc.rglob("ld-linux-x86-64.so.2"))
+    # Links lead to where it would be once installed.
+    loaders = libc.rglob("ld-linux-x86-64.so.2")
+    loader = next(path for path in loaders if not path.is_symlink())
     libraries = next(libc.rglob("libc.so.6")).parent
     real = program.rename(program.with_name(program.name + ".real"))
     # Some look for their helpers beside what they were called by.

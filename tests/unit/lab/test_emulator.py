@@ -180,6 +180,22 @@ def test_an_unpacked_one_runs_by_its_own_loader(cache: Cache, made_up: type[Made
     assert kept == {f"usr/lib64/{LOADER.name}", f"usr/bin/{PROGRAM}", "usr/share/qemu"}
 
 
+@pytest.mark.parametrize("where", ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"])
+@pytest.mark.parametrize("link", ["/{}", "../{}"])
+def test_a_loader_that_is_a_link(tmp_path: Path, where: str, link: str) -> None:
+    """Debian 12's leads out of the folder, to the host's loader, which is of another C library."""
+    (tmp_path / where).mkdir(parents=True)
+    (tmp_path / where / LOADER.name).write_text("")
+    (tmp_path / "lib64").mkdir()
+    (tmp_path / "lib64" / LOADER.name).symlink_to(link.format(f"{where}/{LOADER.name}"))
+    command = emulator_module._unpacked(tmp_path, (7, 2, 0)).command
+    assert Path(command[0]).resolve() == (tmp_path / where / LOADER.name).resolve()
+
+
+def test_the_hosts_loader_for_the_hosts_library(tmp_path: Path) -> None:
+    assert emulator_module._unpacked(tmp_path, (7, 2, 0)).command[0] == str(LOADER)
+
+
 @pytest.mark.skipif(not LOADER.exists(), reason="a host with another dynamic loader")
 @pytest.mark.parametrize(
     ("since", "name"), [((7, 2), "10.0"), ((10, 0), "10.0"), ((10, 2), "newest")]
