@@ -88,8 +88,15 @@ def run_vm(options: argparse.Namespace, config: VmConfig) -> int:
             raise LabError(
                 f"devices[{index}]: a VM in the lab can't reach this host's sockets, and so not "
                 f"the server at {device.socket}",
-                "take a model with `process: true`, or a host with KVM and no --lab",
+                "have the model in the config (model: ./mine.py), or start the server in the lab: "
+                "`pyvmm lab run -- sh -c 'SERVER & pyvmm run CONFIG'`",
             )
+    hosts = [device.host for device in config.devices if device.host is not None]
+    if hosts and not options.device:
+        raise LabError(
+            f"{hosts[0]}: the lab's host has no such device unless one is plugged in",
+            "add what it is to be: --device nvme, for example; the first is at 0000:01:00.0",
+        )
     for key in ("serial", "monitor"):
         where = getattr(config, key)
         if where is not None and (where == "pty" or where.startswith("unix:")):

@@ -19,4 +19,4 @@ def check(root: str) -> Finding:
     if flags & os.ST_RDONLY:
         text = "read-only here, as in most containers: no device can change its driver"
         return Finding(_SUBJECT, False, text, "run `pyvmm bind` outside", needed=False)
-    return Finding(_SUBJECT, True, "writable for root")
+    return Finding(_SUBJECT, True, "mounted for writing, which takes root (sudo pyvmm bind)")

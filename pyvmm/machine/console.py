@@ -45,6 +45,7 @@ class Console:
         self._rooms = 0  # calls of room()
         self._position = 0  # in _seen: where the next expect() starts
         self._ended = False
+        self._how = ""
         self._sinks: list[Output] = []
         self._receive: Callable[[bytes], int] | None = None
         self.on_room: Callable[[], None] | None = None
@@ -80,9 +81,11 @@ class Console:
         if on_room is not None:
             on_room()
 
-    def ended(self) -> None:
-        """The guest runs no more: nobody need wait any longer."""
+    def ended(self, how: str = "") -> None:
+        """The guest runs no more: nobody need wait any longer. how is for those who do."""
         with self._changed:
+            if not self._ended:
+                self._how = f" ({how})" if how else ""
             self._ended = True
             self._changed.notify_all()
 
@@ -175,7 +178,7 @@ class Console:
             with self._changed:
                 while self._rooms == rooms:
                     if self._ended:
-                        raise ConsoleEnded(f"the guest has ended; it {taken}")
+                        raise ConsoleEnded(f"the guest has ended{self._how}; it {taken}")
                     left = deadline - monotonic()
                     if left <= 0:
                         raise ConsoleTimeout(f"within {timeout:g} s, the guest {taken}")
@@ -199,7 +202,9 @@ class Console:
                 if found is not None:
                     return found
                 if self._ended:
-                    raise ConsoleEnded(f"the guest has ended without saying {what}; {self._tail()}")
+                    raise ConsoleEnded(
+                        f"the guest has ended without saying {what}{self._how}; {self._tail()}"
+                    )
             sleep(pause)
             pause = _PAUSE
 

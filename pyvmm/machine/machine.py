@@ -212,7 +212,7 @@ class Machine:
         self._run.end(Outcome(End.STOPPED, reason))
 
     def _ended(self, outcome: Outcome) -> None:
-        self.console.ended()
+        self.console.ended(outcome.detail)
         self._tell_ended(outcome)
 
     @property

@@ -238,7 +238,17 @@ def test_sockets_of_the_host_are_out_of_reach(
     out, err = capfd.readouterr()
     assert out == ""
     assert "devices[1]: a VM in the lab can't reach this host's sockets" in err
-    assert "/run/server.sock; take a model" in err
+    assert "/run/server.sock; have the model in the config" in err
+
+
+def test_devices_of_the_labs_host_have_to_be_plugged_in(
+    capfd: pytest.CaptureFixture[str], config: Callable[[str], str]
+) -> None:
+    path = config('devices: [{host: "0000:01:00.0"}]')
+    assert main(["run", "--lab", path]) == LAB
+    told = "0000:01:00.0: the lab's host has no such device unless one is plugged in"
+    assert f"{told}; add what it is to be: --device nvme" in capfd.readouterr().err
+    assert main(["run", "--lab", "--device", "nvme", path]) == 7
 
 
 def test_images_are_fetched_before_the_lab_starts_which_has_no_network(
