@@ -7,7 +7,7 @@ import os
 import select
 import sys
 from contextlib import suppress
-from errno import EDQUOT, EFBIG, EIO, ENOSPC
+from errno import EDQUOT, EFBIG, EIO, EMFILE, ENOSPC
 from signal import SIGINT, SIGPIPE
 
 from . import exit_codes
@@ -71,11 +71,16 @@ def status_of(error: BaseException) -> int:
         status = _STATUS_BY_CLASS.get(name)
         if status is not None:
             return status
-    return exit_codes.INTERNAL
+    return exit_codes.HOST_CALL if _has_no_files(error) else exit_codes.INTERNAL
 
 
 def _classes(error: BaseException) -> Iterator[str]:
     return (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+
+
+def _has_no_files(error: BaseException) -> bool:
+    """Whatever it was that wanted one: an import, a pipe, KVM."""
+    return getattr(error, "errno", None) == EMFILE
 
 
 def _has_no_thread(error: BaseException) -> bool:
@@ -91,6 +96,8 @@ def _line(error: BaseException) -> str:
     line = str(error).replace("\n", "\\n")  # which paths may have
     if not _NO_KVM.isdisjoint(_classes(error)):
         line += "; `pyvmm run --lab ...` runs it in software"
+    if _has_no_files(error) and "ulimit -n" not in line:
+        line += "; raise the limit of open files (ulimit -n)"
     return line
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 from contextlib import ExitStack, suppress
+from signal import SIGHUP
 from time import process_time
 
 from pyvmm.config import load
@@ -111,7 +112,9 @@ def run(path: str, overrides: Mapping[str, object] | None = None, *, verbose: in
         if vm.console.text[-1:] not in ("", "\n"):
             end_guests_line()
     status = _tell(outcome, verbose)
-    return 128 + signals.number if signals.number and outcome.end is End.STOPPED else status
+    # Not each terminal that goes sends SIGHUP: only that of the session.
+    number = signals.number or (SIGHUP if connections.hung_up else 0)
+    return 128 + number if number and outcome.end is End.STOPPED else status
 
 
 def _tell(outcome: Outcome, verbose: int) -> int:

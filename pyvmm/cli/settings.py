@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 
+_MOST_DESCRIPTORS = 0x7FFFFFFF  # an int of C
+
 
 def pair(text: str) -> tuple[str, str]:
     """Split KEY=VALUE, for argparse's type=."""
@@ -23,7 +25,7 @@ def path(text: str) -> str:
 
 def descriptor(text: str) -> int:
     """The number of a file descriptor, for argparse's type=."""
-    if not text.isascii() or not text.isdigit():
+    if not text.isascii() or not text.isdigit() or int(text) > _MOST_DESCRIPTORS:
         raise argparse.ArgumentTypeError(f"{text!r} is no file descriptor's number")
     return int(text)
 

@@ -44,6 +44,8 @@ class StopSignals:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._handlers[number] = signal.signal(number, self._caught)
+        # Whoever started us may wait for signals by itself, and have them blocked, as a child has.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._handlers)
         return self
 
     def call(self, stop: Callable[[str], None]) -> None:

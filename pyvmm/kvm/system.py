@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from ctypes import sizeof
-from errno import EACCES, EBUSY, EINTR, ENODEV, ENOENT, ENOMEM, ENOTTY, ENXIO, EPERM
+from errno import EACCES, EBUSY, EINTR, EMFILE, ENODEV, ENOENT, ENOMEM, ENOTTY, ENXIO, EPERM
 
 from ..uapi import kvm as uapi
 from ..uapi.ioctl import failure, ioctl
@@ -16,6 +16,7 @@ from .cpuid import MAX_CPUID_ENTRIES, TSC_DEADLINE_TIMER
 from .errors import (
     KvmCallFailed,
     KvmCapabilityMissing,
+    KvmError,
     KvmMissing,
     KvmPermission,
     KvmUnavailable,
@@ -57,7 +58,7 @@ class System:
     def __init__(self, path: str = "/dev/kvm") -> None:
         """Open KVM and check that it is all there.
 
-        Raises KvmUnavailable (KvmMissing, KvmPermission) and KvmCapabilityMissing.
+        Raises KvmUnavailable (KvmMissing, KvmPermission), KvmCapabilityMissing, KvmCallFailed.
         """
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -160,7 +161,7 @@ class System:
                 return Vm(self, fd)
 
 
-def _unavailable(path: str, errno: int) -> KvmUnavailable:
+def _unavailable(path: str, errno: int) -> KvmError:
     cures = {
         ENOENT: "load the module (modprobe kvm_intel or kvm_amd); it needs virtualisation enabled "
         f"in the firmware, nested virtualisation in a VM, --device {path} in a container",
@@ -168,6 +169,8 @@ def _unavailable(path: str, errno: int) -> KvmUnavailable:
         ENXIO: "the kvm module is gone; load kvm_intel or kvm_amd",
     }
     doing, call = "opening KVM", f"open {path}"
+    if errno == EMFILE:
+        return KvmCallFailed(doing, call, errno, "raise the limit of open files (ulimit -n)")
     if errno in (EACCES, EPERM):
         return KvmPermission(failure(doing, call, errno, _permission_cure(path)))
     kind = KvmMissing if errno in cures else KvmUnavailable

@@ -44,6 +44,11 @@ class Connections:
     def __exit__(self, *_: object) -> None:
         self._parts.close()
 
+    @property
+    def hung_up(self) -> bool:
+        """The terminal of the serial line has gone."""
+        return self._stdio is not None and self._stdio.hung_up
+
     def restore_terminal(self) -> None:
         """Put the terminal back, if there is one, before the process is ended. From any thread."""
         if self._stdio is not None:

@@ -91,7 +91,7 @@ class Monitor:
         if self._vm.uptime is None or self._vm.outcome is not None:
             return ["there is no guest that runs"]
         self._vm.request_reset("reset by the monitor")
-        return ["the guest is reset"]
+        return ["the guest is being reset"]
 
     def _replug(self) -> Iterable[str]:
         try:

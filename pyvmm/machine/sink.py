@@ -66,6 +66,8 @@ class Sink:
         """A sink into the file at path, which is made, or emptied. Raises ConsoleError."""
         # Not blocking: a FIFO without a reader is an error, a terminal no place to wait.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        # Another one that empties it meanwhile leaves no hole.
+        flags |= os.O_APPEND
         try:
             fd = os.open(path, flags, 0o644)
         except OSError as error:

@@ -38,6 +38,8 @@ class Stdio:
         self._screen: Sink | None = None
         self._editor: LineEditor | None = None
         self._in_monitor = False
+        self.hung_up = False
+        """The terminal has gone, and with it whoever could end the guest by hand."""
         self._parts = ExitStack()
 
     def __enter__(self) -> Stdio:
@@ -46,12 +48,8 @@ class Stdio:
         console.attach(output)
         with ExitStack() as parts:
             if os.isatty(_STDIN):
-                # Nobody is there any more to end the guest by hand.
-                forwarder = InputForwarder(
-                    _STDIN,
-                    self._keyboard(parts, output),
-                    lambda: self._vm.request_stop("the terminal was hung up"),
-                )
+                keyboard = self._keyboard(parts, output)
+                forwarder = InputForwarder(_STDIN, keyboard, self._on_hang_up)
             else:
                 forwarder = InputForwarder(_STDIN, console.offer)
             parts.callback(forwarder.close)
@@ -59,6 +57,10 @@ class Stdio:
             forwarder.start()
             self._parts = parts.pop_all()
         return self
+
+    def _on_hang_up(self) -> None:
+        self.hung_up = True
+        self._vm.request_stop("the terminal was hung up")
 
     def __exit__(self, *_: object) -> None:
         self._console.on_room = None

@@ -132,8 +132,8 @@ def test_two_at_once(backend: str, make_linux: MakeLinux, lab_device: GetDevice)
 @pytest.mark.parametrize(
     ("parameters", "command", "end", "status"),
     [
-        ("", "poweroff -f", End.POWER_OFF, exit_codes.OK),
-        ("", "reboot -f", End.RESET, exit_codes.GUEST_RESET),
+        ("", "poweroff", End.POWER_OFF, exit_codes.OK),
+        ("", "reboot", End.RESET, exit_codes.GUEST_RESET),
         ("", PANIC, End.PANIC, exit_codes.GUEST_PANIC),
         ("", f"rmmod pvpanic_mmio && {PANIC}", End.RESET, exit_codes.GUEST_RESET),
         ("reboot=triple", "reboot -f", End.CRASH, exit_codes.GUEST_CRASH),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import threading
 from collections.abc import Callable
@@ -35,7 +36,9 @@ class IdleReader:
             self._epoll = select.epoll()
         except OSError as e:
             self._stop.close()
-            raise VfioError(failure(f"watching {name}", "epoll_create1", e.errno or 0)) from None
+            cure = "raise the limit of open files (ulimit -n)" if e.errno == errno.EMFILE else ""
+            told = failure(f"watching {name}", "epoll_create1", e.errno or 0)
+            raise VfioError(told, cure) from None
         self._epoll.register(self._stop, select.EPOLLIN)
         self._epoll.register(fd, _QUIET)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

@@ -105,7 +105,7 @@ def test_the_monitor_at_a_socket(vm: Vm, start: Start, sockets: Path) -> None:
             (b"devices", b"00:01.0 edu, a model in this process\n"),
             (b"exits", b"\n  exits  "),
             (b"vcpus", b"\nvCPU 1 has never been started\n"),
-            (b"reset", b"the guest is reset\n"),
+            (b"reset", b"the guest is being reset\n"),
         ):
             client.sendall(command + b"\n")
             assert part in expect(client, b"(pyvmm) ")

@@ -158,3 +158,16 @@ def test_a_signal_ends_a_server_that_has_a_client(vm: Vm, start: Start, sockets:
     assert pyvmm.stderr is not None
     assert "hung up; see what its server says; the guest goes on" in pyvmm.stderr.readline()
     pyvmm.communicate("q", timeout=LIMIT)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_is_blocked_is_heard(vm: Vm, start: Start, number: signal.Signals) -> None:
+    """As a child has them of whoever waits for signals on one thread, or by a signalfd."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pyvmm = start("run", vm(cmdline="echo"))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    read_until(pyvmm, "q quits")
+    pyvmm.send_signal(number)
+    assert finish(pyvmm).status == 128 + number

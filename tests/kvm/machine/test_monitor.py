@@ -131,7 +131,9 @@ def test_a_vcpu_that_a_device_keeps(make: MakeMachine, sockets: Path) -> None:
             "vCPU 0 waits for what answers an access of its: a device, or whoever takes the output"
         )
         assert second.startswith("vCPU 1 is halted at RIP")
-        assert ask(vm, "reset") == ["the guest is reset"], "which waits too, but not whoever asks"
+        assert ask(vm, "reset") == ["the guest is being reset"], (
+            "which waits too, but not whoever asks"
+        )
         assert ask(vm, "quit") == ["the run ends"]
         outcome = vm.wait(LIMIT)
         assert outcome is not None

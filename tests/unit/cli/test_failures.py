@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import inspect
 import os
@@ -16,7 +17,7 @@ import pytest
 from pyvmm.cli import exit_codes, failures
 from pyvmm.cli.signals import Interrupted
 from pyvmm.config import SlotTaken
-from pyvmm.kvm import KvmCapabilityMissing, KvmMissing, KvmPermission, KvmUnavailable
+from pyvmm.kvm import KvmCallFailed, KvmCapabilityMissing, KvmMissing, KvmPermission, KvmUnavailable
 from pyvmm.pci.errors import BadDevice
 from pyvmm.vfio import DeviceSilent, DmaFault
 
@@ -199,3 +200,18 @@ def test_a_stderr_that_nobody_reads_holds_nothing_up(monkeypatch: pytest.MonkeyP
     failures.say("nobody hears this")
     os.close(reader)
     os.close(writer)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.EMFILE, "Too many open files", "/usr/lib/python3/logging.py"),
+        KvmCallFailed("creating vCPU 0", "KVM_CREATE_VCPU", errno.EMFILE),
+    ],
+)
+def test_too_few_files_are_no_bug(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
+    assert failures.report(error) == exit_codes.HOST_CALL
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("pyvmm: error: ")
+    assert line.endswith("; raise the limit of open files (ulimit -n)")

@@ -72,6 +72,7 @@ def test_help(command: str, capsys: Capture) -> None:
         (["serve", "edu", "--socket", ""], "a path can't be empty"),
         (["serve", "edu", "--fd", "-1"], "argument --fd"),
         (["serve", "edu", "--fd", "three"], "'three' is no file descriptor's number"),
+        (["serve", "edu", "--fd", "2147483648"], "'2147483648' is no file descriptor's number"),
     ],
 )
 def test_a_command_line_that_is_wrong(args: list[str], what: str, capsys: Capture) -> None:

@@ -14,7 +14,7 @@ from tests.unit.debian.made_up import silent
 
 __all__ = ["busybox", "cache", "kernel", "package", "program"]
 
-LISTS_APPLETS = "#!/bin/sh\necho sh; echo busybox; echo mount\n"
+LISTS_APPLETS = "#!/bin/sh\nfor name in sh busybox mount poweroff reboot; do echo $name; done\n"
 
 
 def publish_busybox(cache: Cache, text: str = LISTS_APPLETS, version: str = "1") -> Path:

@@ -84,7 +84,7 @@ def monitor(vm: Vm) -> Monitor:
         ("Status", "Status: no such command; `help` lists them\n"),
         ("reset now", "reset takes no argument, got now\n"),
         ("status", "vm: 2 vCPUs, 64 MiB of RAM\nhas been running for 12 s\n"),
-        ("reset", "the guest is reset\n"),
+        ("reset", "the guest is being reset\n"),
         ("q", "the run ends\n"),
         ("re", "re: reset and replug begin like that; `help` lists them\n"),
         ("replug", "no device was lost\n"),
@@ -196,7 +196,7 @@ def test_a_script_asks(path: Path, vm: Vm) -> None:
             assert answer(client) == expected
         client.sendall(b"res")
         client.sendall(b"et\nstatus\n")
-        assert answer(client) == "the guest is reset\n"
+        assert answer(client) == "the guest is being reset\n"
         assert answer(client).startswith("vm: 2 vCPUs")
     with closing(connect(path)) as client:
         assert answer(client) == ""
@@ -207,7 +207,7 @@ def test_all_is_answered_that_was_asked_before_the_end(path: Path) -> None:
     with closing(connect(path)) as client:
         client.sendall(b"reset\n" * 50)
         client.shutdown(socket.SHUT_WR)
-        for expected in ["", *["the guest is reset\n"] * 50]:
+        for expected in ["", *["the guest is being reset\n"] * 50]:
             assert answer(client) == expected
 
 
@@ -216,7 +216,7 @@ def test_a_line_without_an_end(path: Path, vm: Vm) -> None:
         answer(client)
         client.sendall(b"x" * 100_000 + b"\nreset\n")
         assert len(answer(client)) < 2000
-        assert answer(client) == "the guest is reset\n"
+        assert answer(client) == "the guest is being reset\n"
 
 
 def test_what_is_half_typed_goes_with_its_client(path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -187,3 +188,13 @@ def test_files_that_cannot_be_opened(tmp_path: Path, name: str, problem: str) ->
     with pytest.raises(ConsoleError) as caught:
         Sink.open(path)
     assert str(caught.value) == f"opening {path} for serial output: {problem}"
+
+
+def test_a_file_that_another_one_empties_has_no_hole(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with contextlib.closing(Sink.open(str(path))) as first:
+        first.write(b"what the first one says")
+        with contextlib.closing(Sink.open(str(path))) as second:
+            second.write(b"second ")
+            first.write(b"first")
+    assert path.read_bytes() == b"second first"

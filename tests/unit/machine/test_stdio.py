@@ -88,7 +88,7 @@ def test_ctrl_a_c_is_the_monitor_and_back() -> None:
         assert read_until(master, b"(pyvmm) ").startswith(b"A\r\nthe monitor: `help` lists its ")
         os.write(master, b"resex\x7ft\r")
         assert read_until(master, b"reset\r\n(pyvmm) ").endswith(
-            b"\r\x1b[K(pyvmm) reset\r\nthe guest is reset\r\n(pyvmm) "
+            b"\r\x1b[K(pyvmm) reset\r\nthe guest is being reset\r\n(pyvmm) "
         )
         os.write(master, b"half a line \xc3\xa4\x01cbc")
         assert read_until(master, b"BC").endswith(b"half a line \xc3\xa4\r\nBC")
@@ -109,7 +109,7 @@ def test_the_monitor_is_on_the_terminal_if_stdout_is_not() -> None:
         assert child.stdout is not None
         assert child.stdout.readline() == b"ready\n"
         os.write(master, b"\x01creset\r")
-        assert b"the guest is reset\r\n(pyvmm) " in read_until(master, b"reset\r\n(pyvmm) ")
+        assert b"the guest is being reset\r\n(pyvmm) " in read_until(master, b"reset\r\n(pyvmm) ")
         os.write(master, b"\x01cq")
         assert child.stdout.read() == b"Q"
         assert child.wait(60) == 0
