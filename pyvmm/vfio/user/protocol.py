@@ -129,19 +129,19 @@ def pack_version(
 def unpack_version(payload: bytes) -> tuple[int, int, Capabilities]:
     """(major, minor, the sender's capabilities). Raises ProtocolError, naming what is wrong."""
     if len(payload) < VERSION.size:
-        raise ProtocolError(f"VFIO_USER_VERSION with {len(payload)} bytes of payload")
+        raise ProtocolError(f"{len(payload)} bytes of payload")
     major, minor = VERSION.unpack_from(payload)
     text = payload[VERSION.size :].removesuffix(b"\0")
     try:
         data = json.loads(text) if text else {}
     except (ValueError, RecursionError):
-        raise ProtocolError("VFIO_USER_VERSION with capabilities that are no JSON") from None
+        raise ProtocolError("capabilities that are no JSON") from None
     capabilities = data.get("capabilities", {}) if isinstance(data, dict) else None
     if not isinstance(capabilities, dict):
-        raise ProtocolError("VFIO_USER_VERSION with capabilities that are no JSON object")
+        raise ProtocolError("capabilities that are no JSON object")
     twin = capabilities.get("twin_socket", {})
     if not isinstance(twin, dict):
-        raise ProtocolError("VFIO_USER_VERSION with a twin_socket that is no JSON object")
+        raise ProtocolError("a twin_socket that is no JSON object")
     default = Capabilities()
     return (
         major,
@@ -164,5 +164,5 @@ def unpack_version(payload: bytes) -> tuple[int, int, Capabilities]:
 def _number(values: dict[str, object], name: str, default: int, least: int) -> int:
     value = values.get(name, default)
     if type(value) is not int or not least <= value < 1 << 64:
-        raise ProtocolError(f"VFIO_USER_VERSION with {name} {value!r:.40}")
+        raise ProtocolError(f"{name} {value!r:.40}")
     return value
