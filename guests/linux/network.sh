@@ -58,12 +58,17 @@ ping_in_flows() {
     return $status
 }
 
-# Where an answer is late, ping sends one more: those that it no longer waits for the card has counted.
+# pings WORD: how many the flows have transmitted, or received, together.
+pings() {
+    grep -h transmitted /tmp/flow.* | tr ',' '\n' |
+        awk -v word="$1" '$0 ~ word { sum += $1 } END { print sum + 0 }'
+}
+
+# Where an answer is late, ping sends one more; and for the last ones it waits a second, on machines
+# that may have come to a stop for longer. So it is the card that tells whether each was answered.
 all_answered() {
-    local answered
-    answered=$(sed -n 's/.* transmitted, \([0-9]*\) packets received.*/\1/p' \
-        /tmp/flow.* | awk '{ sum += $1 } END { print sum }')
-    [ "$answered" = "$packets" ]
+    [ "$(pings received)" -ge $((packets - packets / 100)) ] &&
+        [ $(($(counted rx_packets) - $1)) -ge "$(pings transmitted)" ]
 }
 
 # counted_rest NAME BEFORE: frames that the card has counted beyond the pings: ARP, and the like.
@@ -88,8 +93,8 @@ before=$(interrupts_so_far)
 echo "  $(seconds) s"
 check "$packets packets are sent" ping_in_flows
 echo "  $(seconds) s"
-check "all are answered" all_answered || cat /tmp/flow.*
 sleep 3 # drivers take the card's counters every other second
+check "all are answered" all_answered "$received" || cat /tmp/flow.*
 check "the card has sent each once" few "$(counted_rest tx_packets "$sent")"
 check "the card has received each once" few "$(counted_rest rx_packets "$received")"
 for errors in rx_errors tx_errors rx_dropped tx_dropped; do
