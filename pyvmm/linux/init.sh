@@ -50,6 +50,12 @@ problems() {
     dmesg -r | sed -n 's/^<[0-4]>//p'
 }
 
+# Without -f these ask the first process, which is this shell, and hears of it when nothing runs
+# in its foreground.
+reboot() { command reboot -f; }
+poweroff() { command poweroff -f; }
+halt() { command halt -f; }
+
 set_up() {
     mount -t devtmpfs dev /dev
     mount -t proc proc /proc
@@ -84,12 +90,17 @@ run_script() {
     stty -F /dev/console onlcr # waits until all of it is out
     exit-guest $status
     # Only where there is no such port.
-    [ $status -eq 0 ] || reboot -f
+    [ $status -eq 0 ] || reboot
 }
 
 run_shell() {
     echo "A shell in the guest: exit, or Ctrl-D, ends it."
-    PS1='guest:\w# ' setsid cttyhack sh
+    # What is asked for there comes by these signals.
+    trap reboot TERM
+    trap poweroff USR2
+    trap halt USR1
+    PS1='guest:\w# ' setsid cttyhack sh </dev/console &
+    wait $!
 }
 
 set_up
@@ -98,4 +109,4 @@ if [ -e /script ]; then
 else
     run_shell
 fi
-poweroff -f
+poweroff

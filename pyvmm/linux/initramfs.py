@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 _UNUSED = 24 * 3600.0
 # By it a panic ends the VM at once, and as one. It comes first, as others may panic.
 _PANIC_TELLER = "pvpanic_mmio"
-# busybox's ask the first process for it, which here is a shell, and deaf.
-_ENDS = ("halt", "poweroff", "reboot")
-_END = '#!/bin/busybox sh\nexec /bin/busybox {} -f "$@"\n'
 _FOLDERS = ("dev", "etc", "mnt", "proc", "root", "run", "sys", "tmp")
 
 
@@ -55,10 +52,7 @@ def _entries(recipe: Recipe, busybox: Path) -> Iterator[cpio.Entry]:
     yield from map(cpio.folder, _FOLDERS)
     yield cpio.file("bin/busybox", busybox.read_bytes(), 0o755)
     for applet in _applets(busybox):
-        if applet in _ENDS:
-            yield cpio.file(f"bin/{applet}", _END.format(applet).encode(), 0o755)
-        else:
-            yield cpio.link(f"bin/{applet}", "busybox")
+        yield cpio.link(f"bin/{applet}", "busybox")
     yield cpio.link("sbin", "bin")  # where the kernel looks for modprobe
     yield cpio.file("bin/exit-guest", exit_program(layout.DEBUG_EXIT_PORT), 0o755)
     yield cpio.file("init", Path(INIT).read_bytes(), 0o755)

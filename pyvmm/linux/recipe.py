@@ -16,7 +16,7 @@ KIND, NAME, FILE = "guest-initramfs", "guest", "initramfs.cpio"
 """Where they are in the cache."""
 
 # Goes up when the same parts are put together otherwise.
-_FORMAT = 3
+_FORMAT = 2
 
 
 class Recipe:
