@@ -49,10 +49,10 @@ class Model(ModelDevice):
     """1 to 4 for INTA to INTD; 0 for a device without INTx"""
     workers: int = 1
     """how many pieces of work are done at a time"""
-    options: Sequence[Option] = ()
-    """what a config or a command line may say of it; each is an argument of __init__, by name"""
     waiters: int = 4
     """and how many of those that wait for others: see start()"""
+    options: Sequence[Option] = ()
+    """what a config or a command line may say of it; each is an argument of __init__, by name"""
 
     # What a model does with itself.
 

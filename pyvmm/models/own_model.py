@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeGuard
 
 from .errors import ModelError
+from .options import parse_all
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -41,8 +42,6 @@ def create(name: str, options: Mapping[str, object] | None = None) -> Model:
 
     Options are parsed as the class says (Model.options), and are arguments of its constructor.
     """
-    from .options import parse_all
-
     check(name)
     path, wanted = _split(name)
     model = _choose(_imported(path), path, wanted)

@@ -10,10 +10,10 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from . import own_model
 from .defaults import BLOCK_SIZE, BLOCK_SIZES, DRIVE_SIZE, EDU_DMA_MASK, SERIAL_LENGTH
 from .errors import ModelError
 from .options import Choice, File, Files, Number, Option, Size, Switch, Text, instead, parse_all
-from .own_model import is_own
 
 if TYPE_CHECKING:
     from .model import Model
@@ -89,9 +89,7 @@ MODELS: Mapping[str, Entry] = {
 
 def create(name: str, options: Mapping[str, object] | None = None) -> Model:
     """Make the model called `name`. The caller closes it. Raises ModelError."""
-    if is_own(name):
-        from . import own_model
-
+    if own_model.is_own(name):
         return own_model.create(name, options)
     arguments = check(name, options)
     entry = MODELS[name]
@@ -106,9 +104,7 @@ def check(name: str, options: Mapping[str, object] | None = None) -> dict[str, A
     A file is not imported: whether there is one is all that is known of it. Raises ModelError,
     which names what is wrong and what would be right.
     """
-    if is_own(name):
-        from . import own_model
-
+    if own_model.is_own(name):
         own_model.check(name)
         return {}
     entry = MODELS.get(name)

@@ -11,27 +11,24 @@ from collections.abc import Callable
 import pytest
 
 from pyvmm.kvm import KICKED, KvmLimitReached, kick, run
-from tests.kvm.kvm_room.conftest import LIMIT, Guest
+from tests.kvm.kvm_room.conftest import LIMIT, Guest, RunningVcpu
 
 pytestmark = pytest.mark.kvm
 
 
-def test_out_of_hlt(guest: Guest) -> None:
-    guest.real_mode("mov $0x500, %dx; out %al, %dx; hlt")
-    halting = threading.Event()
-    guest.port.on_access = halting.set
+def in_background(guest: Guest, last: str) -> RunningVcpu:
+    """Run the vCPU on another thread, until its guest is at that instruction, or nearly."""
+    guest.real_mode(f"mov $0x500, %dx; out %al, %dx; {last}")
+    reached = threading.Event()
+    guest.port.on_access = reached.set
     running = guest.run_in_background()
-    assert halting.wait(LIMIT)
-    guest.vcpu.kick()
-    assert running.result() is KICKED
+    assert reached.wait(LIMIT)
+    return running
 
 
-def test_out_of_an_endless_loop(guest: Guest) -> None:
-    guest.real_mode("mov $0x500, %dx; out %al, %dx; jmp .")
-    looping = threading.Event()
-    guest.port.on_access = looping.set
-    running = guest.run_in_background()
-    assert looping.wait(LIMIT)
+@pytest.mark.parametrize("last", ["hlt", "jmp ."])
+def test_out_of_the_guest(guest: Guest, last: str) -> None:
+    running = in_background(guest, last)
     guest.vcpu.kick()
     assert running.result() is KICKED
 
@@ -137,16 +134,11 @@ def test_the_signal_is_harmless_elsewhere(guest: Guest) -> None:
 
 def test_a_thread_that_has_all_signals_blocked(guest: Guest) -> None:
     """As those have whose process waits for signals on one of them, or by a signalfd."""
-    guest.real_mode("mov $0x500, %dx; out %al, %dx; hlt")
-    halting = threading.Event()
-    guest.port.on_access = halting.set
-    everything = signal.valid_signals()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        running = guest.run_in_background()
+        running = in_background(guest, "hlt")
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    assert halting.wait(LIMIT)
     guest.vcpu.kick()
     assert running.result() is KICKED
 
@@ -189,11 +181,7 @@ def test_signals_that_are_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_vcpu_runs_on_one_thread_and_is_not_closed_meanwhile(guest: Guest) -> None:
-    guest.real_mode("mov $0x500, %dx; out %al, %dx; hlt")
-    halting = threading.Event()
-    guest.port.on_access = halting.set
-    running = guest.run_in_background()
-    assert halting.wait(LIMIT)
+    running = in_background(guest, "hlt")
     with pytest.raises(RuntimeError, match="another thread"):
         guest.run()
     with pytest.raises(RuntimeError, match="closed while it runs"):
